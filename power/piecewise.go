@@ -1,0 +1,188 @@
+package power
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+)
+
+// MaxKnots bounds the knots of a [Piecewise], so that a foreign file cannot ask for unbounded memory.
+const MaxKnots = 4096
+
+// A Knot is one measured point of a power curve.
+type Knot struct {
+	Utilization float64 // 0 to 1
+	Watts       Watts
+}
+
+// Piecewise is a power curve of straight lines between knots, the shape of SPECpower's eleven points. It
+// depends on utilization alone and is immutable. Outside its knots it clamps: a load above the last
+// knot draws what the last knot draws, because a server cannot be busier than busy. Scorers ask it
+// directly, without going through the interface; every other model can be brought to this form by
+// [Tabulate].
+//
+// The zero value is not valid: use [NewPiecewise].
+type Piecewise struct {
+	knots  []Knot
+	segs   []segment
+	cell   []uint16 // cell[k] is the first segment that can hold utilization k/cells
+	cells  float64
+	lo, hi float64
+
+	on  atomic.Pointer[Piecewise] // the envelopes, made when first asked for
+	off atomic.Pointer[envelope]
+}
+
+// A segment is the line watts = a + b·utilization up to its right end.
+type segment struct{ end, a, b float64 }
+
+// NewPiecewise returns the curve through the knots, which need at least two, strictly increasing
+// utilizations within 0–1, and finite, non-negative watts. The knots are copied.
+func NewPiecewise(knots []Knot) (*Piecewise, error) {
+	if len(knots) < 2 {
+		return nil, fmt.Errorf("power curve has %d knots: it needs at least 2", len(knots))
+	}
+	if len(knots) > MaxKnots {
+		return nil, fmt.Errorf("power curve has %d knots: at most %d are allowed", len(knots), MaxKnots)
+	}
+	for i, k := range knots {
+		if !(k.Utilization >= 0 && k.Utilization <= 1) {
+			return nil, fmt.Errorf("power curve, knot %d: utilization %v is not within 0 and 1", i, k.Utilization)
+		}
+		if _, err := Check(float64(k.Watts)); err != nil {
+			return nil, fmt.Errorf("power curve, knot %d at utilization %v: %w", i, k.Utilization, err)
+		}
+		if i > 0 && k.Utilization <= knots[i-1].Utilization {
+			return nil, fmt.Errorf("power curve, knot %d: utilization %v does not follow %v", i, k.Utilization, knots[i-1].Utilization)
+		}
+	}
+	return build(slices.Clone(knots)), nil
+}
+
+// EvenPiecewise returns the curve through watts at evenly spaced utilizations from 0 to 1, as SPECpower
+// reports them: active idle first, then each load level.
+func EvenPiecewise(watts ...Watts) (*Piecewise, error) {
+	knots := make([]Knot, len(watts))
+	for i, w := range watts {
+		knots[i] = Knot{Utilization: float64(i) / float64(max(len(watts)-1, 1)), Watts: w}
+	}
+	return NewPiecewise(knots)
+}
+
+// build precomputes what Predict needs from knots that are known to be valid.
+func build(knots []Knot) *Piecewise {
+	n := len(knots) - 1
+	p := &Piecewise{knots: knots, segs: make([]segment, n), lo: knots[0].Utilization, hi: knots[n].Utilization}
+	for i := range n {
+		l, r := knots[i], knots[i+1]
+		b := float64(r.Watts-l.Watts) / (r.Utilization - l.Utilization)
+		p.segs[i] = segment{end: r.Utilization, a: float64(l.Watts) - b*l.Utilization, b: b}
+	}
+	// A grid finer than the knots: one look-up, then rarely more than one step.
+	cells := 2 * n
+	p.cell, p.cells = make([]uint16, cells+1), float64(cells)
+	s := 0
+	for k := range p.cell {
+		for s < n-1 && p.segs[s].end <= float64(k)/p.cells {
+			s++
+		}
+		p.cell[k] = uint16(s)
+	}
+	return p
+}
+
+// At returns the watts at a utilization, clamped to the knots. NaN gives NaN.
+func (p *Piecewise) At(utilization float64) Watts {
+	s, u := p.segment(utilization)
+	return Watts(s.a + s.b*u)
+}
+
+// Slope returns the watts per unit of utilization to the right of u: that of the first segment below the
+// knots, that of the last at and above their end.
+func (p *Piecewise) Slope(u float64) float64 {
+	s, _ := p.segment(u)
+	return s.b
+}
+
+// segment returns the segment that holds u and u clamped to the knots.
+func (p *Piecewise) segment(u float64) (*segment, float64) {
+	if u < p.lo {
+		u = p.lo
+	} else if u > p.hi {
+		u = p.hi
+	} else if u != u {
+		return &p.segs[0], u
+	}
+	i := int(p.cell[int(u*p.cells)])
+	for i < len(p.segs)-1 && u >= p.segs[i].end {
+		i++
+	}
+	return &p.segs[i], u
+}
+
+// Predict implements [Predictor]: the watts at the state's utilization, clamped to the knots.
+func (p *Piecewise) Predict(_ context.Context, s State) (Watts, error) {
+	if s.Utilization != s.Utilization {
+		return 0, errNaN(s.Node)
+	}
+	return p.At(s.Utilization), nil
+}
+
+// PredictBatch implements [BatchPredictor].
+func (p *Piecewise) PredictBatch(_ context.Context, states []State, out []Estimate) {
+	for i := range states {
+		if u := states[i].Utilization; u == u {
+			out[i] = Estimate{Watts: p.At(u)}
+		} else {
+			out[i] = Estimate{Err: errNaN(states[i].Node)}
+		}
+	}
+}
+
+func errNaN(node string) error {
+	return fmt.Errorf("node %q: utilization is not a number: %w", node, ErrMissingInput)
+}
+
+// Knots returns a copy of the curve's points.
+func (p *Piecewise) Knots() []Knot { return slices.Clone(p.knots) }
+
+// Idle returns the watts at the first knot.
+func (p *Piecewise) Idle() Watts { return p.knots[0].Watts }
+
+// Peak returns the watts at the last knot, which need not be the most.
+func (p *Piecewise) Peak() Watts { return p.knots[len(p.knots)-1].Watts }
+
+// Scale returns the curve with every watt multiplied by f, which must be finite and not negative.
+func (p *Piecewise) Scale(f float64) (*Piecewise, error) {
+	k := p.Knots()
+	for i := range k {
+		k[i].Watts *= Watts(f)
+	}
+	return NewPiecewise(k)
+}
+
+// Tabulate asks p for the watts of s at points+1 evenly spaced utilizations, everything else in s held, in
+// one batch, and returns the curve through them. Background loops use it to turn a model that is slow
+// or remote into one that a decision can ask. The first failed point is the error.
+func Tabulate(ctx context.Context, p Predictor, s State, points int) (*Piecewise, error) {
+	if c, ok := p.(*Piecewise); ok {
+		return c, nil
+	}
+	if points < 1 || points >= MaxKnots {
+		return nil, fmt.Errorf("node %q: cannot tabulate at %d points: want 1 to %d", s.Node, points, MaxKnots-1)
+	}
+	states, out := make([]State, points+1), make([]Estimate, points+1)
+	for i := range states {
+		states[i] = s.With(float64(i) / float64(points))
+	}
+	PredictAll(ctx, p, states, out)
+	knots := make([]Knot, points+1)
+	for i, e := range out {
+		if e.Err != nil {
+			return nil, fmt.Errorf("tabulate at utilization %v: %w", states[i].Utilization, e.Err)
+		}
+		knots[i] = Knot{Utilization: states[i].Utilization, Watts: e.Watts}
+	}
+	return NewPiecewise(knots)
+}

@@ -1,0 +1,146 @@
+package scoring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// A Spec is what is known of a server beside its readings.
+type Spec struct {
+	Name      string
+	Capacity  power.Capacity
+	Predictor power.Predictor // nil leaves the node unknown
+	Model     string          // names the model and where it is from
+	Prior     bool            // the model was not fitted to this server
+	Off       bool            // switched off or suspended
+	OffPower  power.Watts
+}
+
+// FleetOptions tune a [Fleet]. The zero value works.
+type FleetOptions struct {
+	// MaxAge is how old a reading may be, by the hardware's time, to be used; 0 means one minute.
+	MaxAge time.Duration
+
+	// Points is into how many steps a model is tabulated between idle and full load; 0 means 20.
+	Points int
+}
+
+// A Fleet joins readings to models: it keeps a [Node] for each server, ready to be scored. Refresh does the
+// work, in a background loop; View costs one atomic load. Every model is tabulated at the server's present
+// inlet temperature, pressure and other inputs, so that no decision calls a model.
+type Fleet struct {
+	opts FleetOptions
+	view atomic.Pointer[View]
+
+	mu    sync.Mutex
+	specs map[string]Spec // guarded by mu
+}
+
+// A View is all servers at one moment. It is immutable.
+type View struct {
+	at    time.Time
+	nodes map[string]*Node
+}
+
+// NewFleet returns a fleet without servers.
+func NewFleet(o FleetOptions) *Fleet {
+	if o.MaxAge <= 0 {
+		o.MaxAge = time.Minute
+	}
+	if o.Points <= 0 {
+		o.Points = tabulation
+	}
+	f := &Fleet{opts: o, specs: make(map[string]Spec)}
+	f.view.Store(&View{})
+	return f
+}
+
+// Put adds a server or replaces what is known of it. It shows in the view after the next Refresh.
+func (f *Fleet) Put(s Spec) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.specs[s.Name] = s
+}
+
+// Remove forgets a server after the next Refresh.
+func (f *Fleet) Remove(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.specs, name)
+}
+
+// Refresh makes a new view of a snapshot as of now. It asks models and so may take as long as they do;
+// when ctx ends it returns its error and the old view stays. What fails for one server is that server's
+// [Node.Err].
+func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Time) error {
+	f.mu.Lock()
+	specs := make([]Spec, 0, len(f.specs))
+	for _, s := range f.specs {
+		specs = append(specs, s)
+	}
+	f.mu.Unlock()
+	v := &View{at: now, nodes: make(map[string]*Node, len(specs))}
+	for _, s := range specs {
+		v.nodes[s.Name] = f.node(ctx, s, snap.Node(s.Name), now)
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("refresh fleet: %w", err)
+		}
+	}
+	f.view.Store(v)
+	return nil
+}
+
+func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now time.Time) *Node {
+	o := Observe(r, now, f.opts.MaxAge)
+	o.State.Node = s.Name
+	n := &Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower,
+		Model: s.Model, Prior: s.Prior, Readings: r}
+	if s.Predictor == nil {
+		n.Err = fmt.Errorf("node %q: %w", s.Name, power.ErrNoModel)
+		return n
+	}
+	if s.Off {
+		n.State.Utilization = 0
+	} else if o.Utilization != nil {
+		n.Err = fmt.Errorf("node %q: %w", s.Name, o.Utilization)
+		return n
+	}
+	curve, err := power.Tabulate(ctx, s.Predictor, n.State, f.opts.Points)
+	switch {
+	case err == nil:
+		n.Predictor = curve
+	case errors.Is(err, power.ErrMissingInput) && o.Inlet != nil:
+		n.Err = fmt.Errorf("node %q: model %q: %w (%w)", s.Name, s.Model, err, o.Inlet)
+	default:
+		n.Err = fmt.Errorf("node %q: model %q: %w", s.Name, s.Model, err)
+	}
+	return n
+}
+
+// View returns the servers as of the last Refresh.
+func (f *Fleet) View() *View { return f.view.Load() }
+
+// At returns the time that the view is of; zero before the first Refresh.
+func (v *View) At() time.Time { return v.at }
+
+// Node returns a server, or nil if it is not known. The node is not to be changed. It does not allocate.
+func (v *View) Node(name string) *Node { return v.nodes[name] }
+
+// Len returns the number of servers.
+func (v *View) Len() int { return len(v.nodes) }
+
+// All calls yield for every server, in no order.
+func (v *View) All(yield func(*Node) bool) {
+	for _, n := range v.nodes {
+		if !yield(n) {
+			return
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package scoring
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// A Node is a server that may be given work, as it is now.
+type Node struct {
+	Name     string
+	Capacity power.Capacity
+
+	// State is what was measured, with what the measurements cannot show yet added.
+	State power.State
+
+	// Predictor is the model of this server. A [*power.Piecewise] is the fast form; see [Fleet].
+	Predictor power.Predictor
+
+	// Off says that the server is switched off or suspended and draws OffPower.
+	Off bool
+
+	// OffPower is what the server draws while switched off or suspended.
+	OffPower power.Watts
+
+	// Err says why the node's state or model is not known; no scorer then gives it a value.
+	Err error
+
+	// Model names the model and where it is from, for explanations.
+	Model string
+
+	// Prior says that the model is a published or statistical one, not fitted to this server.
+	Prior bool
+
+	// Readings are the measurements behind State, for explanations; nil when there are none.
+	Readings *sensors.NodeReadings
+}
+
+// after returns the node's utilization with a demand added, or why it cannot be told or does not fit.
+func (n *Node) after(d *Demand) (float64, error) {
+	if n.Err != nil {
+		return 0, n.Err
+	}
+	if n.Predictor == nil {
+		return 0, fmt.Errorf("node %q: %w", n.Name, power.ErrNoModel)
+	}
+	work := n.Capacity.Work()
+	before := n.State.Utilization
+	if !(work > 0) || !(before >= 0) {
+		return 0, n.invalid()
+	}
+	u := before + d.CPU/work
+	if u > 1+1e-9 {
+		return u, &overCapacity{node: n.Name, utilization: u}
+	}
+	return u, nil
+}
+
+func (n *Node) invalid() error {
+	if work := n.Capacity.Work(); !(work > 0) {
+		return fmt.Errorf("node %q: capacity is %v cores: %w", n.Name, work, errCapacity)
+	}
+	return fmt.Errorf("node %q: utilization is %v: %w", n.Name, n.State.Utilization, power.ErrMissingInput)
+}
+
+var errCapacity = errors.New("capacity must be above 0")
+
+// overCapacity is kept small and is formatted only when somebody reads it: a full cluster makes many.
+type overCapacity struct {
+	node        string
+	utilization float64
+}
+
+func (e *overCapacity) Error() string {
+	return fmt.Sprintf("node %q: %v: utilization would be %.3g", e.node, ErrOverCapacity, e.utilization)
+}
+
+func (e *overCapacity) Unwrap() error { return ErrOverCapacity }
+
+// add returns the state with a demand added, at a utilization.
+func (n *Node) add(d *Demand, utilization float64) power.State {
+	s := n.State.With(utilization)
+	if len(d.Inputs) > 0 {
+		inputs := make(map[string]float64, len(s.Inputs)+len(d.Inputs))
+		for k, v := range s.Inputs {
+			inputs[k] = v
+		}
+		for k, v := range d.Inputs {
+			inputs[k] += v
+		}
+		s.Inputs = inputs
+	}
+	return s
+}
