@@ -98,6 +98,17 @@ func (p *Piecewise) At(utilization float64) Watts {
 	return Watts(s.a + s.b*u)
 }
 
+// Rise returns At(to) − At(from). Within one segment it is the product of slope and step, which keeps the
+// digits that a difference of two large numbers loses.
+func (p *Piecewise) Rise(from, to float64) Watts {
+	s, u := p.segment(from)
+	if u <= to && to < s.end {
+		return Watts(s.b * (to - u))
+	}
+	t, v := p.segment(to)
+	return Watts(t.a + t.b*v - (s.a + s.b*u))
+}
+
 // Slope returns the watts per unit of utilization to the right of u: that of the first segment below the
 // knots, that of the last at and above their end.
 func (p *Piecewise) Slope(u float64) float64 {

@@ -30,8 +30,7 @@ func (e EnvelopePower) AppendScore(ctx context.Context, costs []Cost, d Demand, 
 		return costs, err
 	}
 	costs, slow := appendCosts(costs, &d, nodes, func(n *Node, c *power.Piecewise, after float64) float64 {
-		env := e.of(c, n)
-		return float64(env.At(after) - env.At(n.State.Utilization))
+		return float64(e.of(c, n).Rise(n.State.Utilization, after))
 	})
 	for _, c := range slow {
 		c.Value, c.Err = e.general(ctx, &d, &nodes[c.node], c.after)

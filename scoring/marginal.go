@@ -25,7 +25,7 @@ func (MarginalPower) AppendScore(ctx context.Context, costs []Cost, d Demand, no
 		if n.Off {
 			return float64(c.At(after) - n.OffPower)
 		}
-		return float64(c.At(after) - c.At(n.State.Utilization))
+		return float64(c.Rise(n.State.Utilization, after))
 	})
 	before, after := predictAll(ctx, slow, &d, nodes)
 	for i, c := range slow {

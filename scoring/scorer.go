@@ -71,12 +71,12 @@ var ErrOverCapacity = errors.New("over capacity")
 type Cost struct {
 	Node  string
 	Value float64 // in Unit; may be negative where more load draws less
+	Err   error   // why the cost is unknown, or ErrOverCapacity
 	Unit  Unit
-	Err   error // why the cost is unknown, or ErrOverCapacity
 
 	// Tie orders costs of equal value, lower first: a server already open before one that must be
 	// opened, and of those the fullest, because that leaves others free to be switched off.
-	Tie float64
+	Tie float32
 }
 
 // A Unit is what a cost is measured in. Costs of different units are never compared.
@@ -103,9 +103,9 @@ func (u Unit) String() string {
 }
 
 // tie returns Cost.Tie for a node.
-func tie(n *Node) float64 {
+func tie(n *Node) float32 {
 	if n.Off {
 		return 1
 	}
-	return -n.State.Utilization
+	return -float32(n.State.Utilization)
 }
