@@ -1,0 +1,208 @@
+package assign
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// solver holds one problem with no more rows than columns. The dual values rowDual and colDual keep
+// cost[i][j] - rowDual[i] - colDual[j] >= 0, with equality on the chosen pairs; colDual is at most 0, and 0 on
+// free columns.
+//
+// A column is spent when some row had to be left out although it could reach it: no further row can
+// gain from it except by leaving out another. In lexicographic terms its dual has dropped by one unit
+// of "a row left out"; spent records that unit, colDual the rest.
+type solver struct {
+	rows, cols int
+	cost       []float64
+
+	rowDual  []float64
+	colDual  []float64
+	colOf    []int32 // of each row, or none
+	rowOf    []int32 // of each column, or none
+	spent    []bool  // per column
+	anySpent bool
+
+	// One search. dist is the reduced length of the best path to a column, via the row it came from.
+	dist   []float64
+	via    []int32
+	todo   []int32 // columns not yet reached for good, in no order
+	done   []int32 // columns reached for good, in order
+	rowsIn []rowAt // rows reached, in order, beginning with the free one
+}
+
+type rowAt struct {
+	row  int32
+	dist float64
+}
+
+const none = int32(None)
+
+func newSolver(rows, cols int, cost []float64) *solver {
+	s := &solver{
+		rows: rows, cols: cols, cost: cost,
+		rowDual: make([]float64, rows), colDual: make([]float64, cols),
+		colOf: make([]int32, rows), rowOf: make([]int32, cols),
+		spent: make([]bool, cols),
+		dist:  make([]float64, cols), via: make([]int32, cols), todo: make([]int32, cols),
+	}
+	for i := range s.colOf {
+		s.colOf[i] = none
+	}
+	for j := range s.rowOf {
+		s.rowOf[j] = none
+	}
+	return s
+}
+
+// check reports the first cost that is out of range. In a turned matrix rows are the caller's columns.
+func (s *solver) check(turned bool) error {
+	inf := math.Inf(1)
+	for i := range s.rows {
+		for j, c := range s.line(i) {
+			if !(c >= -MaxCost && (c <= MaxCost || c == inf)) {
+				if turned {
+					i, j = j, i
+				}
+				return fmt.Errorf("%w: row %d, column %d: %v (use +Inf to forbid a pair)", ErrCost, i, j, c)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *solver) line(i int) []float64 { return s.cost[i*s.cols : (i+1)*s.cols] }
+
+func (s *solver) solve() {
+	if s.cols == 0 {
+		return
+	}
+	order := s.byStake()
+	rank := make([]int32, s.rows)
+	for k, i := range order {
+		rank[i] = int32(k)
+	}
+	free := s.reduce(order)
+	slices.SortFunc(free, func(a, b int32) int { return cmp.Compare(rank[a], rank[b]) })
+	if len(free) > s.rows/4 {
+		if kept := s.narrow(); kept != nil {
+			n := s.onto(kept)
+			for _, i := range free {
+				n.augment(i)
+			}
+			s.takeOver(n, kept)
+			return
+		}
+	}
+	for _, i := range free {
+		s.augment(i)
+	}
+}
+
+// byStake orders the rows by how much they have to lose, largest first: the mean of their costs less the
+// least. It changes no result but by ties. Where all rows want the same columns in the same
+// order, as with costs that are products of a demand and a free capacity, a row with less at stake then
+// settles for the next column at once instead of shifting all the rows before it.
+func (s *solver) byStake() []int32 {
+	stake := make([]float64, s.rows)
+	order := make([]int32, s.rows)
+	for i := range s.rows {
+		order[i] = int32(i)
+		least, sum, n := math.Inf(1), 0.0, 0
+		for _, c := range s.line(i) {
+			if c <= MaxCost {
+				least = min(least, c)
+				sum += c
+				n++
+			}
+		}
+		if n > 0 {
+			stake[i] = sum/float64(n) - least
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(stake[b], stake[a]) })
+	return order
+}
+
+// reduce is the augmenting row reduction: each free row takes its cheapest column at the price
+// of the second cheapest, and turns out the row that had it, which then does the same. It returns the
+// rows still free. The number of steps is bounded, since with real costs prices can creep.
+func (s *solver) reduce(queue []int32) []int32 {
+	for range 3 {
+		var free []int32
+		budget := 2 * len(queue)
+		for k := 0; k < len(queue); k++ {
+			i := queue[k]
+			for {
+				best, second, j, other := s.twoCheapest(int(i))
+				if j == none {
+					free = append(free, i) // nothing is allowed: the search will leave it out
+					break
+				}
+				holder := s.rowOf[j]
+				if best < second && !math.IsInf(second, 1) {
+					s.colDual[j] -= second - best
+				} else if holder >= 0 && other >= 0 && best == second {
+					j, holder = other, s.rowOf[other]
+				}
+				if holder >= 0 && math.IsInf(second, 1) {
+					// The row's only column is taken. The search decides who keeps it.
+					free = append(free, i)
+					break
+				}
+				s.rowDual[i] = second
+				if math.IsInf(second, 1) {
+					s.rowDual[i] = best
+				}
+				s.colOf[i], s.rowOf[j] = j, i
+				if holder < 0 {
+					break
+				}
+				s.colOf[holder] = none
+				budget--
+				if best < second && budget > 0 {
+					i = holder
+					continue
+				}
+				free = append(free, holder)
+				break
+			}
+		}
+		queue = free
+	}
+	return queue
+}
+
+// twoCheapest returns the least and the second least reduced cost of a row and their columns; the lower
+// column number wins a tie. second is +Inf where the row has one column, first is none where it has none.
+func (s *solver) twoCheapest(i int) (best, second float64, first, other int32) {
+	best, second = math.Inf(1), math.Inf(1)
+	first, other = none, none
+	line := s.line(i)
+	dual := s.colDual[:len(line)]
+	for j, c := range line {
+		if h := c - dual[j]; h < second {
+			if h < best {
+				second, other = best, first
+				best, first = h, int32(j)
+			} else {
+				second, other = h, int32(j)
+			}
+		}
+	}
+	return best, second, first, other
+}
+
+func (s *solver) result() Result {
+	r := Result{Row: make([]int, s.rows)}
+	for i, j := range s.colOf {
+		r.Row[i] = int(j)
+		if j >= 0 {
+			r.Served++
+			r.Cost += s.line(i)[j]
+		}
+	}
+	return r
+}

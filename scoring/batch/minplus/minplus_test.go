@@ -1,0 +1,138 @@
+package minplus
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// enumerate tries every split, as WAO's estimator does.
+func enumerate(added [][]float64, k int) []float64 {
+	best := make([]float64, k)
+	for i := range best {
+		best[i] = math.Inf(1)
+	}
+	var try func(n, used int, cost float64)
+	try = func(n, used int, cost float64) {
+		if n == len(added) {
+			if used > 0 {
+				best[used-1] = min(best[used-1], cost)
+			}
+			return
+		}
+		try(n+1, used, cost)
+		for i := range min(len(added[n]), k-used) {
+			try(n+1, used+i+1, cost+added[n][i])
+		}
+	}
+	try(0, 0, 0)
+	return best
+}
+
+// TestLeastEstimator is the example of WAO's estimator: three nodes, three workloads.
+func TestLeastEstimator(t *testing.T) {
+	got, err := Least([][]float64{{11, 14, 14}, {10, 17, 19}, {15, 26, 31}}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]float64{10, 14, 14}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLeastAgainstEnumeration(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 3000 {
+		added := make([][]float64, r.IntN(5))
+		for n := range added {
+			sum, step := 0.0, r.Float64()
+			for range r.IntN(5) {
+				switch r.IntN(3) {
+				case 0: // concave or falling
+					sum += 3*r.Float64() - 1
+				default:
+					step += r.Float64()
+					sum += step
+				}
+				if r.IntN(12) == 0 {
+					sum = math.Inf(1)
+				}
+				added[n] = append(added[n], sum)
+			}
+		}
+		k := r.IntN(7)
+		got, err := Least(added, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := enumerate(added, k)
+		if diff := cmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-12), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%v, k = %d: %s", added, k, diff)
+		}
+		if k == 0 {
+			continue
+		}
+		cost, split, err := Split(added, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.IsInf(want[k-1], 1) {
+			if split != nil || !math.IsInf(cost, 1) {
+				t.Fatalf("split %v at %v where %d do not fit", split, cost, k)
+			}
+			continue
+		}
+		sum, n := 0.0, 0
+		for i, m := range split {
+			if m > 0 {
+				sum += added[i][m-1]
+			}
+			n += m
+		}
+		if n != k || math.Abs(sum-want[k-1]) > 1e-12 || math.Abs(cost-sum) > 1e-12 {
+			t.Fatalf("split %v of %v costs %v (%v), want %v", split, added, sum, cost, want[k-1])
+		}
+	}
+}
+
+func TestLeastErrors(t *testing.T) {
+	for _, bad := range []float64{math.NaN(), math.Inf(-1)} {
+		if _, err := Least([][]float64{{1}, {1, bad}}, 2); !errors.Is(err, ErrCost) {
+			t.Errorf("%v: error %v", bad, err)
+		}
+	}
+	if _, err := Least(nil, -1); err == nil {
+		t.Error("minus one workload passes")
+	}
+}
+
+func BenchmarkLeast(b *testing.B) {
+	for _, kind := range []string{"convex", "any"} {
+		b.Run(fmt.Sprintf("5000servers100workloads/%s", kind), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(1, 1))
+			added := make([][]float64, 5000)
+			for n := range added {
+				sum, step := 0.0, r.Float64()
+				for range 100 {
+					if kind == "convex" {
+						step += r.Float64() / 100
+					} else {
+						step = r.Float64()
+					}
+					sum += step
+					added[n] = append(added[n], sum)
+				}
+			}
+			for b.Loop() {
+				if _, err := Least(added, 100); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
