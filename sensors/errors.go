@@ -15,6 +15,8 @@ var (
 	ErrUnauthorized = errors.New("unauthorized")
 	// ErrThrottled says that the device asked to be asked less often.
 	ErrThrottled = errors.New("throttled")
+	// ErrDevice says that the device answered that it failed: a status such as 500, an error code.
+	ErrDevice = errors.New("device error")
 	// ErrMalformed says that the answer could not be understood, or was larger than allowed.
 	ErrMalformed = errors.New("malformed answer")
 	// ErrNoReading says that the device answered but measures none of what was asked.
@@ -65,6 +67,7 @@ var reasons = [...]struct {
 	{ErrUnauthorized, "unauthorized"},
 	{ErrThrottled, "throttled"},
 	{ErrUnreachable, "unreachable"},
+	{ErrDevice, "device"},
 	{ErrMalformed, "malformed"},
 	{ErrUnknownNode, "unknown_node"},
 	{ErrStale, "stale"},
