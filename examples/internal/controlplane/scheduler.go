@@ -1,0 +1,100 @@
+package controlplane
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// SchedulerOptions say how one scheduler runs. The zero value is the default scheduler.
+type SchedulerOptions struct {
+	// Name names the process and its log file; "" means kube-scheduler. Two schedulers that run at
+	// the same time need two names.
+	Name string
+
+	// Config is the rest of a KubeSchedulerConfiguration in YAML, such as profiles and
+	// percentageOfNodesToScore. What connects it to the cluster is added here, so it must not hold
+	// apiVersion, kind, clientConnection or leaderElection.
+	Config string
+
+	// Path is the program; "" means the Scheduler of the cluster's Binaries.
+	Path string
+
+	// Args are further flags.
+	Args []string
+}
+
+// A Scheduler is a running scheduler.
+type Scheduler struct {
+	*Process
+	url    string
+	client *http.Client
+}
+
+// StartScheduler starts a scheduler and returns when it is healthy. It ends with the cluster, or by Stop.
+func (c *Cluster) StartScheduler(ctx context.Context, opts SchedulerOptions) (*Scheduler, error) {
+	name := cmp.Or(opts.Name, "kube-scheduler")
+	path := cmp.Or(opts.Path, c.bin.Scheduler)
+	if path == "" {
+		return nil, errors.New("no scheduler to start: it was left out of the build")
+	}
+	config := filepath.Join(c.dir, name+".yaml")
+	if err := os.WriteFile(config, []byte(c.schedulerConfig(opts.Config)), 0o600); err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	s := &Scheduler{url: fmt.Sprintf("https://127.0.0.1:%d", ports[0]), client: c.httpClient()}
+	kubeconfig := c.kubeconfig("kube-scheduler")
+	s.Process, err = c.startCommand(ctx, command{
+		name: name,
+		path: path,
+		args: append([]string{
+			"--config=" + config,
+			"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", ports[0]),
+			"--tls-cert-file=" + c.file("kube-scheduler.crt"), "--tls-private-key-file=" + c.file("kube-scheduler.key"),
+			// These let the administrator read its metrics.
+			"--client-ca-file=" + c.file("ca.crt"),
+			"--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
+		}, opts.Args...),
+		ready: c.answers(s.url + "/readyz"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (c *Cluster) schedulerConfig(rest string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n")
+	fmt.Fprintf(&b, "clientConnection: {kubeconfig: %q, qps: 5000, burst: 5000}\n", c.kubeconfig("kube-scheduler"))
+	fmt.Fprintf(&b, "leaderElection: {leaderElect: false}\n%s\n", rest)
+	return b.String()
+}
+
+// Metrics reads what the scheduler exposes about itself, by name of metric.
+func (s *Scheduler) Metrics(ctx context.Context) (map[string]*dto.MetricFamily, error) {
+	body, err := get(ctx, s.client, s.url+"/metrics")
+	if err != nil {
+		return nil, fmt.Errorf("metrics of %s: %w", s.name, err)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("metrics of %s: %w", s.name, err)
+	}
+	return families, nil
+}
