@@ -34,11 +34,18 @@ type Piecewise struct {
 	off atomic.Pointer[envelope]
 }
 
-// A segment is the line watts = a + b·utilization up to its right end.
-type segment struct{ end, a, b float64 }
+// A segment is the line watts = a + b·(utilization − start) up to its right end. Kept relative to its start,
+// a steep segment loses no digits.
+type segment struct{ start, end, a, b float64 }
+
+// Foreign knots beyond these would make slopes that float64 cannot hold; no server is near either.
+const (
+	minSpacing = 1e-9 // of utilizations
+	maxWatts   = 1e15
+)
 
 // NewPiecewise returns the curve through the knots, which need at least two, strictly increasing
-// utilizations within 0–1, and finite, non-negative watts. The knots are copied.
+// utilizations within 0–1 that lie at least 1e-9 apart, and finite, non-negative watts. The knots are copied.
 func NewPiecewise(knots []Knot) (*Piecewise, error) {
 	if len(knots) < 2 {
 		return nil, fmt.Errorf("power curve has %d knots: it needs at least 2", len(knots))
@@ -53,8 +60,14 @@ func NewPiecewise(knots []Knot) (*Piecewise, error) {
 		if _, err := Check(float64(k.Watts)); err != nil {
 			return nil, fmt.Errorf("power curve, knot %d at utilization %v: %w", i, k.Utilization, err)
 		}
-		if i > 0 && k.Utilization <= knots[i-1].Utilization {
-			return nil, fmt.Errorf("power curve, knot %d: utilization %v does not follow %v", i, k.Utilization, knots[i-1].Utilization)
+		if k.Watts > maxWatts {
+			return nil, fmt.Errorf("power curve, knot %d at utilization %v: no server draws %v", i, k.Utilization, k.Watts)
+		}
+		if i == 0 && k.Utilization > 0 && k.Utilization < minSpacing {
+			return nil, fmt.Errorf("power curve, knot 0: utilization %v is too close to 0", k.Utilization)
+		}
+		if i > 0 && !(k.Utilization-knots[i-1].Utilization >= minSpacing) {
+			return nil, fmt.Errorf("power curve, knot %d: utilization %v does not follow %v by at least 1e-9", i, k.Utilization, knots[i-1].Utilization)
 		}
 	}
 	return build(slices.Clone(knots)), nil
@@ -77,7 +90,7 @@ func build(knots []Knot) *Piecewise {
 	for i := range n {
 		l, r := knots[i], knots[i+1]
 		b := float64(r.Watts-l.Watts) / (r.Utilization - l.Utilization)
-		p.segs[i] = segment{end: r.Utilization, a: float64(l.Watts) - b*l.Utilization, b: b}
+		p.segs[i] = segment{start: l.Utilization, end: r.Utilization, a: float64(l.Watts), b: b}
 	}
 	// A grid finer than the knots: one look-up, then rarely more than one step.
 	cells := 2 * n
@@ -95,7 +108,7 @@ func build(knots []Knot) *Piecewise {
 // At returns the watts at a utilization, clamped to the knots. NaN gives NaN.
 func (p *Piecewise) At(utilization float64) Watts {
 	s, u := p.segment(utilization)
-	return Watts(s.a + s.b*u)
+	return Watts(max(s.a+s.b*(u-s.start), 0)) // rounding must not take it below 0
 }
 
 // Rise returns At(to) − At(from). Within one segment it is the product of slope and step, which keeps the
@@ -154,6 +167,12 @@ func (p *Piecewise) PredictBatch(_ context.Context, states []State, out []Estima
 func errNaN(node string) error {
 	return fmt.Errorf("node %q: utilization is not a number: %w", node, ErrMissingInput)
 }
+
+// Inputs implements [InputLister].
+func (p *Piecewise) Inputs() []Input { return []Input{InputUtilization} }
+
+// Domain implements [Domained]: from the first knot to the last.
+func (p *Piecewise) Domain() Domain { return Domain{InputUtilization: {p.lo, p.hi}} }
 
 // Knots returns a copy of the curve's points.
 func (p *Piecewise) Knots() []Knot { return slices.Clone(p.knots) }

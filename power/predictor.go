@@ -72,3 +72,11 @@ func Check(w float64) (Watts, error) {
 	}
 	return 0, fmt.Errorf("%w: %v", ErrNotFinite, w)
 }
+
+// check is [Check] with the name of the node.
+func check(s *State, w float64) (Watts, error) {
+	if w >= 0 && w <= math.MaxFloat64 {
+		return Watts(w), nil
+	}
+	return 0, fmt.Errorf("node %q: %w: %v", s.Node, ErrNotFinite, w)
+}
