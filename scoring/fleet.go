@@ -1,9 +1,12 @@
 package scoring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +20,7 @@ type Spec struct {
 	Name      string
 	Capacity  power.Capacity
 	Predictor power.Predictor // nil leaves the node unknown
+	Err       error           // why there is no Predictor; nil is [power.ErrNoModel]
 	Model     string          // names the model and where it is from
 	Prior     bool            // the model was not fitted to this server
 	Off       bool            // switched off or suspended
@@ -46,7 +50,8 @@ type Fleet struct {
 // A View is all servers at one moment. It is immutable.
 type View struct {
 	at    time.Time
-	nodes map[string]*Node
+	nodes []Node // sorted by name
+	index map[string]int32
 }
 
 // NewFleet returns a fleet without servers.
@@ -86,9 +91,11 @@ func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Ti
 		specs = append(specs, s)
 	}
 	f.mu.Unlock()
-	v := &View{at: now, nodes: make(map[string]*Node, len(specs))}
-	for _, s := range specs {
-		v.nodes[s.Name] = f.node(ctx, s, snap.Node(s.Name), now)
+	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
+	v := &View{at: now, nodes: make([]Node, len(specs)), index: make(map[string]int32, len(specs))}
+	for i, s := range specs {
+		v.index[s.Name] = int32(i)
+		v.nodes[i] = f.node(ctx, s, snap.Node(s.Name), now)
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("refresh fleet: %w", err)
 		}
@@ -97,13 +104,13 @@ func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Ti
 	return nil
 }
 
-func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now time.Time) *Node {
+func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now time.Time) Node {
 	o := Observe(r, now, f.opts.MaxAge)
 	o.State.Node = s.Name
-	n := &Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower,
+	n := Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower,
 		Model: s.Model, Prior: s.Prior, Readings: r}
 	if s.Predictor == nil {
-		n.Err = fmt.Errorf("node %q: %w", s.Name, power.ErrNoModel)
+		n.Err = fmt.Errorf("node %q: %w", s.Name, cmp.Or(s.Err, power.ErrNoModel))
 		return n
 	}
 	if s.Off {
@@ -116,6 +123,9 @@ func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now t
 	switch {
 	case err == nil:
 		n.Predictor = curve
+		// The first decision on a view should not pay for its envelopes.
+		curve.Envelope()
+		curve.EnvelopeFromOff(s.OffPower)
 	case errors.Is(err, power.ErrMissingInput) && o.Inlet != nil:
 		n.Err = fmt.Errorf("node %q: model %q: %w (%w)", s.Name, s.Model, err, o.Inlet)
 	default:
@@ -131,15 +141,31 @@ func (f *Fleet) View() *View { return f.view.Load() }
 func (v *View) At() time.Time { return v.at }
 
 // Node returns a server, or nil if it is not known. The node is not to be changed. It does not allocate.
-func (v *View) Node(name string) *Node { return v.nodes[name] }
+func (v *View) Node(name string) *Node {
+	if i, ok := v.index[name]; ok {
+		return &v.nodes[i]
+	}
+	return nil
+}
+
+// Index returns the place of a server in Nodes, or -1 if it is not known. It does not allocate.
+func (v *View) Index(name string) int {
+	if i, ok := v.index[name]; ok {
+		return int(i)
+	}
+	return -1
+}
+
+// Nodes returns all servers in the order of their names. They are not to be changed.
+func (v *View) Nodes() []Node { return v.nodes }
 
 // Len returns the number of servers.
 func (v *View) Len() int { return len(v.nodes) }
 
-// All calls yield for every server, in no order.
+// All calls yield for every server, in the order of their names.
 func (v *View) All(yield func(*Node) bool) {
-	for _, n := range v.nodes {
-		if !yield(n) {
+	for i := range v.nodes {
+		if !yield(&v.nodes[i]) {
 			return
 		}
 	}

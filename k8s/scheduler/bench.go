@@ -1,0 +1,112 @@
+package scheduler
+
+import (
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// A bench holds the servers of a view, prepared for scoring: with the pods added that no sample shows yet.
+// A server is prepared anew only when the pods on it or its sample have changed.
+type bench struct {
+	view  *scoring.View
+	nodes []scoring.Node // in the order of the view
+	seats []seat         // beside nodes
+	costs []scoring.Cost // beside nodes: memory for the scorer
+	round uint32
+}
+
+// A seat is what was last found out about one server.
+type seat struct {
+	generation int64 // of the NodeInfo that pending was counted on; -1 is none
+	sampled    int64 // when the utilization was measured, in Unix nanoseconds
+	newest     int64 // from when on a sample shows all that is pending; never is for some that it cannot tell
+	pending    float64
+	reason     reason // why the server is unknown
+	round      uint32 // the last round in which it was a candidate
+}
+
+// look brings the bench to a view, and keeps what is still true.
+func (b *bench) look(v *scoring.View) {
+	if b.view == v {
+		return
+	}
+	from := v.Nodes()
+	nodes, seats := make([]scoring.Node, len(from)), make([]seat, len(from))
+	copy(nodes, from)
+	old := b.view
+	for i := range nodes {
+		n, s := &nodes[i], &seats[i]
+		s.generation, s.reason = -1, reasonOf(n.Err)
+		if r, ok := n.Readings.Find(sensors.CPUUtilization); ok {
+			s.sampled = r.At.UnixNano()
+		}
+		if old == nil {
+			continue
+		}
+		k := i
+		if k >= len(b.nodes) || b.nodes[k].Name != n.Name {
+			if k = old.Index(n.Name); k < 0 {
+				continue
+			}
+		}
+		switch was := &b.seats[k]; {
+		case s.sampled == was.sampled:
+			s.generation, s.newest, s.pending = was.generation, was.newest, was.pending
+		case was.generation >= 0 && was.newest <= s.sampled:
+			s.generation, s.newest = was.generation, was.newest // the new sample shows every pod
+		}
+		n.State.Utilization += s.load(n)
+	}
+	b.view, b.nodes, b.seats, b.costs = v, nodes, seats, make([]scoring.Cost, len(nodes))
+}
+
+// load returns pending as a share of the server's capacity.
+func (s *seat) load(n *scoring.Node) float64 {
+	if s.pending == 0 {
+		return 0
+	}
+	return s.pending / n.Capacity.Work()
+}
+
+// seat marks the server as a candidate of this round and returns its place, or -1 if the view lacks it.
+func (b *bench) seat(info fwk.NodeInfo, a *Args) int {
+	i := b.view.Index(info.Node().Name)
+	if i < 0 {
+		return i
+	}
+	s := &b.seats[i]
+	s.round = b.round
+	if g := info.GetGeneration(); g != s.generation {
+		s.generation = g
+		s.count(info, a)
+		n := &b.nodes[i]
+		n.State.Utilization = b.view.Nodes()[i].State.Utilization + s.load(n)
+	}
+	return i
+}
+
+// count adds up the CPU of the pods that the sample does not show.
+func (s *seat) count(info fwk.NodeInfo, a *Args) {
+	s.pending, s.newest = 0, 0
+	for _, pi := range info.GetPods() {
+		pod := pi.GetPod()
+		from := seenFrom(pod)
+		s.newest = max(s.newest, from)
+		if from > s.sampled {
+			s.pending += a.cpu(milliCPU(pod))
+		}
+	}
+}
+
+// node returns the server as it is prepared, or nil.
+func (b *bench) node(name string) *scoring.Node {
+	if b.view == nil {
+		return nil
+	}
+	if i := b.view.Index(name); i >= 0 {
+		return &b.nodes[i]
+	}
+	return nil
+}

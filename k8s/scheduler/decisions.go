@@ -1,0 +1,210 @@
+package scheduler
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// A Decision is one pod's way to a node, as far as this plugin had a say in it.
+type Decision struct {
+	Time      time.Time
+	Profile   string
+	Namespace string
+	Name      string
+	UID       types.UID
+	Demand    scoring.Demand
+
+	// Candidates is the number of nodes that could take the pod, and Known, OverCapacity and Unknown how
+	// many of them were what. All are 0 when the plugin was not asked: there was one candidate, or the
+	// scheduler reused scores of an earlier pod.
+	Candidates, Known, OverCapacity int
+	Unknown                         map[string]int // by reason
+
+	// Best explains the best candidates, best first, by this plugin alone.
+	Best []scoring.Candidate
+
+	// Chosen is the node that the scheduler chose, with the help of its other plugins; "" if none was.
+	Chosen string
+
+	// ChosenCandidate explains the chosen node; nil if it is not known. Its rank counts only when it is
+	// among Best and is 0 otherwise.
+	ChosenCandidate *scoring.Candidate
+
+	// Undone says that the pod did not get there after all, and was queued again.
+	Undone bool
+}
+
+// Decisions keeps the last decisions of all profiles. The zero value keeps none until a plugin asks for
+// more. It is safe for concurrent use.
+type Decisions struct {
+	mu   sync.Mutex
+	ring []record // guarded by mu
+	next int      // guarded by mu: where the next decision goes
+	size int      // guarded by mu: how many are kept at most
+}
+
+// A record is a decision before it is explained, which costs more than most are worth.
+type record struct {
+	Decision
+	scorer scoring.Scorer
+	best   []scoring.Node
+	chosen scoring.Node
+	known  bool // chosen is filled in
+}
+
+// keep makes room for n decisions; it never takes room away.
+func (d *Decisions) keep(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n > d.size {
+		// In order, oldest first, so that the ring can grow at its end.
+		d.ring = append(slices.Clone(d.ring[d.next:]), d.ring[:d.next]...)
+		d.size, d.next = n, len(d.ring)
+	}
+}
+
+// slot returns the place of the next record, with its memory to be used again, or nil if none are kept.
+func (d *Decisions) slot() *record {
+	switch {
+	case d.size == 0:
+		return nil
+	case len(d.ring) < d.size:
+		d.ring = append(d.ring, record{})
+		d.next = len(d.ring) % d.size
+		return &d.ring[len(d.ring)-1]
+	}
+	r := &d.ring[d.next]
+	d.next = (d.next + 1) % d.size
+	*r = record{best: r.best[:0]}
+	return r
+}
+
+// latest returns the last record if it is of the pod.
+func (d *Decisions) latest(uid types.UID) *record {
+	if len(d.ring) == 0 {
+		return nil
+	}
+	if r := &d.ring[(d.next+len(d.ring)-1)%len(d.ring)]; r.UID == uid {
+		return r
+	}
+	return nil
+}
+
+func decision(profile string, pod *v1.Pod, demand scoring.Demand, at time.Time) Decision {
+	return Decision{Time: at, Profile: profile, Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Demand: demand}
+}
+
+// note keeps what PreScore found, and logs it at debug level.
+func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t *tally, at time.Time) {
+	log := klog.FromContext(ctx).V(4)
+	r := record{Decision: decision(p.profile, pod, demand, at), scorer: p.scorer}
+	r.Candidates, r.Known, r.OverCapacity = t.candidates, t.known, t.over
+	for k, n := range t.unknown {
+		if n > 0 {
+			if r.Unknown == nil {
+				r.Unknown = make(map[string]int)
+			}
+			r.Unknown[reason(k).String()] = n
+		}
+	}
+	p.decisions.mu.Lock()
+	defer p.decisions.mu.Unlock()
+	into := p.decisions.latest(pod.UID)
+	if into == nil || into.Chosen != "" {
+		into = p.decisions.slot()
+	}
+	if into == nil {
+		if !log.Enabled() {
+			return
+		}
+		into = &record{}
+	}
+	r.best = into.best[:0]
+	for _, i := range t.best {
+		r.best = append(r.best, p.work.nodes[i])
+	}
+	*into = r
+	if log.Enabled() {
+		e := into.explain(ctx)
+		log.Info("Predicted", "pod", klog.KObj(pod), "cpu", demand.CPU, "candidates", e.Candidates, "known", e.Known,
+			"overCapacity", e.OverCapacity, "unknown", e.Unknown)
+		for i := range e.Best {
+			c := &e.Best[i]
+			log.Info("Candidate", "pod", klog.KObj(pod), "node", c.Node, "rank", c.Rank, "wattsBefore", float64(c.Before),
+				"wattsAfter", float64(c.After), "cost", c.Cost.Value, "unit", c.Cost.Unit.String(), "source", c.Source, "age", c.Age, "model", c.Model, "reason", c.Reason)
+		}
+	}
+}
+
+// chose notes the node that the scheduler chose; n is what was known of it, or nil.
+func (d *Decisions) chose(profile string, pod *v1.Pod, node string, n *scoring.Node, demand scoring.Demand, s scoring.Scorer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.latest(pod.UID)
+	if r == nil || r.Chosen != "" {
+		if r = d.slot(); r == nil {
+			return
+		}
+		r.Decision, r.scorer = decision(profile, pod, demand, time.Now()), s
+	}
+	r.Chosen = node
+	if n != nil {
+		r.chosen, r.known = *n, true
+	}
+}
+
+// undone notes that a pod did not get to its node.
+func (d *Decisions) undone(pod *v1.Pod, node string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.ring {
+		if r := &d.ring[i]; r.UID == pod.UID && r.Chosen == node {
+			r.Undone = true
+		}
+	}
+}
+
+// Last returns the decisions that are kept, newest first, explained.
+func (d *Decisions) Last(ctx context.Context) []Decision {
+	d.mu.Lock()
+	records := make([]record, 0, len(d.ring))
+	for i := range d.ring {
+		r := d.ring[(d.next+len(d.ring)-1-i)%len(d.ring)]
+		r.best = slices.Clone(r.best) // the ring uses its memory again
+		records = append(records, r)
+	}
+	d.mu.Unlock()
+	out := make([]Decision, len(records))
+	for i := range records {
+		out[i] = records[i].explain(ctx)
+	}
+	return out
+}
+
+func (r *record) explain(ctx context.Context) Decision {
+	e := r.Decision
+	// An error concerns the call (its ctx has ended): the counts still tell something.
+	e.Best, _ = scoring.Explain(ctx, r.scorer, r.Demand, r.best, r.Time)
+	if !r.known {
+		return e
+	}
+	for i := range e.Best {
+		if e.Best[i].Node == e.Chosen {
+			e.ChosenCandidate = &e.Best[i]
+			return e
+		}
+	}
+	if c, err := scoring.Explain(ctx, r.scorer, r.Demand, []scoring.Node{r.chosen}, r.Time); err == nil {
+		e.ChosenCandidate = &c[0]
+		e.ChosenCandidate.Rank = 0
+	}
+	return e
+}

@@ -1,0 +1,177 @@
+package scheduler
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// metrics are counted by the plugins of all profiles and, when asked for, read from the sites.
+type metrics struct {
+	decisions  *prometheus.CounterVec
+	candidates *prometheus.CounterVec
+	unknown    *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+
+	nodes, age, at *prometheus.Desc
+
+	mu    sync.Mutex
+	sites map[int]Site // guarded by mu
+	last  int          // guarded by mu
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_decisions_total",
+			Help: "Scheduling cycles, by what the plugin did: scored, skipped (no candidate was known), failed (so skipped)."},
+			[]string{"profile", "result"}),
+		candidates: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_candidates_total",
+			Help: "Candidates of scheduling cycles, by what was known of their cost: known, over_capacity, unknown."},
+			[]string{"profile", "state"}),
+		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_candidates_unknown_total",
+			Help: "Candidates of scheduling cycles whose cost was unknown, by reason."}, []string{"profile", "reason"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "leastwatt_prescore_duration_seconds",
+			Help:    "Time to predict the cost of a pod on all candidates.",
+			Buckets: prometheus.ExponentialBuckets(10e-6, 2, 14)}, []string{"profile"}),
+		nodes: prometheus.NewDesc("leastwatt_nodes",
+			"Nodes of the cluster, by state: known, or the reason why the state or model is not.", []string{"state"}, nil),
+		age: prometheus.NewDesc("leastwatt_utilization_age_seconds",
+			"Age of the nodes' last utilization samples, by the hardware's time, over the nodes at this moment.", nil, nil),
+		at: prometheus.NewDesc("leastwatt_view_timestamp_seconds",
+			"When readings and models were last joined, the oldest of several sites; 0 is never.", nil, nil),
+		sites: make(map[int]Site),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.decisions, m.candidates, m.unknown, m.duration, m} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// watch shows a site's nodes until ctx ends.
+func (m *metrics) watch(ctx context.Context, s Site) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last++
+	id := m.last
+	m.sites[id] = s
+	context.AfterFunc(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.sites, id)
+	})
+}
+
+// Describe implements [prometheus.Collector].
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.nodes
+	ch <- m.age
+	ch <- m.at
+}
+
+var ageBounds = []float64{1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 900, 3600}
+
+// Collect implements [prometheus.Collector].
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	sites := make([]Site, 0, len(m.sites))
+	for _, s := range m.sites {
+		sites = append(sites, s)
+	}
+	m.mu.Unlock()
+	now := time.Now()
+	var known, sampled uint64
+	var unknown [reasons]uint64
+	var sum, oldest float64
+	ages := make(map[float64]uint64, len(ageBounds))
+	for i, s := range sites {
+		v := s.View()
+		at := 0.0
+		if !v.At().IsZero() {
+			at = float64(v.At().UnixMilli()) / 1000
+		}
+		if i == 0 || at < oldest {
+			oldest = at
+		}
+		for n := range v.All {
+			if n.Err == nil {
+				known++
+			} else {
+				unknown[reasonOf(n.Err)]++
+			}
+			r, ok := n.Readings.Find(sensors.CPUUtilization)
+			if !ok {
+				continue
+			}
+			age := r.Age(now).Seconds()
+			sampled++
+			sum += age
+			for _, le := range ageBounds {
+				if age <= le {
+					ages[le]++
+				}
+			}
+		}
+	}
+	ch <- prometheus.MustNewConstMetric(m.nodes, prometheus.GaugeValue, float64(known), "known")
+	for r, n := range unknown {
+		if n > 0 {
+			ch <- prometheus.MustNewConstMetric(m.nodes, prometheus.GaugeValue, float64(n), reason(r).String())
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(m.age, sampled, sum, ages)
+	ch <- prometheus.MustNewConstMetric(m.at, prometheus.GaugeValue, oldest)
+}
+
+// profileMetrics are the metrics of one profile, looked up once.
+type profileMetrics struct {
+	scored, skipped, failed prometheus.Counter
+	known, over, unknownAll prometheus.Counter
+	unknown                 [reasons]prometheus.Counter
+	duration                prometheus.Observer
+}
+
+func (m *metrics) of(profile string) *profileMetrics {
+	p := &profileMetrics{
+		scored:     m.decisions.WithLabelValues(profile, "scored"),
+		skipped:    m.decisions.WithLabelValues(profile, "skipped"),
+		failed:     m.decisions.WithLabelValues(profile, "failed"),
+		known:      m.candidates.WithLabelValues(profile, "known"),
+		over:       m.candidates.WithLabelValues(profile, "over_capacity"),
+		unknownAll: m.candidates.WithLabelValues(profile, "unknown"),
+		duration:   m.duration.WithLabelValues(profile),
+	}
+	for r := range p.unknown {
+		p.unknown[r] = m.unknown.WithLabelValues(profile, reason(r).String())
+	}
+	return p
+}
+
+func (p *profileMetrics) preScored(took time.Duration, t *tally, err error) {
+	p.duration.Observe(took.Seconds())
+	switch {
+	case err != nil:
+		p.failed.Inc()
+		return
+	case t.known == 0:
+		p.skipped.Inc()
+	default:
+		p.scored.Inc()
+	}
+	p.known.Add(float64(t.known))
+	p.over.Add(float64(t.over))
+	for r, n := range t.unknown {
+		if n > 0 {
+			p.unknown[r].Add(float64(n))
+			p.unknownAll.Add(float64(n))
+		}
+	}
+}

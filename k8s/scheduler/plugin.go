@@ -1,0 +1,171 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// Name is the plugin's name in a KubeSchedulerConfiguration.
+const Name = "LeastWatt"
+
+// A Site is the servers behind a cluster's nodes; [*scoring.Site] is one. View costs next to nothing and
+// never waits.
+type Site interface {
+	Put(scoring.Machine)
+	Remove(name string)
+	View() *scoring.View
+	Run(ctx context.Context) error
+}
+
+// A Setup is what the plugin decides with.
+type Setup struct {
+	Site   Site           // required
+	Scorer scoring.Scorer // nil means scoring.EnvelopePower{}
+}
+
+// Options are what a program adds to the plugin. The zero value works.
+type Options struct {
+	// Registerer is given the metrics leastwatt_*; nil means none.
+	Registerer prometheus.Registerer
+
+	// Decisions keeps what was decided, for people to read; nil keeps it out of reach.
+	Decisions *Decisions
+}
+
+// A Factory makes the plugin for one profile. It can be given to kube-scheduler's app.WithPlugin as it is.
+type Factory = func(ctx context.Context, args runtime.Object, h fwk.Handle) (fwk.Plugin, error)
+
+// New returns the factory of plugins that decide with the setup which open returns for the argument "config"
+// of a profile ("" where it is left out). Open is called once for each distinct argument; profiles of
+// the same setup share it. The factory starts the site's background loops and the watch of the
+// cluster's nodes; they end with the ctx that the scheduler gives it.
+func New(open func(config string) (Setup, error), o Options) (Factory, error) {
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", Name, err)
+	}
+	if o.Decisions == nil {
+		o.Decisions = new(Decisions)
+	}
+	f := &factory{open: open, metrics: m, decisions: o.Decisions, setups: make(map[string]*running)}
+	return f.plugin, nil
+}
+
+type factory struct {
+	open      func(string) (Setup, error)
+	metrics   *metrics
+	decisions *Decisions
+
+	mu     sync.Mutex
+	setups map[string]*running // guarded by mu
+}
+
+// running is a setup whose loops run until ctx ends.
+type running struct {
+	Setup
+	done <-chan struct{}
+}
+
+func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
+	args, err := DecodeArgs(obj)
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.start(ctx, args.Config, h)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", Name, err)
+	}
+	f.decisions.keep(args.KeepDecisions)
+	return &Plugin{args: args, site: s.Site, scorer: s.Scorer, profile: h.ProfileName(),
+		metrics: f.metrics.of(h.ProfileName()), decisions: f.decisions}, nil
+}
+
+func (f *factory) start(ctx context.Context, config string, h fwk.Handle) (*running, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.setups[config]; s != nil {
+		select {
+		case <-s.done: // of a scheduler that has ended
+		default:
+			return s, nil
+		}
+	}
+	setup, err := f.open(config)
+	if err != nil {
+		return nil, err
+	}
+	if setup.Site == nil {
+		return nil, errors.New("there is no site to place pods on")
+	}
+	if setup.Scorer == nil {
+		setup.Scorer = scoring.EnvelopePower{}
+	}
+	if err := watchNodes(ctx, h, setup.Site); err != nil {
+		return nil, err
+	}
+	s := &running{Setup: setup, done: ctx.Done()}
+	f.setups[config] = s
+	f.metrics.watch(ctx, setup.Site)
+	go func() {
+		if err := setup.Site.Run(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "LeastWatt steps aside until the scheduler is restarted: its background loop ended")
+		}
+	}()
+	return s, nil
+}
+
+// A Plugin places pods where they are predicted to cost least. It rejects none.
+type Plugin struct {
+	args      Args
+	site      Site
+	scorer    scoring.Scorer
+	profile   string
+	metrics   *profileMetrics
+	decisions *Decisions
+
+	mu   sync.Mutex
+	work bench // guarded by mu
+}
+
+var (
+	_ fwk.PreScorePlugin  = (*Plugin)(nil)
+	_ fwk.ScorePlugin     = (*Plugin)(nil)
+	_ fwk.ScoreExtensions = (*Plugin)(nil)
+	_ fwk.ReservePlugin   = (*Plugin)(nil)
+	_ fwk.SignPlugin      = (*Plugin)(nil)
+)
+
+// Name implements the framework's Plugin.
+func (p *Plugin) Name() string { return Name }
+
+// Reserve implements the framework's ReservePlugin: it notes which node the scheduler chose, which other
+// plugins have a say in.
+func (p *Plugin) Reserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.work.node(node)
+	if n == nil {
+		n = p.site.View().Node(node)
+	}
+	p.decisions.chose(p.profile, pod, node, n, p.demand(pod), p.scorer)
+	return nil
+}
+
+// Unreserve implements the framework's ReservePlugin: it notes that the pod did not get there.
+func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, node string) {
+	p.decisions.undone(pod, node)
+}
+
+func (p *Plugin) demand(pod *v1.Pod) scoring.Demand {
+	return scoring.Demand{CPU: p.args.cpu(milliCPU(pod))}
+}

@@ -1,0 +1,62 @@
+package scheduler
+
+import (
+	"context"
+	"math"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	resourcehelper "k8s.io/component-helpers/resource"
+	fwk "k8s.io/kube-scheduler/framework"
+)
+
+// milliCPU returns the CPU that a pod requests, counted as Kubernetes does: the larger of its containers
+// (with sidecars) and its init containers, resources of the whole pod and resizes, and its overhead.
+func milliCPU(pod *v1.Pod) int64 {
+	r := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true})
+	return r.Cpu().MilliValue()
+}
+
+// cpu returns the CPU in cores that a pod which requests so many thousandths is expected to use.
+func (a *Args) cpu(milli int64) float64 {
+	if milli <= 0 {
+		return a.defaultCPU
+	}
+	return float64(milli) / 1000 * a.PodUsageAssumption
+}
+
+// never is later than every sample.
+const never = math.MaxInt64
+
+// seenFrom returns from when on (in Unix nanoseconds) a sample of the node's utilization shows the pod's
+// use, by the times in the pod's status alone, so that the answer is the same after a restart: the pod was
+// bound and its containers had started. A pod that is only assumed to be bound, or has not started, is not
+// seen yet. The times have whole seconds, cut off, so a second is added.
+func seenFrom(pod *v1.Pod) int64 {
+	if pod.Status.Phase == v1.PodSucceeded || pod.Status.Phase == v1.PodFailed {
+		return 0 // uses nothing any more
+	}
+	var at time.Time
+	for i := range pod.Status.Conditions {
+		if c := &pod.Status.Conditions[i]; c.Type == v1.PodScheduled && c.Status == v1.ConditionTrue {
+			at = c.LastTransitionTime.Time
+		}
+	}
+	if at.IsZero() || pod.Status.Phase != v1.PodRunning {
+		return never
+	}
+	for i := range pod.Status.ContainerStatuses {
+		// A container that was restarted has been seen before.
+		c := &pod.Status.ContainerStatuses[i]
+		if r := c.State.Running; r != nil && c.RestartCount == 0 && r.StartedAt.After(at) {
+			at = r.StartedAt.Time
+		}
+	}
+	return at.Add(time.Second).UnixNano()
+}
+
+// SignPod implements the framework's SignPlugin: a score depends on the pod by its request for CPU alone,
+// so pods that ask for the same may share scores, and opportunistic batching stays on.
+func (p *Plugin) SignPod(_ context.Context, pod *v1.Pod) ([]fwk.SignFragment, *fwk.Status) {
+	return []fwk.SignFragment{{Key: "leastwatt.milliCPU()", Value: milliCPU(pod)}}, nil
+}

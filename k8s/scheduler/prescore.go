@@ -1,0 +1,194 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+const stateKey fwk.StateKey = "PreScore" + Name
+
+// state is what PreScore leaves for the rest of the cycle, by place in the view. It is not changed.
+type state struct {
+	view *scoring.View
+	cost []float64 // NaN is unknown, +Inf over capacity
+	tie  []float64
+}
+
+// Clone implements the framework's StateData.
+func (s *state) Clone() fwk.StateData { return s }
+
+func readState(cs fwk.CycleState) (*state, error) {
+	d, err := cs.Read(stateKey)
+	if err != nil {
+		return nil, err
+	}
+	return d.(*state), nil
+}
+
+// before tells which of two nodes of the same raw score is preferred: by the cost before rounding, then as
+// the scorer breaks ties, then by name.
+func (s *state) before(a, b string) bool {
+	if s != nil {
+		i, j := s.view.Index(a), s.view.Index(b)
+		if i < 0 || j < 0 {
+			return i >= 0
+		}
+		switch {
+		case s.cost[i] != s.cost[j]:
+			// A cost of an earlier cycle may be unknown by now: NaN then loses.
+			return s.cost[i] < s.cost[j] || math.IsNaN(s.cost[j])
+		case s.tie[i] != s.tie[j]:
+			return s.tie[i] < s.tie[j]
+		}
+	}
+	return a < b
+}
+
+// PreScore predicts what the pod would cost on every candidate. It reads memory only. It returns Skip when
+// no candidate's cost is known, or when the prediction as a whole fails: the other plugins then decide.
+func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, nodes []fwk.NodeInfo) *fwk.Status {
+	start := time.Now()
+	d := p.demand(pod)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, t, err := p.predict(ctx, d, nodes)
+	p.metrics.preScored(time.Since(start), &t, err)
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "LeastWatt steps aside", "pod", klog.KObj(pod))
+		return fwk.NewStatus(fwk.Skip, err.Error())
+	}
+	p.note(ctx, pod, d, &t, start)
+	if t.known == 0 {
+		return fwk.NewStatus(fwk.Skip, fmt.Sprintf("the cost is known of none of %d nodes", len(nodes)))
+	}
+	cs.Write(stateKey, s)
+	return nil
+}
+
+// tally is what came out for the candidates of one cycle.
+type tally struct {
+	candidates, known, over int
+	unknown                 [reasons]int
+	best                    []int // places of the best known, best first
+}
+
+func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.NodeInfo) (*state, tally, error) {
+	t := tally{candidates: len(nodes)}
+	b := &p.work
+	b.look(p.site.View())
+	b.round++
+	for _, info := range nodes {
+		if b.seat(info, &p.args) < 0 {
+			t.unknown[notWatched]++
+		}
+	}
+	if err := p.score(ctx, d); err != nil {
+		return nil, t, err
+	}
+	n := len(b.nodes)
+	both := make([]float64, 2*n)
+	s := &state{view: b.view, cost: both[:n:n], tie: both[n:]}
+	for i := range b.seats {
+		if b.seats[i].round != b.round {
+			s.cost[i] = math.NaN()
+			continue
+		}
+		c := &b.costs[i]
+		s.tie[i] = c.Tie
+		switch {
+		case c.Err == nil && c.Known():
+			t.known++
+			s.cost[i] = c.Value
+			t.rank(b.costs, i, p.args.ExplainCandidates)
+		case errors.Is(c.Err, scoring.ErrOverCapacity):
+			t.over++
+			s.cost[i] = math.Inf(1)
+		default:
+			s.cost[i] = math.NaN()
+			r := b.seats[i].reason
+			if b.nodes[i].Err == nil {
+				r = reasonOf(c.Err) // the scorer's own
+			}
+			t.unknown[r]++
+		}
+	}
+	return s, t, nil
+}
+
+// score asks the scorer for the cost of this round's candidates, in as few calls as there are gaps
+// between them: in one, when all servers are candidates.
+func (p *Plugin) score(ctx context.Context, d scoring.Demand) error {
+	b := &p.work
+	for i := 0; i < len(b.seats); {
+		if b.seats[i].round != b.round {
+			i++
+			continue
+		}
+		j := i + 1
+		for j < len(b.seats) && b.seats[j].round == b.round {
+			j++
+		}
+		costs, err := scoring.AppendScore(ctx, p.scorer, b.costs[i:i:j], d, b.nodes[i:j])
+		if err != nil {
+			return err
+		}
+		if len(costs) != j-i {
+			return fmt.Errorf("scorer %T gave %d costs for %d nodes", p.scorer, len(costs), j-i)
+		}
+		if &costs[0] != &b.costs[i] {
+			copy(b.costs[i:j], costs)
+		}
+		i = j
+	}
+	return nil
+}
+
+// rank inserts a place among the best few.
+func (t *tally) rank(costs []scoring.Cost, i, few int) {
+	k := len(t.best)
+	if k == few {
+		if last := &costs[t.best[k-1]]; costs[i].Value > last.Value || scoring.Compare(costs[i], *last) > 0 {
+			return
+		}
+		k--
+	} else {
+		t.best = append(t.best, i)
+	}
+	for ; k > 0 && scoring.Compare(costs[i], costs[t.best[k-1]]) < 0; k-- {
+		t.best[k] = t.best[k-1]
+	}
+	t.best[k] = i
+}
+
+// Score returns the cost of the pod on a node in thousandths: marginal milliwatts, absolute, lower is
+// better. It cannot fail.
+func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk.NodeInfo) (int64, *fwk.Status) {
+	s, err := readState(cs)
+	if err != nil {
+		return rawUnknown, nil
+	}
+	i := s.view.Index(info.Node().Name)
+	if i < 0 {
+		return rawUnknown, nil
+	}
+	return raw(s.cost[i]), nil
+}
+
+func raw(cost float64) int64 {
+	switch {
+	case math.IsNaN(cost):
+		return rawUnknown
+	case math.IsInf(cost, 1):
+		return rawOver
+	}
+	return int64(max(min(math.Round(cost*1000), rawMost), -rawMost))
+}
