@@ -1,0 +1,146 @@
+package sensorstest_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/sensorstest"
+)
+
+const secret = "hunter2"
+
+// flawed is a source with at most one flaw.
+type flawed struct{ flaw string }
+
+var kept = []sensors.Reading{reading(sensors.Power, 1)}
+
+func reading(k sensors.Kind, v float64) sensors.Reading {
+	return sensors.Reading{Kind: k, Value: v, At: time.Now(), Source: "flawed"}
+}
+
+func (f flawed) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
+	fail := func(err error) ([]sensors.Reading, error) {
+		return nil, &sensors.Error{Source: "flawed", Node: node, Err: err}
+	}
+	switch node {
+	case "dead":
+		switch f.flaw {
+		case "leaks":
+			return fail(errors.Join(sensors.ErrUnreachable, errors.New("with password "+secret)))
+		case "wrong cause":
+			return fail(sensors.ErrStale)
+		case "bare error":
+			return nil, sensors.ErrUnreachable
+		case "no failure":
+			return nil, nil
+		case "other node":
+			return nil, &sensors.Error{Source: "flawed", Node: "x", Err: sensors.ErrUnreachable}
+		}
+		return fail(sensors.ErrUnreachable)
+	case "hangs":
+		if f.flaw == "reads on" {
+			return kept, nil
+		}
+		<-ctx.Done()
+		return fail(errors.Join(sensors.ErrUnreachable, ctx.Err()))
+	case "good":
+	default:
+		if f.flaw == "knows all" {
+			break
+		}
+		return fail(sensors.ErrUnknownNode)
+	}
+	r := []sensors.Reading{reading(sensors.Power, 200), reading(sensors.InletTemp, 20)}
+	switch f.flaw {
+	case "nan":
+		r[0].Value = math.NaN()
+	case "no time":
+		r[0].At = time.Time{}
+	case "no source":
+		r[0].Source = ""
+	case "twice":
+		r = append(r, r[0])
+	case "lacks":
+		r = r[:1]
+	case "keeps":
+		return kept, nil
+	case "nothing":
+		return nil, nil
+	}
+	return r, nil
+}
+
+// flawedBatch is a batch source with at most one flaw.
+type flawedBatch struct{ flawed }
+
+func (f flawedBatch) ReadAll(ctx context.Context, nodes []string) (map[string][]sensors.Reading, map[string]error) {
+	readings, errs := map[string][]sensors.Reading{}, map[string]error{}
+	for _, n := range nodes {
+		r, err := f.Read(ctx, n)
+		if err != nil {
+			errs[n] = err
+		} else {
+			readings[n] = r
+		}
+	}
+	switch f.flaw {
+	case "spoils":
+		if len(errs) > 0 {
+			return nil, map[string]error{nodes[0]: errs[nodes[len(nodes)-1]]}
+		}
+	case "sorts":
+		if len(nodes) > 0 {
+			nodes[0] = "a"
+		}
+	case "strangers":
+		readings["stranger"] = kept
+	}
+	return readings, errs
+}
+
+func want() sensorstest.Want {
+	return sensorstest.Want{Node: "good", Kinds: []sensors.Kind{sensors.Power}, Hangs: "hangs",
+		Fails: map[string]error{"dead": sensors.ErrUnreachable}, Secrets: []string{secret}}
+}
+
+func TestASoundSourcePasses(t *testing.T) {
+	for name, s := range map[string]sensors.SensorSource{
+		"source": flawed{}, "batch": flawedBatch{},
+		"first": sensors.First(flawed{}, flawed{}), "first of batches": sensors.First(flawedBatch{}, flawedBatch{}),
+		"merge": sensors.Merge(flawed{}, flawedBatch{}),
+		"only":  sensors.Only(flawed{}, sensors.Power), "only of a batch": sensors.Only(flawedBatch{}, sensors.Power),
+	} {
+		if err := sensorstest.TestSource(s, want()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestEveryFlawIsFound(t *testing.T) {
+	for flaw, says := range map[string]string{
+		"nan": "finite", "no time": "no time", "no source": "no source", "twice": "twice", "nothing": "no readings",
+		"lacks": "want inlet_temp_celsius", "keeps": "after the caller changed", "leaks": "credential", "wrong cause": "want it to wrap",
+		"bare error": "want a *sensors.Error", "no failure": "returned no error", "other node": "this node",
+		"reads on": "a device that hangs", "knows all": "does not know",
+	} {
+		w := want()
+		if flaw == "lacks" {
+			w.Kinds = append(w.Kinds, sensors.InletTemp)
+		}
+		err := sensorstest.TestSource(flawed{flaw}, w)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("a source that %q: the suite says %v, want %q", flaw, err, says)
+		}
+	}
+	for flaw, says := range map[string]string{"spoils": "other nodes' failures", "sorts": "changed the list", "strangers": "nobody asked"} {
+		err := sensorstest.TestSource(flawedBatch{flawed{flaw}}, want())
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("a batch source that %q: the suite says %v, want %q", flaw, err, says)
+		}
+	}
+}
