@@ -43,6 +43,9 @@ var rules = []rule{
 	{"sensors/config", []string{"sensors", "internal"}, []string{"go.yaml.in/yaml/v3"}, "one configuration of all sources"},
 	{"sensors/sensorstest", []string{"sensors", "internal"}, []string{"github.com/bougou/go-ipmi"}, "the emulated BMC of the IPMI library"},
 
+	{"sensors/grid", []string{"sensors", "internal"}, nil, "providers are plain HTTP"},
+	{"sensors/grid/forecast", []string{"sensors"}, []string{"gonum.org/v1/gonum"}, "regression needs linear algebra"},
+
 	{"scoring", []string{"power", "sensors"}, nil, "the core decides in memory"},
 	{"scoring/config", []string{"scoring", "power", "sensors"}, []string{"go.yaml.in/yaml/v3"}, "one YAML file"},
 

@@ -1,0 +1,156 @@
+package grid
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CSVOptions say how a table of a signal is read. The zero value reads hourly life-cycle intensity with the
+// time in the first column and one zone a column.
+type CSVOptions struct {
+	Name   string // of the file, for errors and as the points' source; "" means "csv"
+	Signal Signal // "" means AverageLifeCycle
+
+	// Scale multiplies each value: 0.001 turns a price per MWh into one per kWh; 0 means 1, or 0.001 for
+	// a price whose header names "/MWh".
+	Scale float64
+
+	// Currency is that of a price; a header like "FR (EUR/MWh)" goes before it.
+	Currency string
+
+	// Step is how long a row holds when no next row tells; 0 means an hour.
+	Step time.Duration
+
+	MaxRows int // 0 means 1,000,000
+}
+
+// ReadCSV reads a table with a time column (RFC 3339, or without zone as UTC) and one column a zone. An empty
+// cell is unknown. Errors name file, line and column.
+func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
+	if o.Name == "" {
+		o.Name = "csv"
+	}
+	if o.Signal == "" {
+		o.Signal = AverageLifeCycle
+	}
+	if o.Step <= 0 {
+		o.Step = time.Hour
+	}
+	if o.MaxRows <= 0 {
+		o.MaxRows = 1_000_000
+	}
+	c := csv.NewReader(bufio.NewReader(r))
+	c.ReuseRecord = true
+	header, err := c.Read()
+	if err != nil {
+		return nil, fmt.Errorf("%s: header: %w", o.Name, noEOF(err))
+	}
+	if len(header) < 2 {
+		return nil, fmt.Errorf("%s:1: want a time column and at least one zone, got %d columns", o.Name, len(header))
+	}
+	cols := make([]column, len(header))
+	for i, h := range header[1:] {
+		if cols[i+1], err = parseColumn(h, o); err != nil {
+			return nil, fmt.Errorf("%s:1: column %d: %w", o.Name, i+2, err)
+		}
+	}
+	var points []Point
+	open := make([]int, len(cols)) // 1 + index of each zone's last point, whose end the next row tells
+	var last time.Time
+	for rows := 0; ; rows++ {
+		row, err := c.Read()
+		if errors.Is(err, io.EOF) {
+			return points, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Name, err)
+		}
+		line, _ := c.FieldPos(0)
+		if rows == o.MaxRows {
+			return nil, fmt.Errorf("%s:%d: more than %d rows", o.Name, line, o.MaxRows)
+		}
+		at, err := parseTime(row[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: column 1: %w", o.Name, line, err)
+		}
+		if rows > 0 && at.Before(last) {
+			return nil, fmt.Errorf("%s:%d: column 1: %v is before the row above", o.Name, line, row[0])
+		}
+		if rows > 0 && at.Equal(last) {
+			continue // an hour told twice, as at a change of clocks: the first is kept
+		}
+		for i := 1; i < len(cols); i++ {
+			if open[i] > 0 && at.Sub(points[open[i]-1].Start) < o.Step {
+				points[open[i]-1].End = at // rows closer together than the step
+			}
+			open[i] = 0
+			cell := strings.TrimSpace(row[i])
+			if cell == "" {
+				continue
+			}
+			v, err := strconv.ParseFloat(cell, 64)
+			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+				return nil, fmt.Errorf("%s:%d: column %d (%s): %q is not a number", o.Name, line, i+1, cols[i].zone, cell)
+			}
+			p := Point{Zone: cols[i].zone, Signal: o.Signal, Start: at, End: at.Add(o.Step), Value: v * cols[i].scale,
+				Currency: cols[i].currency, Source: "csv:" + o.Name}
+			if err := p.Validate(); err != nil {
+				return nil, fmt.Errorf("%s:%d: column %d: %w", o.Name, line, i+1, err)
+			}
+			points = append(points, p)
+			open[i] = len(points)
+		}
+		last = at
+	}
+}
+
+type column struct {
+	zone, currency string
+	scale          float64
+}
+
+// parseColumn understands "ZONE" and "ZONE (EUR/MWh)".
+func parseColumn(h string, o CSVOptions) (column, error) {
+	zone, unit, hasUnit := strings.Cut(strings.TrimSpace(h), " (")
+	c := column{zone: zone, currency: o.Currency, scale: o.Scale}
+	if c.zone == "" {
+		return c, errors.New("a zone without a name")
+	}
+	if hasUnit && o.Signal == Price {
+		currency, per, ok := strings.Cut(strings.TrimSuffix(unit, ")"), "/")
+		if !ok || per != "MWh" && per != "kWh" {
+			return c, fmt.Errorf("zone %q: unit %q: want CURRENCY/MWh or CURRENCY/kWh", zone, unit)
+		}
+		c.currency = currency
+		if c.scale == 0 && per == "MWh" {
+			c.scale = 0.001
+		}
+	}
+	if c.scale == 0 {
+		c.scale = 1
+	}
+	return c, nil
+}
+
+func parseTime(s string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
+		if t, err := time.Parse(layout, strings.TrimSpace(s)); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time: want 2023-01-31T15:00:00Z", s)
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+package forecast
+
+import (
+	"math"
+	"slices"
+)
+
+// An issue is a forecast that a model made at hour at, to be graded when its hours have passed.
+type issue struct {
+	at    int
+	paths [members]path
+	blend path
+}
+
+// blocks is how many stretches of a day the horizon has; members are weighted by stretch.
+const blocks = Horizon / day
+
+// A grade is a member's recent mean absolute error, by stretch.
+type grade struct{ sum, weight [blocks]float64 }
+
+const recent = 1 - 1.0/60 // an issue; about a month of them
+
+func (m *Model) issue(n int) (issue, bool) {
+	if n < memory {
+		return issue{}, false
+	}
+	is := issue{at: n}
+	is.paths[naiveMember] = m.naive(n)
+	is.paths[smoothMember] = m.smooth.forecast()
+	ok := false
+	is.paths[ridgeMember], ok = m.ridge[m.hour(n)].forecast(features(m.y, n, m.at(n)), is.paths[naiveMember])
+	if !ok {
+		is.paths[ridgeMember] = is.paths[naiveMember]
+	}
+	for b := range blocks {
+		w := m.weights(b)
+		for h := b * day; h < (b+1)*day; h++ {
+			for k := range members {
+				is.blend[h] += w[k] * is.paths[k][h]
+			}
+		}
+	}
+	return is, true
+}
+
+// weights gives each member a share by the inverse fourth power of its recent error, so that a clearly worse one hardly
+// counts.
+func (m *Model) weights(block int) (w [members]float64) {
+	total := 0.0
+	for k := range w {
+		g := &m.grades[k]
+		w[k] = 1
+		if g.weight[block] > 0 {
+			w[k] = math.Pow(g.sum[block]/g.weight[block]+1e-9, -4)
+		} else if k != naiveMember {
+			w[k] = 0 // until it has shown what it can
+		}
+		total += w[k]
+	}
+	for k := range w {
+		w[k] /= total
+	}
+	return w
+}
+
+func (m *Model) grade(is issue) {
+	actual := m.y[is.at : is.at+Horizon]
+	for k := range members {
+		g := &m.grades[k]
+		for b := range blocks {
+			sum := 0.0
+			for h := b * day; h < (b+1)*day; h++ {
+				sum += math.Abs(actual[h] - is.paths[k][h])
+			}
+			g.sum[b] = recent*g.sum[b] + sum/day
+			g.weight[b] = recent*g.weight[b] + 1
+		}
+	}
+	for h, a := range actual {
+		m.errors.add(h, a-is.blend[h])
+	}
+}
+
+// errorRing keeps the blend's last errors by stretch of the horizon, for intervals.
+type errorRing struct {
+	errs [Horizon / stretch][]float64
+	next [Horizon / stretch]int
+}
+
+const (
+	stretch  = 3   // hours that share their errors
+	keepErrs = 360 // errors a stretch: 120 issues, or 65 days
+	fewErrs  = 60
+)
+
+func (r *errorRing) add(h int, e float64) {
+	s := h / stretch
+	if len(r.errs[s]) < keepErrs {
+		r.errs[s] = append(r.errs[s], e)
+		return
+	}
+	r.errs[s][r.next[s]] = e
+	r.next[s] = (r.next[s] + 1) % keepErrs
+}
+
+// interval returns the quantiles of the errors h hours ahead between which a share lies, with the finite-sample
+// correction of conformal prediction (Vovk et al. 2005); NaN while there are too few.
+func (r *errorRing) interval(h int, share float64) (low, high float64) {
+	errs := r.errs[h/stretch]
+	if len(errs) < fewErrs {
+		return math.NaN(), math.NaN()
+	}
+	sorted := slices.Clone(errs)
+	slices.Sort(sorted)
+	n := float64(len(sorted))
+	tail := (1 - share) / 2
+	lo := int(math.Floor(tail*(n+1))) - 1
+	return sorted[max(lo, 0)], sorted[min(len(sorted)-1-lo, len(sorted)-1)]
+}

@@ -1,0 +1,177 @@
+package forecast_test
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors/grid"
+	"github.com/leastwatt/leastwatt/sensors/grid/forecast"
+)
+
+const (
+	job   = 4  // hours that the work runs
+	slack = 24 // hours that it may wait
+)
+
+// A score is what a year of daily forecasts was worth in one zone.
+type score struct {
+	days                    int
+	model, naive            [2]float64 // sums of MAPE: first day, all 96 h
+	inside, outside         int
+	saved, possible, atOnce float64
+}
+
+// TestPublishedGrids measures the forecasts on a year that the model has not seen, issued daily at midnight UTC, and checks the
+// laws that must hold whatever the zone: better than seasonal naive, honest intervals, most of the possible saving.
+func TestPublishedGrids(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "..", "shared", "data", "carbon")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("the carbon data are not here: %v", err)
+	}
+	series := make(map[string][]grid.Point)
+	for _, year := range []string{"2021", "2022", "2023"} {
+		f, err := os.Open(filepath.Join(dir, "electricitymaps_lca_hourly_"+year+".csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		points, err := grid.ReadCSV(f, grid.CSVOptions{Name: f.Name()})
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range points {
+			series[p.Zone] = append(series[p.Zone], p)
+		}
+	}
+	zones := make([]string, 0, len(series))
+	for z := range series {
+		zones = append(zones, z)
+	}
+	slices.Sort(zones)
+	if testing.Short() {
+		zones = zones[:3]
+	}
+	var ratio, covered, share []float64
+	t.Logf("%-12s %8s %8s %6s %8s %8s %6s %8s %8s", "zone", "MAPE 1d", "naive", "ratio", "96 h", "naive", "cover", "possible", "reached")
+	for _, z := range zones {
+		s := evaluate(t, series[z], time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC))
+		n := float64(s.days)
+		cover := float64(s.inside) / float64(s.inside+s.outside)
+		possible, reached := s.possible/s.atOnce, s.saved/s.possible
+		t.Logf("%-12s %7.2f%% %7.2f%% %6.3f %7.2f%% %7.2f%% %5.1f%% %7.1f%% %7.1f%%", z, s.model[0]/n, s.naive[0]/n, s.model[0]/s.naive[0],
+			s.model[1]/n, s.naive[1]/n, 100*cover, 100*possible, 100*reached)
+		ratio, covered = append(ratio, s.model[0]/s.naive[0]), append(covered, cover)
+		if possible > 0.15 {
+			share = append(share, reached)
+		}
+	}
+	t.Logf("means: ratio %.3f, cover %.3f, reached %.3f over %d zones that can save over 15 %%", mean(ratio), mean(covered), mean(share), len(share))
+	if r := mean(ratio); r > 0.78 {
+		t.Errorf("first-day MAPE is %.3f of the naive forecast's, want at most 0.78", r)
+	}
+	if c := mean(covered); c < 0.88 || c > 0.92 {
+		t.Errorf("90 %% intervals hold %.1f %% of the values", 100*c)
+	}
+	if s := mean(share); s < 0.8 && len(share) > 0 {
+		t.Errorf("the chosen windows reach %.1f %% of the possible saving, want 80", 100*s)
+	}
+}
+
+func mean(v []float64) float64 {
+	s := 0.0
+	for _, x := range v {
+		s += x
+	}
+	return s / float64(len(v))
+}
+
+func evaluate(t *testing.T, points []grid.Point, from time.Time) (s score) {
+	t.Helper()
+	m := forecast.NewModel(forecast.Options{})
+	for i, p := range points {
+		if !p.Start.Before(from) && p.Start.Hour() == 0 && i+forecast.Horizon <= len(points) {
+			steps, err := m.Forecast(forecast.Horizon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.add(t, steps, points[i:i+forecast.Horizon], points[i-24:i])
+		}
+		if err := m.Observe(p.Start, p.Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func (s *score) add(t *testing.T, steps []forecast.Step, actual, before []grid.Point) {
+	s.days++
+	var model, naive [2]float64
+	for h, st := range steps {
+		a := actual[h].Value
+		if !st.Start.Equal(actual[h].Start) {
+			t.Fatalf("step %d starts at %v, want %v", h, st.Start, actual[h].Start)
+		}
+		em, en := math.Abs(st.Value-a)/max(a, 1), math.Abs(before[h%24].Value-a)/max(a, 1)
+		if h < 24 {
+			model[0], naive[0] = model[0]+em, naive[0]+en
+			if st.Low <= a && a <= st.High {
+				s.inside++
+			} else {
+				s.outside++
+			}
+		}
+		model[1], naive[1] = model[1]+em, naive[1]+en
+	}
+	for k, hours := range []float64{24, forecast.Horizon} {
+		s.model[k] += 100 * model[k] / hours
+		s.naive[k] += 100 * naive[k] / hours
+	}
+	window := func(at func(h int) float64, start int) (sum float64) {
+		for h := start; h < start+job; h++ {
+			sum += at(h)
+		}
+		return sum
+	}
+	truth := func(h int) float64 { return actual[h].Value }
+	guess := func(h int) float64 { return steps[h].Value }
+	chosen, best := 0, 0
+	for w := range slack + 1 {
+		if window(guess, w) < window(guess, chosen) {
+			chosen = w
+		}
+		if window(truth, w) < window(truth, best) {
+			best = w
+		}
+	}
+	s.atOnce += window(truth, 0)
+	s.saved += window(truth, 0) - window(truth, chosen)
+	s.possible += window(truth, 0) - window(truth, best)
+}
+
+func ExampleModel() {
+	m := forecast.NewModel(forecast.Options{})
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for h := range 60 * 24 { // sunny noons
+		at := start.Add(time.Duration(h) * time.Hour)
+		if err := m.Observe(at, 300-100*math.Cos(2*math.Pi*float64(h-12)/24)); err != nil {
+			panic(err)
+		}
+	}
+	steps, err := m.Forecast(24)
+	if err != nil {
+		panic(err)
+	}
+	best := steps[0]
+	for _, s := range steps {
+		if s.Value < best.Value {
+			best = s
+		}
+	}
+	fmt.Printf("%s %.0f g/kWh\n", best.Start.Format("15:04"), best.Value)
+	// Output: 12:00 200 g/kWh
+}

@@ -1,0 +1,211 @@
+// Package forecast foretells a grid signal, hour by hour, up to four days ahead, from its own past.
+//
+// Its main type is [Model], which is fed one value an hour and learns as it goes: a seasonal naive forecast, Holt–
+// Winters smoothing and a ridge regression, blended by how well each did lately, with intervals from the errors that
+// the blend really made (conformal prediction).
+package forecast
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	// Horizon is how many hours ahead a model foretells.
+	Horizon = 96
+
+	day     = 24
+	memory  = 28 * day // hours of the past that features look at
+	issueBy = 13       // hours between the forecasts that a model makes to grade itself: coprime to 24
+)
+
+// ErrTooShort says that too little of the past is known for a forecast.
+var ErrTooShort = errors.New("too little history")
+
+// Options tune a [Model]. The zero value works.
+type Options struct {
+	// Additive forecasts values that may be negative, such as prices, without taking their logarithm.
+	Additive bool
+
+	// MaxHistory bounds the hours that Values keeps for a restart; 0 means three years.
+	MaxHistory int
+
+	// Coverage is the share of values that intervals shall hold; 0 means 0.9.
+	Coverage float64
+}
+
+// A Step is one hour of a forecast.
+type Step struct {
+	Start     time.Time
+	Value     float64
+	Low, High float64 // the interval; both NaN while too few errors are known
+}
+
+// A Model forecasts one signal of one zone. It is not safe for concurrent use.
+type Model struct {
+	opts   Options
+	start  time.Time // of the first value
+	values []float64 // hourly, as observed or filled
+	filled []bool
+	y      []float64 // transformed
+	ridge  [day]*ridge
+	smooth *holtWinters
+	issued []issue
+	grades [members]grade
+	errors errorRing
+}
+
+// NewModel returns a model that has seen nothing.
+func NewModel(o Options) *Model {
+	if o.MaxHistory <= 0 {
+		o.MaxHistory = 3 * 366 * day
+	}
+	o.MaxHistory = max(o.MaxHistory, memory+2*Horizon)
+	if !(o.Coverage > 0 && o.Coverage < 1) {
+		o.Coverage = 0.9
+	}
+	return &Model{opts: o, smooth: new(holtWinters)}
+}
+
+// Observe feeds the value of the hour that starts at at. Hours must not go backwards. A gap of up to a week
+// is filled with the same hour of the day before, and filled hours are never learned from; after a longer gap
+// the model keeps what it learned and waits for new history.
+func (m *Model) Observe(at time.Time, value float64) error {
+	at = at.UTC()
+	if !at.Equal(at.Truncate(time.Hour)) {
+		return fmt.Errorf("observe %v: want the start of an hour", at)
+	}
+	if math.IsNaN(value) || math.IsInf(value, 0) || value < 0 && !m.opts.Additive {
+		return fmt.Errorf("observe %v: value %v: want a finite number, not negative", at, value)
+	}
+	if len(m.values) == 0 {
+		m.start = at
+	}
+	next := m.start.Add(time.Duration(len(m.values)) * time.Hour)
+	gap := int(at.Sub(next) / time.Hour)
+	switch {
+	case gap < 0:
+		return fmt.Errorf("observe %v: the hour before %v is known already", at, next)
+	case gap > 7*day || gap > 0 && len(m.values) < day:
+		m.start, m.values, m.filled, m.y, m.issued = at, nil, nil, nil, nil
+		m.smooth = new(holtWinters)
+		gap = 0
+	}
+	for range gap {
+		m.push(m.values[len(m.values)-day], true)
+	}
+	m.push(value, false)
+	return nil
+}
+
+// push appends one hour, learns from what it completes, and now and then makes a forecast to be graded.
+func (m *Model) push(v float64, filled bool) {
+	m.values, m.filled, m.y = append(m.values, v), append(m.filled, filled), append(m.y, m.forward(v))
+	m.smooth.observe(m.y)
+	n := len(m.y)
+	if t := n - Horizon; t >= memory && m.whole(t, n) {
+		r := &m.ridge[m.hour(t)]
+		if *r == nil {
+			*r = newRidge()
+		}
+		(*r).learn(features(m.y, t, m.at(t)), m.y[t:n], m.y[t-day:t])
+	}
+	for len(m.issued) > 0 && m.issued[0].at+Horizon <= n {
+		if is := m.issued[0]; m.whole(is.at, n) {
+			m.grade(is)
+		}
+		m.issued = m.issued[1:]
+	}
+	if n >= memory && n%issueBy == 0 {
+		if is, ok := m.issue(n); ok {
+			m.issued = append(m.issued, is)
+		}
+	}
+	m.trim()
+}
+
+// whole tells whether the hours from–until were all observed.
+func (m *Model) whole(from, until int) bool {
+	for _, f := range m.filled[from:until] {
+		if f {
+			return false
+		}
+	}
+	return true
+}
+
+// trim forgets the oldest hours, a quarter of the limit at a time.
+func (m *Model) trim() {
+	drop := len(m.values) - m.opts.MaxHistory
+	if drop < m.opts.MaxHistory/4 {
+		return
+	}
+	drop -= drop % day // the season keeps its phase
+	m.values = append([]float64(nil), m.values[drop:]...)
+	m.filled = append([]bool(nil), m.filled[drop:]...)
+	m.y = append([]float64(nil), m.y[drop:]...)
+	m.start = m.at(drop)
+	m.smooth.n -= drop
+	for i := range m.issued {
+		m.issued[i].at -= drop
+	}
+}
+
+func (m *Model) at(t int) time.Time { return m.start.Add(time.Duration(t) * time.Hour) }
+
+func (m *Model) hour(t int) int { return m.at(t).Hour() }
+
+// forward maps a value to where it is forecast: the logarithm, so that errors are relative, as MAPE counts them.
+// Below 1 g/kWh differences do not matter.
+func (m *Model) forward(v float64) float64 {
+	if m.opts.Additive {
+		return v
+	}
+	return math.Log(max(v, 1))
+}
+
+func (m *Model) backward(y float64) float64 {
+	if m.opts.Additive {
+		return y
+	}
+	return math.Exp(min(y, 20))
+}
+
+// Next returns the start of the hour that a forecast begins with.
+func (m *Model) Next() time.Time { return m.at(len(m.values)) }
+
+// Values returns the hours that the model holds, oldest first, and the start of the first; NaN where one was missing. A
+// model restarts by observing them again.
+func (m *Model) Values() (start time.Time, values []float64) {
+	values = append([]float64(nil), m.values...)
+	for i, f := range m.filled {
+		if f {
+			values[i] = math.NaN()
+		}
+	}
+	return m.start, values
+}
+
+// Forecast returns the next hours, at most [Horizon], starting at Next. It needs a day of history for anything, and
+// four weeks for more than the naive forecast; with less than a day it is an error that wraps [ErrTooShort].
+func (m *Model) Forecast(hours int) ([]Step, error) {
+	if hours < 1 || hours > Horizon {
+		return nil, fmt.Errorf("forecast of %d hours: want 1 to %d", hours, Horizon)
+	}
+	n := len(m.y)
+	if n < day {
+		return nil, fmt.Errorf("%w: %d hours, want at least %d", ErrTooShort, n, day)
+	}
+	is, ok := m.issue(n)
+	if !ok {
+		is.blend = m.naive(n)
+	}
+	steps := make([]Step, hours)
+	for h := range steps {
+		low, high := m.errors.interval(h, m.opts.Coverage)
+		steps[h] = Step{Start: m.at(n + h), Value: m.backward(is.blend[h]), Low: m.backward(is.blend[h] + low), High: m.backward(is.blend[h] + high)}
+	}
+	return steps, nil
+}
