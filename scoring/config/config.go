@@ -1,0 +1,123 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// MaxBytes bounds the size of a file.
+const MaxBytes = 16 << 20
+
+// A Config is a site's configuration. Its models are immutable.
+type Config struct {
+	File    string
+	Models  []Model // the first that fits a machine is its model
+	Scoring Scoring
+
+	sensors *yaml.Node // nil where the file has no such section
+}
+
+// Scoring says how work is placed.
+type Scoring struct {
+	// Scorer is "envelope" (the default) or "marginal": see [scoring.EnvelopePower] and
+	// [scoring.MarginalPower].
+	Scorer string
+
+	// SwitchOff says that servers without work are switched off or suspended; for the envelope scorer.
+	SwitchOff bool
+
+	// MaxAge is how old a reading may be, by the hardware's time; default one minute.
+	MaxAge time.Duration
+
+	// Refresh is how often readings and models are joined; default two seconds.
+	Refresh time.Duration
+}
+
+// Load reads a file of at most [MaxBytes].
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// Parse reads YAML; file is the name that errors give.
+func Parse(file string, data []byte) (*Config, error) {
+	if len(data) > MaxBytes {
+		return nil, fmt.Errorf("%s: more than %d bytes", file, MaxBytes)
+	}
+	var root yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&root); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%s: is empty", file)
+		}
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: holds more than one document", file)
+	}
+	d := &document{file: file}
+	c := &Config{File: file}
+	s := d.section(root.Content[0], "")
+	c.sensors = s.take("sensors")
+	s.list("models", func(n *yaml.Node, name string) {
+		c.Models = append(c.Models, readModel(d.section(n, name)))
+	})
+	c.Scoring = readScoring(s)
+	s.done()
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func readScoring(file *section) Scoring {
+	o := Scoring{Scorer: "envelope", MaxAge: time.Minute, Refresh: 2 * time.Second}
+	n := file.take("scoring")
+	if n == nil {
+		return o
+	}
+	s := file.doc.section(n, "scoring")
+	if o.Scorer = s.text("scorer", o.Scorer); o.Scorer != "envelope" && o.Scorer != "marginal" {
+		s.fail("scorer", "is %q: want envelope or marginal", o.Scorer)
+	}
+	if obj := s.text("objective", "watts"); obj != "watts" {
+		s.fail("objective", "is %q: want watts", obj)
+	}
+	if o.SwitchOff = s.flag("switchOff", false); o.SwitchOff && o.Scorer == "marginal" {
+		s.fail("switchOff", "is for the envelope scorer: the marginal one knows nothing of servers that are switched off later")
+	}
+	o.MaxAge = s.duration("maxAge", o.MaxAge)
+	o.Refresh = s.duration("refresh", o.Refresh)
+	s.done()
+	return o
+}
+
+// NewScorer returns the scorer that the file asks for.
+func (c *Config) NewScorer() scoring.Scorer {
+	if c.Scoring.Scorer == "marginal" {
+		return scoring.MarginalPower{}
+	}
+	return scoring.EnvelopePower{SwitchOff: c.Scoring.SwitchOff}
+}
+
+// NewSite returns a site without machines whose readings come from r and whose models are the file's.
+func (c *Config) NewSite(r scoring.Readings, o scoring.SiteOptions) *scoring.Site {
+	o.Refresh, o.Fleet.MaxAge = c.Scoring.Refresh, c.Scoring.MaxAge
+	return scoring.NewSite(r, c.Bind, o)
+}
