@@ -20,7 +20,7 @@ const stateKey fwk.StateKey = "PreScore" + Name
 type state struct {
 	view *scoring.View
 	cost []float64 // NaN is unknown, +Inf over capacity
-	tie  []float64
+	tie  []float32
 }
 
 // Clone implements the framework's StateData.
@@ -95,8 +95,7 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 		return nil, t, err
 	}
 	n := len(b.nodes)
-	both := make([]float64, 2*n)
-	s := &state{view: b.view, cost: both[:n:n], tie: both[n:]}
+	s := &state{view: b.view, cost: make([]float64, n), tie: make([]float32, n)}
 	for i := range b.seats {
 		if b.seats[i].round != b.round {
 			s.cost[i] = math.NaN()
