@@ -119,7 +119,7 @@ func (p *Piecewise) Rise(from, to float64) Watts {
 		return Watts(s.b * (to - u))
 	}
 	t, v := p.segment(to)
-	return Watts(t.a + t.b*v - (s.a + s.b*u))
+	return Watts(t.a + t.b*(v-t.start) - (s.a + s.b*(u-s.start)))
 }
 
 // Slope returns the watts per unit of utilization to the right of u: that of the first segment below the

@@ -38,3 +38,18 @@ func BenchmarkPiecewise(b *testing.B) {
 		}
 	}
 }
+
+// Rise is the difference of At, also from one segment to another.
+func TestRiseIsADifference(t *testing.T) {
+	c, err := power.EvenPiecewise(0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from := 0.0; from <= 1; from += 0.03 {
+		for to := from; to <= 1; to += 0.07 {
+			if got, want := c.Rise(from, to), c.At(to)-c.At(from); got < want-1e-9 || got > want+1e-9 {
+				t.Errorf("Rise(%v, %v) is %v: want %v", from, to, got, want)
+			}
+		}
+	}
+}
