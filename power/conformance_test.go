@@ -30,6 +30,10 @@ func TestEveryFormKeepsTheContract(t *testing.T) {
 		"inlet twice": must(power.NewInlet(must(power.NewInlet(curve, power.R410InletResponse())), warm)),
 		"clamped":     must(power.NewBounded(must(power.NewInlet(banded, warm)), power.Domain{power.InputUtilization: {Low: 0.1, High: 0.9}, power.InputInletTemp: {Low: 24, High: 26}, "gpu": {Low: 0, High: 1}}, power.Clamp)),
 		"rejecting":   must(power.NewBounded(banded, power.Domain{power.InputUtilization: {Low: 0, High: 1}}, power.Reject)),
+		"polynomial":  must(power.PolynomialOf(power.InputUtilization, 60, 400, -350, 190)),
+		"ridge":       must(power.NewPolynomial([]power.Term{{Coefficient: 50}, {Coefficient: 2e-3, Factors: []power.Factor{{Input: "cycles", Exponent: 0.5}, {Input: power.InputInletTemp, Exponent: 1}}}})),
+		"pressure":    must(power.NewPressure(banded, power.Pressure{PerPascal: -0.5, Reference: 2, High: 20})),
+		"gpu":         must(power.NewGPU(must(power.NewInlet(banded, warm)), power.GPU{Input: "gpu", Count: 4, Idle: 50, Active: 300, Limit: 250})),
 		"by node": power.NewByNode(map[string]power.Predictor{
 			"a": must(power.NewInlet(curve, warm)), "b": power.Linear{Idle: 1, Peak: 2},
 		}, banded),

@@ -3,6 +3,7 @@ package power
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -73,11 +74,7 @@ func clamp(bounds []bound, s State) State {
 			s.PressureDelta = new(Pascals(v))
 		default:
 			if !copied {
-				m := make(map[string]float64, len(s.Inputs))
-				for k, x := range s.Inputs {
-					m[k] = x
-				}
-				s.Inputs, copied = m, true
+				s.Inputs, copied = maps.Clone(s.Inputs), true
 			}
 			s.Inputs[string(b.in)] = v
 		}
