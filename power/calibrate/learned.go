@@ -125,14 +125,22 @@ func (m *Learned) PredictBatch(ctx context.Context, states []power.State, out []
 	}
 }
 
-// interval returns the bounds that hold a reading with a probability.
-func (m *Learned) interval(ctx context.Context, s power.State, level float64) (low, high power.Watts, err error) {
+// Inputs implements [power.InputLister]: the utilization. The inlet temperature is used where it is there.
+func (m *Learned) Inputs() []power.Input { return []power.Input{power.InputUtilization} }
+
+// Domain implements [power.Domained].
+func (m *Learned) Domain() power.Domain {
+	return power.Domain{power.InputUtilization: {Low: 0, High: 1}}
+}
+
+// PredictInterval implements [power.IntervalPredictor]: the watts between which the next reading lies.
+func (m *Learned) PredictInterval(ctx context.Context, s power.State, level float64) (power.Interval, error) {
 	if !(level > 0 && level < 1) {
-		return 0, 0, fmt.Errorf("node %q: interval level %v is not between 0 and 1", s.Node, level)
+		return power.Interval{}, fmt.Errorf("node %q: level %v is not between 0 and 1: %w", s.Node, level, power.ErrNoInterval)
 	}
 	w, err := m.Predict(ctx, s)
 	if err != nil {
-		return 0, 0, err
+		return power.Interval{}, err
 	}
 	x := min(max(s.Utilization, 0), 1) * (points - 1)
 	k := min(int(x), points-2)
@@ -141,5 +149,5 @@ func (m *Learned) interval(ctx context.Context, s power.State, level float64) (l
 	left, right = left/(left+right), right/(left+right)
 	v := left*left*m.spread[k][k] + 2*left*right*m.spread[k][k+1] + right*right*m.spread[k+1][k+1]
 	z := math.Sqrt2 * math.Erfinv(level) * math.Sqrt(max(v, 0)+m.noise*m.noise)
-	return w * power.Watts(math.Exp(-z)), w * power.Watts(math.Exp(z)), nil
+	return power.Interval{Low: w * power.Watts(math.Exp(-z)), High: w * power.Watts(math.Exp(z))}, nil
 }

@@ -90,10 +90,10 @@ func (b *Belief) between(utilization float64) (k int, left, right, watts float64
 
 // Interval returns the watts between which the server's true watts at a utilization lie with probability
 // level, over 0 and under 1, plus a reading's own relative noise (0 for none).
-func (b *Belief) Interval(utilization, level, noise float64) (low, high power.Watts) {
+func (b *Belief) Interval(utilization, level, noise float64) power.Interval {
 	w, sd := b.At(utilization)
 	z := math.Sqrt2 * math.Erfinv(level) * math.Hypot(sd, noise)
-	return w * power.Watts(math.Exp(-z)), w * power.Watts(math.Exp(z))
+	return power.Interval{Low: w * power.Watts(math.Exp(-z)), High: w * power.Watts(math.Exp(z))}
 }
 
 // Curve returns the medians as a power curve.

@@ -17,18 +17,18 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	low, high := belief.Interval(0.5, 0.9, 0)
+	within := belief.Interval(0.5, 0.9, 0)
 	half, _ := belief.At(0.5)
-	fmt.Printf("at half load %.0f W, between %.0f and %.0f W\n", half, low, high)
+	fmt.Printf("at half load %.0f W, between %.0f and %.0f W\n", half, within.Low, within.High)
 
 	// One reading tells most of the rest.
 	belief, err = belief.Given(prior.Reading{Utilization: 0.2, Watts: 300, Noise: 0.02})
 	if err != nil {
 		panic(err)
 	}
-	low, high = belief.Interval(0.5, 0.9, 0)
+	within = belief.Interval(0.5, 0.9, 0)
 	half, _ = belief.At(0.5)
-	fmt.Printf("after a reading %.0f W, between %.0f and %.0f W\n", half, low, high)
+	fmt.Printf("after a reading %.0f W, between %.0f and %.0f W\n", half, within.Low, within.High)
 	// Output:
 	// at half load 234 W, between 140 and 393 W
 	// after a reading 391 W, between 354 and 433 W

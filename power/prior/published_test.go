@@ -1,118 +1,16 @@
 package prior_test
 
 import (
-	"bufio"
-	"compress/gzip"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/prior"
+	"github.com/leastwatt/leastwatt/power/prior/priortest"
 )
 
-// shared returns the path of a data set beside the repository, or skips the test.
-func shared(t testing.TB, path string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Skip("not in the repository's workspace: no go.work above")
-		}
-	}
-	// A worktree may lie one folder further down than the repository.
-	for _, up := range []string{"..", "../.."} {
-		if p := filepath.Join(dir, up, "shared", "data", path); fileExists(p) {
-			return p
-		}
-	}
-	t.Skipf("../shared/data/%s is not there: this test evaluates on published data that is not part of the repository", path)
-	return ""
-}
-
-func fileExists(p string) bool { _, err := os.Stat(p); return err == nil }
-
-func published(t testing.TB) []prior.Published {
-	t.Helper()
-	f, err := os.Open(shared(t, "specpower/specpower_ssj2008_curves.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s, err := prior.ReadCSV(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// A heldOut is a server and a prior that was fitted without its CPU.
-type heldOut struct {
-	*prior.Published
-	prior *prior.Prior
-}
-
-const folds = 10
-
-// heldOuts splits the servers into folds, no CPU in two of them.
-func heldOuts(t testing.TB) []heldOut {
-	t.Helper()
-	servers := published(t)
-	fold := make(map[string]int)
-	for i := range servers {
-		k := prior.CPUModel(servers[i].CPU)
-		if _, ok := fold[k]; !ok {
-			fold[k] = len(fold) % folds
-		}
-	}
-	out := make([]heldOut, 0, len(servers))
-	for f := range folds {
-		var train []prior.Published
-		for i := range servers {
-			if fold[prior.CPUModel(servers[i].CPU)] != f {
-				train = append(train, servers[i])
-			}
-		}
-		p, err := prior.Fit(train, prior.FitOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range servers {
-			if fold[prior.CPUModel(servers[i].CPU)] == f {
-				out = append(out, heldOut{&servers[i], p})
-			}
-		}
-	}
-	return out
-}
-
-func (h heldOut) curve(t testing.TB) *power.Piecewise {
-	c, err := power.EvenPiecewise(h.Watts[:]...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func (h heldOut) belief(t testing.TB, hw prior.Hardware) prior.Belief {
-	b, err := h.prior.Belief(hw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// points returns the absolute relative error at each point of the curve.
+// errorsAt returns the absolute relative error at each point of the curve.
 func errorsAt(b *prior.Belief, truth *[prior.Points]power.Watts) (e [prior.Points]float64) {
 	for k, w := range truth {
 		at, _ := b.At(float64(k) / 10)
@@ -134,7 +32,7 @@ func mean(v []float64) float64 {
 func TestFivePoints(t *testing.T) {
 	known := []int{0, 1, 4, 7, 10}
 	var mape, straight, covered, recent []float64
-	for _, h := range heldOuts(t) {
+	for _, h := range priortest.HeldOut(t) {
 		var r []prior.Reading
 		var knots []power.Knot
 		for _, k := range known {
@@ -146,7 +44,7 @@ func TestFivePoints(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := h.belief(t, prior.Hardware{Year: h.Year}).Given(r...)
+		b, err := h.Belief(t, prior.Hardware{Year: h.Year}).Given(r...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,8 +65,7 @@ func TestFivePoints(t *testing.T) {
 }
 
 func holds(b *prior.Belief, k int, w power.Watts) float64 {
-	low, high := b.Interval(float64(k)/10, 0.9, 0)
-	if low <= w && w <= high {
+	if i := b.Interval(float64(k)/10, 0.9, 0); i.Low <= w && w <= i.High {
 		return 1
 	}
 	return 0
@@ -190,7 +87,7 @@ func between(t *testing.T, what string, got, low, high float64) {
 
 // With nothing but a data sheet the level is what is wrong, and five readings at random loads mend it.
 func TestPriorOnly(t *testing.T) {
-	all := heldOuts(t)
+	all := priortest.HeldOut(t)
 	for _, c := range []struct {
 		name string
 		of   func(prior.Hardware) prior.Hardware
@@ -208,14 +105,14 @@ func TestPriorOnly(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, 7))
 		var mape, shape, covered, five, coveredFive []float64
 		for _, h := range all {
-			b := h.belief(t, c.of(h.Hardware))
+			b := h.Belief(t, c.of(h.Hardware))
 			e := errorsAt(&b, &h.Watts)
 			mape = append(mape, mean(e[:]))
 			shape = append(shape, shapeError(&b, &h.Watts))
 			for k := range prior.Points {
 				covered = append(covered, holds(&b, k, h.Watts[k]))
 			}
-			truth := h.curve(t)
+			truth := h.Curve(t)
 			for range 3 {
 				r := make([]prior.Reading, 5)
 				for i := range r {
@@ -254,31 +151,4 @@ func shapeError(b *prior.Belief, truth *[prior.Points]power.Watts) float64 {
 		best = min(best, e)
 	}
 	return best
-}
-
-// planetLab returns the loads of VMs over a day, 0 to 1.
-func planetLab(t testing.TB) [][]float64 {
-	f, err := os.Open(shared(t, "planetlab/planetlab_20110303.csv.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sc := bufio.NewScanner(z)
-	var out [][]float64
-	for sc.Scan() {
-		var row []float64
-		for v := range strings.SplitSeq(sc.Text(), ",") {
-			x, err := strconv.ParseFloat(v, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			row = append(row, min(x/100, 1))
-		}
-		out = append(out, row)
-	}
-	return out
 }
