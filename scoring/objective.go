@@ -1,0 +1,125 @@
+package scoring
+
+import (
+	"context"
+	"fmt"
+	"math"
+)
+
+// A Tariff is what electricity costs at one place and time.
+type Tariff struct {
+	// Intensity is in gCO2eq per kWh; average or marginal, direct or life-cycle, but the same for all
+	// places that are compared.
+	Intensity float64
+
+	// Price is in money per kWh and may be negative.
+	Price float64
+
+	// PUE is the power usage effectiveness of the building: its power over that of its servers, at least
+	// 1; 0 means 1.
+	PUE float64
+
+	// Factor multiplies whatever else: transmission losses, a policy; 0 means 1.
+	Factor float64
+
+	// Err says why the tariff is not known.
+	Err error
+}
+
+// kWh returns the kilowatt-hours that the meter counts for one watt of server in an hour.
+func (t Tariff) kWh() float64 {
+	f := 0.001
+	if t.PUE > 0 {
+		f *= t.PUE
+	}
+	if t.Factor > 0 {
+		f *= t.Factor
+	}
+	return f
+}
+
+func (t Tariff) validate(node string) error {
+	switch {
+	case t.Err != nil:
+		return fmt.Errorf("node %q: tariff: %w", node, t.Err)
+	case !finite(t.Intensity):
+		return fmt.Errorf("node %q: tariff: intensity is %v gCO2eq/kWh: want a finite number, 0 or more", node, t.Intensity)
+	case math.IsNaN(t.Price) || math.IsInf(t.Price, 0):
+		return fmt.Errorf("node %q: tariff: price is %v per kWh: want a finite number", node, t.Price)
+	case t.PUE != 0 && !(t.PUE >= 1 && t.PUE <= 100):
+		return fmt.Errorf("node %q: tariff: PUE is %v: want 1 or more", node, t.PUE)
+	case t.Factor != 0 && !finite(t.Factor):
+		return fmt.Errorf("node %q: tariff: factor is %v: want a finite number above 0", node, t.Factor)
+	}
+	return nil
+}
+
+// Objective scores in grams of CO2 equivalent or in money what another scorer scores in watts. Watts, grams and
+// money meet in one unit, money per hour, through a price of energy and a price of carbon.
+//
+// A node whose tariff is not known ranks below all whose tariff is. If no node's is, the costs stay watts:
+// grams that nobody knows decide nothing, and energy still does.
+type Objective struct {
+	// Power scores in watts.
+	Power Scorer
+
+	// Unit is [GramsPerHour] or [MoneyPerHour]; [Watts] weighs nodes by PUE and Factor alone.
+	Unit Unit
+
+	// CarbonPrice is in money per tonne of CO2 equivalent and counts in MoneyPerHour.
+	CarbonPrice float64
+
+	// Tariff tells what a node's electricity costs now, from memory. It is safe for concurrent use.
+	Tariff func(node *Node) Tariff
+}
+
+// Score implements [Scorer].
+func (o Objective) Score(ctx context.Context, d Demand, nodes []Node) ([]Cost, error) {
+	return o.AppendScore(ctx, make([]Cost, 0, len(nodes)), d, nodes)
+}
+
+// AppendScore implements [AppendScorer].
+func (o Objective) AppendScore(ctx context.Context, costs []Cost, d Demand, nodes []Node) ([]Cost, error) {
+	if math.IsNaN(o.CarbonPrice) || math.IsInf(o.CarbonPrice, 0) {
+		return costs, fmt.Errorf("objective: carbon price is %v per tonne: want a finite number", o.CarbonPrice)
+	}
+	first := len(costs)
+	costs, err := AppendScore(ctx, o.Power, costs, d, nodes)
+	if err != nil {
+		return costs, err
+	}
+	rates := make([]float64, len(nodes))
+	errs := make([]error, len(nodes))
+	known := false
+	for i := range nodes {
+		t := o.Tariff(&nodes[i])
+		if errs[i] = t.validate(nodes[i].Name); errs[i] == nil {
+			rates[i] = o.rate(t)
+			known = true
+		}
+	}
+	if !known {
+		return costs, nil
+	}
+	for i := range nodes {
+		c := &costs[first+i]
+		c.Unit = o.Unit
+		if c.Err == nil {
+			c.Err = errs[i]
+			c.Value *= rates[i]
+		}
+	}
+	return costs, nil
+}
+
+// rate returns the objective's unit per watt of server.
+func (o Objective) rate(t Tariff) float64 {
+	const gramsPerTonne = 1e6
+	switch o.Unit {
+	case GramsPerHour:
+		return t.kWh() * t.Intensity
+	case MoneyPerHour:
+		return t.kWh() * (t.Price + o.CarbonPrice*t.Intensity/gramsPerTonne)
+	}
+	return 1000 * t.kWh()
+}

@@ -1,0 +1,118 @@
+package scoring_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/scoring/scoringtest"
+)
+
+// flat is a tariff that is the same everywhere.
+func flat(t scoring.Tariff) func(*scoring.Node) scoring.Tariff {
+	return func(*scoring.Node) scoring.Tariff { return t }
+}
+
+func TestObjectiveIsAScorer(t *testing.T) {
+	for _, u := range []scoring.Unit{scoring.Watts, scoring.GramsPerHour, scoring.MoneyPerHour} {
+		t.Run(u.String(), func(t *testing.T) {
+			scoringtest.TestScorer(t, scoring.Objective{Power: scoring.EnvelopePower{}, Unit: u, CarbonPrice: 80,
+				Tariff: flat(scoring.Tariff{Intensity: 300, Price: 0.2, PUE: 1.3})})
+		})
+	}
+}
+
+// 100 W more for an hour at a PUE of 1.5 are 0.15 kWh: 60 g at 400 g/kWh; 3 cents at 0.20 a kWh and 0.48 cents
+// at 80 a tonne.
+func TestObjectiveUnits(t *testing.T) {
+	node := []scoring.Node{{Name: "n", Capacity: power.Capacity{Cores: 1}, Predictor: curve(t, 100, 200)}}
+	tariff := scoring.Tariff{Intensity: 400, Price: 0.20, PUE: 1.5}
+	for unit, want := range map[scoring.Unit]float64{scoring.Watts: 150, scoring.GramsPerHour: 60, scoring.MoneyPerHour: 0.0348} {
+		costs, err := scoring.Objective{Power: scoring.MarginalPower{}, Unit: unit, CarbonPrice: 80, Tariff: flat(tariff)}.
+			Score(t.Context(), scoring.Demand{CPU: 1}, node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := costs[0]; c.Unit != unit || math.Abs(c.Value-want) > 1e-12 {
+			t.Errorf("cost is %v %v, want %v %v", c.Value, c.Unit, want, unit)
+		}
+	}
+}
+
+var errAway = errors.New("provider is away")
+
+// A place whose tariff is unknown does not win; if all are unknown, watts decide.
+func TestUnknownTariff(t *testing.T) {
+	nodes := []scoring.Node{
+		{Name: "thrifty", Capacity: power.Capacity{Cores: 10}, Predictor: curve(t, 50, 60)},
+		{Name: "greedy", Capacity: power.Capacity{Cores: 10}, Predictor: curve(t, 50, 500)},
+	}
+	for _, test := range []struct {
+		away map[string]bool
+		want string
+		unit scoring.Unit
+	}{
+		{nil, "thrifty", scoring.GramsPerHour},
+		{map[string]bool{"thrifty": true}, "greedy", scoring.GramsPerHour},
+		{map[string]bool{"thrifty": true, "greedy": true}, "thrifty", scoring.Watts},
+	} {
+		costs, err := scoring.Objective{Power: scoring.EnvelopePower{}, Unit: scoring.GramsPerHour, Tariff: func(n *scoring.Node) scoring.Tariff {
+			if test.away[n.Name] {
+				return scoring.Tariff{Err: errAway}
+			}
+			return scoring.Tariff{Intensity: 100}
+		}}.Score(t.Context(), scoring.Demand{CPU: 1}, nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		best := scoring.Best(costs)
+		if best < 0 || costs[best].Node != test.want || costs[best].Unit != test.unit {
+			t.Errorf("without the tariffs of %v: best is %d of %+v, want %s in %v", test.away, best, costs, test.want, test.unit)
+		}
+	}
+}
+
+// A nonsensical tariff is as good as none, and says what is wrong with it.
+func TestImplausibleTariff(t *testing.T) {
+	node := []scoring.Node{
+		{Name: "n", Capacity: power.Capacity{Cores: 1}, Predictor: curve(t, 100, 200)},
+		{Name: "ok", Capacity: power.Capacity{Cores: 1}, Predictor: curve(t, 100, 200)},
+	}
+	for _, bad := range []scoring.Tariff{{Intensity: -5}, {Intensity: math.NaN()}, {Price: math.Inf(1)}, {PUE: 0.5}, {PUE: math.NaN()}, {Factor: -1}} {
+		o := scoring.Objective{Power: scoring.MarginalPower{}, Unit: scoring.MoneyPerHour, Tariff: func(n *scoring.Node) scoring.Tariff {
+			if n.Name == "n" {
+				return bad
+			}
+			return scoring.Tariff{Price: 0.1}
+		}}
+		costs, err := o.Score(t.Context(), scoring.Demand{CPU: 1}, node)
+		if err != nil || costs[0].Err == nil || costs[0].Known() || !costs[1].Known() {
+			t.Errorf("%+v: costs %+v, error %v", bad, costs, err)
+		}
+	}
+}
+
+func ExampleObjective() {
+	curve, _ := power.EvenPiecewise(100, 200)
+	nodes := []scoring.Node{
+		{Name: "oslo", Capacity: power.Capacity{Cores: 10}, Predictor: curve},
+		{Name: "krakow", Capacity: power.Capacity{Cores: 10}, Predictor: curve},
+	}
+	intensity := map[string]float64{"oslo": 25, "krakow": 620}
+	costs, err := scoring.Objective{Power: scoring.EnvelopePower{}, Unit: scoring.GramsPerHour,
+		Tariff: func(n *scoring.Node) scoring.Tariff { return scoring.Tariff{Intensity: intensity[n.Name], PUE: 1.2} }}.
+		Score(context.Background(), scoring.Demand{CPU: 4}, nodes)
+	if err != nil {
+		panic(err)
+	}
+	for _, i := range scoring.Rank(costs) {
+		fmt.Printf("%-6s %.2f %v\n", costs[i].Node, costs[i].Value, costs[i].Unit)
+	}
+	// Output:
+	// oslo   1.20 gCO2eq/h
+	// krakow 29.76 gCO2eq/h
+}
