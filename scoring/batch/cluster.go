@@ -1,0 +1,248 @@
+package batch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// A Node is a server as a strategy knows it: a [scoring.Node] and what it has to give.
+type Node struct {
+	scoring.Node
+
+	// Allocatable is what jobs may reserve in all.
+	Allocatable Resources
+
+	// Wake is how long the node needs from off to ready, if it is off.
+	Wake time.Duration
+
+	// Down says that the node takes no jobs: failed, drained or cordoned.
+	Down bool
+}
+
+// Cluster holds the nodes, what is free on them and how busy they are believed to be. Nodes are
+// ordered by name, so that the lower index is the earlier name. It is not safe for concurrent use.
+type Cluster struct {
+	nodes []Node
+	order []int // the caller's number of each node
+	free  []Resources
+	jobs  []int32 // running jobs per node
+	until []time.Duration
+	// SwitchOff says that nodes without jobs are switched off or suspended.
+	switchOff bool
+
+	// Flat copies for the loops over all nodes.
+	freeCPU, freeMem []float64
+	work             []float64 // cores of speed 1
+	use              []float64 // cores of speed 1 in use, as believed
+	curve            []*power.Piecewise
+	env              []*power.Piecewise // through off power where nodes are switched off
+	largest          Resources
+	tree             *fitTree
+	other            bool // some node or job has GPUs or other resources
+}
+
+// ClusterOptions tune a [Cluster]. The zero value is a cluster whose nodes are always on.
+type ClusterOptions struct {
+	// SwitchOff says that nodes without jobs are switched off or suspended.
+	SwitchOff bool
+}
+
+// NewCluster returns a cluster of the nodes, which are copied. Names must differ. A node whose model is not a
+// [*power.Piecewise] is tabulated once, at its present state. A node without a model, with a model that fails, or
+// with [scoring.Node.Err] set, is kept and is the last choice of every strategy that looks at power.
+func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, error) {
+	n := len(nodes)
+	c := &Cluster{nodes: slices.Clone(nodes), order: make([]int, n), free: make([]Resources, n), jobs: make([]int32, n),
+		until: make([]time.Duration, n), switchOff: o.SwitchOff,
+		freeCPU: make([]float64, n), freeMem: make([]float64, n), work: make([]float64, n), use: make([]float64, n),
+		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n)}
+	for i := range c.order {
+		c.order[i] = i
+	}
+	slices.SortStableFunc(c.order, func(a, b int) int { return cmp.Compare(nodes[a].Name, nodes[b].Name) })
+	for i, from := range c.order {
+		d := &c.nodes[i]
+		*d = nodes[from]
+		if i > 0 && d.Name == c.nodes[i-1].Name {
+			return nil, fmt.Errorf("two nodes are named %q", d.Name)
+		}
+		if err := d.Allocatable.Validate(); err != nil {
+			return nil, fmt.Errorf("node %q: %w", d.Name, err)
+		}
+		work := d.Capacity.Work()
+		if !(work >= 0 && work <= math.MaxFloat64) {
+			return nil, fmt.Errorf("node %q: capacity is %v cores", d.Name, work)
+		}
+		c.free[i] = d.Allocatable.clone()
+		c.work[i] = work
+		c.freeCPU[i], c.freeMem[i] = c.free[i].CPU, c.free[i].Memory
+		if u := d.State.Utilization; u > 0 {
+			c.use[i] = u * work
+		}
+		if d.Allocatable.GPU > 0 || len(d.Allocatable.Other) > 0 {
+			c.other = true
+		}
+		c.largest.CPU = max(c.largest.CPU, d.Allocatable.CPU)
+		c.largest.Memory = max(c.largest.Memory, d.Allocatable.Memory)
+		c.largest.GPU = max(c.largest.GPU, d.Allocatable.GPU)
+		for name, v := range d.Allocatable.Other {
+			if c.largest.Other == nil {
+				c.largest.Other = map[string]float64{}
+			}
+			c.largest.Other[name] = max(c.largest.Other[name], v)
+		}
+		if err := c.learn(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// learn takes over a node's model.
+func (c *Cluster) learn(ctx context.Context, i int) error {
+	d := &c.nodes[i]
+	c.curve[i], c.env[i] = nil, nil
+	if d.Err != nil || d.Predictor == nil || !(c.work[i] > 0) {
+		return nil
+	}
+	p, err := power.Tabulate(ctx, d.Predictor, d.State, 20)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		d.Err = err
+		return nil
+	}
+	c.curve[i] = p
+	c.env[i] = p.Envelope()
+	if c.switchOff {
+		c.env[i] = p.EnvelopeFromOff(d.OffPower)
+	}
+	return nil
+}
+
+// SetModel replaces what is believed of a node's power.
+func (c *Cluster) SetModel(i int, p *power.Piecewise) {
+	c.nodes[i].Predictor, c.nodes[i].Err = p, nil
+	_ = c.learn(context.Background(), i) // a Piecewise is neither slow nor able to fail
+}
+
+// Len returns the number of nodes.
+func (c *Cluster) Len() int { return len(c.nodes) }
+
+// Node returns a node, with its present utilization and state. Changes to it have no effect.
+func (c *Cluster) Node(i int) Node {
+	d := c.nodes[i]
+	d.State.Node = d.Name
+	d.State.Utilization = 0
+	if c.work[i] > 0 {
+		d.State.Utilization = c.use[i] / c.work[i]
+	}
+	return d
+}
+
+// Find returns the index of the node with a name, or -1.
+func (c *Cluster) Find(name string) int {
+	i, ok := slices.BinarySearchFunc(c.nodes, name, func(n Node, s string) int { return cmp.Compare(n.Name, s) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// Original returns which of the nodes given to NewCluster has index i here.
+func (c *Cluster) Original(i int) int { return c.order[i] }
+
+// Free returns what is not reserved on a node.
+func (c *Cluster) Free(i int) Resources { return c.free[i].clone() }
+
+// Jobs returns how many jobs run on a node.
+func (c *Cluster) Jobs(i int) int { return int(c.jobs[i]) }
+
+// SwitchOff reports whether nodes without jobs are switched off.
+func (c *Cluster) SwitchOff() bool { return c.switchOff }
+
+// Fits reports whether a job can be placed on a node now.
+func (c *Cluster) Fits(i int, j *Job) bool {
+	if j.Requests.CPU > c.freeCPU[i]+fitSlack || j.Requests.Memory > c.freeMem[i] || c.nodes[i].Down {
+		return false
+	}
+	if c.other && !j.Requests.Fits(&c.free[i]) || !c.other && (j.Requests.GPU > 0 || len(j.Requests.Other) > 0) {
+		return false
+	}
+	return j.Node == "" || j.Node == c.nodes[i].Name
+}
+
+// Reserve places a job on a node as of now: its requests are taken and its expected work counts as use. The
+// job need not fit.
+func (c *Cluster) Reserve(i int, j *Job, now time.Duration) {
+	c.take(i, j, 1)
+	c.jobs[i]++
+	if j.Demand.Lifetime > 0 {
+		c.until[i] = max(c.until[i], now+j.Demand.Lifetime)
+	}
+	c.nodes[i].Off = false
+}
+
+// Release is the end of a job that was reserved with the same values.
+func (c *Cluster) Release(i int, j *Job) {
+	c.take(i, j, -1)
+	if c.jobs[i]--; c.jobs[i] == 0 {
+		c.until[i] = 0
+		// Nothing runs: forget what rounding has left.
+		c.free[i] = c.nodes[i].Allocatable.clone()
+		c.freeCPU[i], c.freeMem[i] = c.free[i].CPU, c.free[i].Memory
+		c.use[i] = 0
+		c.tree.set(i, c)
+	}
+}
+
+func (c *Cluster) take(i int, j *Job, sign float64) {
+	if c.other {
+		c.free[i].add(&j.Requests, -sign)
+	} else {
+		c.free[i].CPU -= sign * j.Requests.CPU
+		c.free[i].Memory -= sign * j.Requests.Memory
+	}
+	c.freeCPU[i], c.freeMem[i] = c.free[i].CPU, c.free[i].Memory
+	c.use[i] = max(0, c.use[i]+sign*j.Demand.CPU)
+	c.tree.set(i, c)
+}
+
+// SetUse says how busy a node was measured to be, in cores of speed 1.
+func (c *Cluster) SetUse(i int, cores float64) { c.use[i] = max(0, cores) }
+
+// Use returns how busy a node is believed to be, in cores of speed 1.
+func (c *Cluster) Use(i int) float64 { return c.use[i] }
+
+// SetUntil says until when the jobs on a node are expected to keep it in use.
+func (c *Cluster) SetUntil(i int, t time.Duration) { c.until[i] = t }
+
+// SetOff says whether a node is switched off.
+func (c *Cluster) SetOff(i int, off bool) { c.nodes[i].Off = off }
+
+// SetDown says whether a node takes jobs.
+func (c *Cluster) SetDown(i int, down bool) {
+	c.nodes[i].Down = down
+	c.tree.set(i, c)
+}
+
+// Largest returns the most that any one node has of each resource, not all of it on one node.
+func (c *Cluster) Largest() Resources { return c.largest.clone() }
+
+// CanEver reports whether an empty cluster has a node for the job.
+func (c *Cluster) CanEver(j *Job) bool {
+	for i := range c.nodes {
+		if (j.Node == "" || j.Node == c.nodes[i].Name) && j.Requests.Fits(&c.nodes[i].Allocatable) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,79 @@
+package batch
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/leastwatt/leastwatt/scoring/batch/assign"
+)
+
+// ecsched is ECSched as its authors coded it (Hu, Zhou, de Laat, Zhao, Euro-Par 2018, doi 10.1007/978-3-319-96983-1_26, and Future
+// Generation Computer Systems 102, 2020, doi 10.1016/j.future.2019.08.025): up to 100 queued requests a round and up
+// to five rounds a call; in a round each request and each machine is used at most once, and the sum of the costs
+// is the least among all ways to serve most requests. That is a minimum-cost maximum flow with unit capacities,
+// hence a rectangular assignment. The cost is the negative dot product of demand and free capacity, or, with
+// mostLoaded, the negative sum of demand over free capacity.
+type ecsched struct {
+	mostLoaded bool
+	cost       []float64
+}
+
+const (
+	ecRequests = 100
+	ecRounds   = 5
+)
+
+func (e *ecsched) Name() string {
+	if e.mostLoaded {
+		return "ecsched-mostloaded"
+	}
+	return "ecsched"
+}
+
+func (e *ecsched) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
+	var p Plan
+	left := queue(jobs, &p)
+	n := c.Len()
+	for round := 0; round < ecRounds && len(left) > 0; round++ {
+		if ctx.Err() != nil {
+			return p, ctx.Err()
+		}
+		batch := left[:min(len(left), ecRequests)]
+		e.cost = e.cost[:0]
+		for _, k := range batch {
+			j := &jobs[k]
+			for i := range n {
+				v := math.Inf(1)
+				if c.Fits(i, j) {
+					if e.mostLoaded {
+						v = max(-c.tightness(j, i), -assign.MaxCost)
+					} else {
+						v = -c.dot(j, i)
+					}
+				}
+				e.cost = append(e.cost, v)
+			}
+		}
+		r, err := assign.Dense(len(batch), n, e.cost)
+		if err != nil {
+			return p, err
+		}
+		if r.Served == 0 {
+			break
+		}
+		rest := make([]int, 0, len(left))
+		for b, k := range batch {
+			if i := r.Row[b]; i != assign.None {
+				p.place(c, now, jobs, k, i)
+			} else {
+				rest = append(rest, k)
+			}
+		}
+		left = append(rest, left[len(batch):]...)
+	}
+	for _, k := range left {
+		p.wait(c, jobs, k)
+	}
+	return p, nil
+}

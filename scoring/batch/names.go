@@ -1,0 +1,52 @@
+package batch
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// Options tune the strategies that [New] makes. The zero value is the default of each.
+type Options struct {
+	// Seed is for strategies that draw at random.
+	Seed uint64
+	// Weights tune Leastwatt.
+	Weights Weights
+}
+
+// Names returns the names of all strategies, baselines first. New also knows "ecsched-mostloaded", ECSched's other cost.
+func Names() []string {
+	return []string{"fcfs", "roundrobin", "random", "leastallocated", "mostallocated", "kubernetes", "minmin", "maxmin", "tetris",
+		"energyaware", "wao", "peaks", "ecsched", "leastwatt"}
+}
+
+// New returns the strategy with a name.
+func New(name string, o Options) (Strategy, error) {
+	rules := map[string]rule{
+		"fcfs":           firstFit{},
+		"roundrobin":     &roundRobin{},
+		"random":         &random{rnd: rand.New(rand.NewPCG(o.Seed, 0x72616e64))},
+		"leastallocated": leastAllocated{},
+		"mostallocated":  mostAllocated{},
+		"kubernetes":     kubernetes{},
+		"energyaware":    energyAware{},
+		"wao":            &wao{},
+		"peaks":          &peaks{},
+		"leastwatt":      &leastwatt{A: 0.7, B: 2},
+	}
+	if r, ok := rules[name]; ok {
+		return &greedy{name: name, rule: r}, nil
+	}
+	switch name {
+	case "minmin", "maxmin":
+		return &completion{name: name, largest: name == "maxmin"}, nil
+	case "tetris":
+		return tetris{}, nil
+	case "ecsched", "ecsched-mostloaded":
+		return &ecsched{mostLoaded: name != "ecsched"}, nil
+	}
+	known := Names()
+	slices.Sort(known)
+	return nil, fmt.Errorf("no strategy is named %q; there are %s", name, strings.Join(known, ", "))
+}

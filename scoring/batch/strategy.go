@@ -1,0 +1,205 @@
+package batch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// A Strategy decides where pending jobs go.
+//
+// Plan considers the jobs, in the order given within one priority, as of now. It reserves on c what it
+// assigns; a caller that does not carry out an assignment releases it. Every job is either assigned or
+// waiting. Plan does no input or output, returns when ctx is done, and decides the same from the same
+// history of calls. It is not safe for concurrent use. The error concerns the call; what stops one
+// job is that job's reason.
+type Strategy interface {
+	// Name is the strategy's name in lower case, as flags and reports use it.
+	Name() string
+	Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error)
+}
+
+// A Plan says what becomes of each job.
+type Plan struct {
+	Assigned []Assignment
+	Waiting  []Wait
+}
+
+// An Assignment gives a job a node. Job and Node are indices into the jobs given and the cluster.
+type Assignment struct{ Job, Node int }
+
+// A Wait says why a job has no node yet.
+type Wait struct {
+	Job    int
+	Reason Reason
+}
+
+// A Reason is why a job waits.
+type Reason struct {
+	// Never says that no node of the cluster could take the job even if it were empty, or that the job is not
+	// valid: Err says why.
+	Never bool
+	// Short names the resource that most nodes lack.
+	Short string
+	// Err is set where a job is not valid.
+	Err error
+}
+
+// String explains the reason in words.
+func (r Reason) String() string {
+	switch {
+	case r.Err != nil:
+		return r.Err.Error()
+	case r.Never && r.Short != "":
+		return fmt.Sprintf("larger than any node: %s", r.Short)
+	case r.Never:
+		return "no node could ever take it"
+	case r.Short != "":
+		return fmt.Sprintf("no node has enough %s free", r.Short)
+	}
+	return "no node is free"
+}
+
+// place assigns job k of the plan and reserves its node.
+func (p *Plan) place(c *Cluster, now time.Duration, jobs []Job, k, node int) {
+	c.Reserve(node, &jobs[k], now)
+	p.Assigned = append(p.Assigned, Assignment{Job: k, Node: node})
+}
+
+// wait records why job k stays.
+func (p *Plan) wait(c *Cluster, jobs []Job, k int) {
+	p.Waiting = append(p.Waiting, Wait{Job: k, Reason: c.reason(&jobs[k])})
+}
+
+// reason finds out why no node takes a job.
+func (c *Cluster) reason(j *Job) Reason {
+	if err := j.Validate(); err != nil {
+		return Reason{Never: true, Err: err}
+	}
+	if j.Node != "" && c.Find(j.Node) < 0 {
+		return Reason{Never: true, Err: fmt.Errorf("job %q: no node is named %q", j.Name, j.Node)}
+	}
+	largest := c.largest
+	if short := j.Requests.Short(&largest); short != "" {
+		return Reason{Never: true, Short: short}
+	}
+	if !c.CanEver(j) {
+		return Reason{Never: true}
+	}
+	most, short := 0, ""
+	count := map[string]int{}
+	for i := range c.nodes {
+		if s := j.Requests.Short(&c.free[i]); s != "" {
+			count[s]++
+			if n := count[s]; n > most || n == most && s < short {
+				most, short = n, s
+			}
+		}
+	}
+	return Reason{Short: short}
+}
+
+// queue returns the order in which to consider jobs: priority first, then as given; jobs that are not valid are left to
+// wait.
+func queue(jobs []Job, p *Plan) []int {
+	order := make([]int, 0, len(jobs))
+	sorted := true
+	for k := range jobs {
+		if err := jobs[k].Validate(); err != nil {
+			p.Waiting = append(p.Waiting, Wait{Job: k, Reason: Reason{Never: true, Err: err}})
+			continue
+		}
+		if n := len(order); n > 0 && jobs[k].Priority > jobs[order[n-1]].Priority {
+			sorted = false
+		}
+		order = append(order, k)
+	}
+	if !sorted {
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(jobs[b].Priority, jobs[a].Priority) })
+	}
+	return order
+}
+
+// A rule ranks the nodes for one job at a time; greedy is the strategy that follows it.
+type rule interface {
+	// choose returns the node for a job, or -1. Ties go to the earlier name.
+	choose(j *Job, now time.Duration, c *Cluster) int
+}
+
+type greedy struct {
+	name string
+	rule rule
+}
+
+func (g *greedy) Name() string { return g.name }
+
+func (g *greedy) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
+	var p Plan
+	// In a full cluster most jobs of a long queue fit nowhere. A job that asks for at least as much as
+	// one that has failed in this call fails too, since nothing is released meanwhile.
+	var failed []*Job
+	var short []string
+	for n, k := range queue(jobs, &p) {
+		if n&255 == 255 && ctx.Err() != nil {
+			return p, ctx.Err()
+		}
+		j := &jobs[k]
+		if f := slices.IndexFunc(failed, func(f *Job) bool { return atLeast(j, f) }); f >= 0 {
+			r := Reason{Short: short[f]}
+			if !c.CanEver(j) {
+				r = c.reason(j)
+			}
+			p.Waiting = append(p.Waiting, Wait{Job: k, Reason: r})
+			continue
+		}
+		i := g.rule.choose(j, now, c)
+		if i < 0 {
+			p.wait(c, jobs, k)
+			if len(failed) < 8 && j.Node == "" {
+				failed = append(failed, j)
+				short = append(short, p.Waiting[len(p.Waiting)-1].Reason.Short)
+			}
+			continue
+		}
+		p.place(c, now, jobs, k, i)
+	}
+	return p, nil
+}
+
+func atLeast(j, f *Job) bool {
+	if j.Requests.CPU < f.Requests.CPU || j.Requests.Memory < f.Requests.Memory || j.Requests.GPU < f.Requests.GPU {
+		return false
+	}
+	for name, v := range f.Requests.Other {
+		if j.Requests.Other[name] < v {
+			return false
+		}
+	}
+	return true
+}
+
+// least returns the node with the least cost among those where the job fits. A cost that is not a number ranks
+// behind every number, and the job still gets a node: unknown never wins and never blocks.
+func least(c *Cluster, j *Job, cost func(i int) float64) int {
+	best, bestCost, unknown := -1, math.Inf(1), -1
+	for i := range c.nodes {
+		if !c.Fits(i, j) {
+			continue
+		}
+		switch v := cost(i); {
+		case v < bestCost:
+			best, bestCost = i, v
+		case v != v || math.IsInf(v, 1):
+			if unknown < 0 {
+				unknown = i
+			}
+		}
+	}
+	if best < 0 {
+		return unknown
+	}
+	return best
+}

@@ -1,0 +1,169 @@
+package simulate
+
+import (
+	"time"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring/batch"
+)
+
+// nextOutage arranges a node's next failure.
+func (s *simulation) nextOutage(i int) {
+	v, n := &s.servers[i], s.node(i)
+	if v.outage < len(n.Failures) {
+		s.events.push(int64(n.Failures[v.outage].At), evFail, int32(i), 0)
+	}
+}
+
+// fail stops a node. Its jobs lose what they have done and go back to the queue.
+func (s *simulation) fail(i int) error {
+	v, n := &s.servers[i], s.node(i)
+	o := n.Failures[v.outage]
+	v.outage++
+	s.events.push(s.now+int64(o.For), evRepair, int32(i), 0)
+	s.settle(i)
+	v.gen++
+	if v.state == isOn || v.state == isBooting {
+		s.on--
+	}
+	v.state = isDown
+	s.cluster.SetDown(i, true)
+	for v.first >= 0 {
+		k := v.first
+		s.leave(k)
+		l := &s.jobs[k]
+		l.gen++
+		l.node, l.prev, l.next = -1, -1, -1
+		l.done, l.use = 0, 0
+		s.res.Restarted++
+		s.pending = append(s.pending, k)
+	}
+	s.setPower(i)
+	return s.retry()
+}
+
+func (s *simulation) repair(i int) error {
+	v := &s.servers[i]
+	s.settle(i)
+	v.state = isOn
+	if s.cfg.SwitchOff {
+		v.state = isOff
+	} else {
+		s.on++
+	}
+	s.cluster.SetOff(i, s.cfg.SwitchOff)
+	s.cluster.SetDown(i, false)
+	s.setPower(i)
+	s.nextOutage(i)
+	return s.retry()
+}
+
+// sample lets the strategy see the nodes through its sensors.
+func (s *simulation) sample() {
+	sn := s.cfg.Sensors
+	for i := range s.servers {
+		v := &s.servers[i]
+		if v.state != isOn || !(v.work > 0) {
+			continue
+		}
+		use := v.use * max(0, 1+sn.UseNoise*s.rnd.NormFloat64())
+		s.cluster.SetUse(i, use)
+		if !sn.Learn {
+			continue
+		}
+		watts := v.watts * max(0, 1+sn.WattNoise*s.rnd.NormFloat64())
+		l := s.learners[i]
+		if l == nil {
+			l = newLearner(s.believed(i))
+			s.learners[i] = l
+		}
+		if p := l.add(use/v.work, watts); p != nil {
+			s.cluster.SetModel(i, p)
+		}
+	}
+}
+
+func (s *simulation) believed(i int) *power.Piecewise {
+	p, _ := s.cluster.Node(i).Predictor.(*power.Piecewise)
+	return p
+}
+
+// rebalance carries out the moves that the rebalancer proposes.
+func (s *simulation) rebalance() error {
+	var running []batch.Running
+	var slots []int32
+	for i := range s.servers {
+		if s.servers[i].state != isOn {
+			continue
+		}
+		for k := s.servers[i].first; k >= 0; k = s.jobs[k].next {
+			r := batch.Running{Job: s.jobs[k].batch, Node: i}
+			r.Job.Demand.Lifetime = s.remaining(&s.jobs[k])
+			running, slots = append(running, r), append(slots, k)
+		}
+	}
+	began := time.Now()
+	moves, err := s.cfg.Rebalancer.Plan(s.ctx, time.Duration(s.now), running, s.cluster)
+	s.res.SolveTime += time.Since(began)
+	if err != nil {
+		return err
+	}
+	moved := false
+	for _, m := range moves {
+		k := slots[m.Running]
+		l := &s.jobs[k]
+		v := &s.servers[m.To]
+		if v.state != isOn || m.To == int(l.node) || !s.cluster.Fits(m.To, &l.batch) {
+			continue // only nodes that are ready take moves
+		}
+		s.leave(k)
+		s.cluster.Reserve(m.To, &l.batch, time.Duration(s.now))
+		v.gen++
+		l.gen++
+		l.node = int32(m.To)
+		l.paid = v.perWork
+		s.running++
+		s.load.CPU += l.job.Requests.CPU
+		s.load.Memory += l.job.Requests.Memory
+		s.join(k, int32(m.To))
+		l.ends += int64(s.cfg.MoveTime)
+		s.events.push(l.ends, evEnd, k, l.gen)
+		s.work(k)
+		if s.now >= s.from {
+			s.res.Moves++
+			s.energy += float64(s.cfg.MoveEnergy)
+		}
+		moved = true
+	}
+	if moved {
+		return s.retry()
+	}
+	return nil
+}
+
+func (s *simulation) sampleSeries() {
+	x := Sample{At: time.Duration(s.nextTrace), Watts: power.Watts(s.facility()), On: s.on, Waiting: len(s.pending), Running: s.running, Use: s.load.Use}
+	if s.bound != nil {
+		x.Bound = power.Watts(s.leastWatts())
+	}
+	s.res.Series = append(s.res.Series, x)
+}
+
+func (s *simulation) result() *Result {
+	r := &s.res
+	r.Energy, r.Bound = power.Joules(s.energy), power.Joules(s.boundJ)
+	r.Waiting = len(s.pending)
+	r.MeanWait, r.P95Wait = s.wait.mean(), s.wait.quantile(0.95)
+	r.MeanTurnaround = s.turn.mean()
+	span := float64(min(s.now, s.to)-s.from) / 1e9
+	for i := range s.servers {
+		s.settle(i)
+		v := &s.servers[i]
+		n := NodeResult{Name: s.servName(i), Energy: power.Joules(v.joules)}
+		if span > 0 {
+			n.Use, n.On = v.useTime/span, v.onTime/span
+		}
+		r.Nodes = append(r.Nodes, n)
+	}
+	return r
+}
