@@ -1,0 +1,122 @@
+package ipmi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// A BMC says how one node's baseboard controller is reached.
+type BMC struct {
+	Address  string // host, or host:port; port 623 if none
+	Username string // at most 16 bytes; the User privilege is enough
+	Password string // at most 20 bytes
+
+	// CipherSuite is 3 (HMAC-SHA1, AES-128) or 17 (HMAC-SHA256, AES-128); 0 means 3, which every IPMI 2.0
+	// BMC must have.
+	CipherSuite int
+
+	// Sensors overrides which sensor gives a kind, by the name in the BMC's records: {InletTemp: "Ambient"}.
+	// [sensors.Power] named here is preferred to DCMI.
+	Sensors map[sensors.Kind]string
+}
+
+// Options are what all BMCs share. The zero value works.
+type Options struct {
+	// Timeout is how long one request waits for its answer before it is sent again. Default 1 s.
+	Timeout time.Duration
+	// Attempts is how often a request is sent before the session is given up. Default 2.
+	Attempts int
+	// AuthPause is how long a BMC that refused the credentials is left alone, so that polling with a wrong
+	// password cannot lock the account. Reads in between repeat the refusal. Default 5 min; negative for none.
+	AuthPause time.Duration
+}
+
+// Source is a [sensors.SensorSource] over many BMCs.
+type Source struct {
+	nodes map[string]*controller
+}
+
+// New returns a source that reads each node from its BMC. It connects to none: the first Read of a node
+// does. The error names every entry that cannot work.
+func New(bmcs map[string]BMC, o Options) (*Source, error) {
+	o.Timeout = cmp.Or(o.Timeout, time.Second)
+	o.Attempts = cmp.Or(o.Attempts, 2)
+	o.AuthPause = cmp.Or(o.AuthPause, 5*time.Minute)
+	s := &Source{nodes: make(map[string]*controller, len(bmcs))}
+	var errs []error
+	for node, b := range bmcs {
+		address, err := b.check()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("ipmi: node %q: %w", node, err))
+			continue
+		}
+		b.Sensors = maps.Clone(b.Sensors)
+		s.nodes[node] = &controller{node: node, address: address, bmc: b, opts: o, turn: make(chan struct{}, 1)}
+	}
+	return s, errors.Join(errs...)
+}
+
+func (b *BMC) check() (address string, err error) {
+	b.CipherSuite = cmp.Or(b.CipherSuite, 3)
+	switch {
+	case b.Address == "":
+		return "", errors.New("no address: give host or host:port")
+	case b.CipherSuite != 3 && b.CipherSuite != 17:
+		return "", fmt.Errorf("cipher suite %d: use 3 or 17", b.CipherSuite)
+	case len(b.Username) > 16:
+		return "", fmt.Errorf("the user name has %d bytes, IPMI allows 16", len(b.Username))
+	case len(b.Password) > 20:
+		return "", fmt.Errorf("the password has %d bytes, IPMI allows 20", len(b.Password))
+	}
+	host, port, err := net.SplitHostPort(b.Address)
+	if err != nil {
+		return net.JoinHostPort(b.Address, "623"), nil
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", fmt.Errorf("address %q: the port is no number", b.Address)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// Nodes returns the names of the nodes, sorted.
+func (s *Source) Nodes() []string { return slices.Sorted(maps.Keys(s.nodes)) }
+
+// Read returns what the node's BMC measures now. Reads of one node wait for each other, those of different
+// nodes do not. A sensor that exists but gives no value is an error of its kind beside the other readings.
+func (s *Source) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
+	c := s.nodes[node]
+	if c == nil {
+		return nil, &sensors.Error{Source: "ipmi", Node: node, Err: sensors.ErrUnknownNode}
+	}
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return nil, c.failure("", ctx.Err())
+	}
+	return c.read(ctx)
+}
+
+// Close logs out of every BMC at once and waits at most [Options.Timeout] for each. A later Read logs in again.
+func (s *Source) Close() error {
+	var wg sync.WaitGroup
+	for _, c := range s.nodes {
+		wg.Go(func() {
+			c.turn <- struct{}{}
+			defer func() { <-c.turn }()
+			c.logout()
+		})
+	}
+	wg.Wait()
+	return nil
+}
