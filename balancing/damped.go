@@ -1,0 +1,128 @@
+package balancing
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+)
+
+// Damped is a Weigher that moves towards the shares of another one by steps, so that one noisy reading moves
+// no share by more than a set step. Only what the contract of Weigher and a change of the endpoints themselves
+// demand comes at once: an endpoint that is gone has nothing, a new one starts at its share or the neutral
+// one, whichever is less, an unknown one never has more than a known one, and when none is known any more all
+// have the same.
+//
+// It remembers the shares of the Services in the last call, by name and endpoint ID, and counts on being asked
+// by one refresh loop: calls are serialised.
+type Damped struct {
+	weigher Weigher
+	step    float64
+
+	mu   sync.Mutex
+	last map[string]map[string]float64 // guarded by mu
+}
+
+// DefaultStep is by how much a share of a [Damped] weigher may move in one call.
+const DefaultStep = 0.1
+
+// NewDamped returns a weigher that moves no share of w by more than step in a call; 0 means DefaultStep.
+func NewDamped(w Weigher, step float64) *Damped {
+	if !(step > 0) {
+		step = DefaultStep
+	}
+	return &Damped{weigher: w, step: step}
+}
+
+// Weigh implements [Weigher].
+func (d *Damped) Weigh(ctx context.Context, services []Service) ([][]Share, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out, err := d.weigher.Weigh(ctx, services)
+	if err != nil {
+		return nil, err
+	}
+	now := make(map[string]map[string]float64, len(services))
+	for i := range services {
+		s := &services[i]
+		if last := d.last[s.Name]; len(last) > 0 && anyKnown(out[i]) {
+			d.damp(s, out[i], last)
+		}
+		m := make(map[string]float64, len(out[i]))
+		for j := range out[i] {
+			m[s.Endpoints[j].ID] = out[i][j].Value
+		}
+		now[s.Name] = m
+	}
+	d.last = now
+	return out, nil
+}
+
+func anyKnown(row []Share) bool {
+	return slices.ContainsFunc(row, func(s Share) bool { return s.Err == nil })
+}
+
+// damp moves from the last shares towards row.
+func (d *Damped) damp(s *Service, row []Share, last map[string]float64) {
+	from, stayed, joined := make([]float64, len(row)), 0.0, 0.0
+	isNew := make([]bool, len(row))
+	for j := range row {
+		v, ok := last[s.Endpoints[j].ID]
+		if isNew[j] = !ok; ok {
+			stayed += v
+		} else {
+			v = min(row[j].Value, 1/float64(len(row)))
+			joined += v
+		}
+		from[j] = v
+	}
+	if !(stayed > 0) {
+		return // nothing is left of what there was
+	}
+	far := 0.0
+	for j := range from {
+		if !isNew[j] {
+			from[j] *= (1 - joined) / stayed
+		}
+		far = max(far, math.Abs(row[j].Value-from[j]))
+	}
+	if t := min(1, d.step/far); far > 0 {
+		for j := range row {
+			row[j].Value = from[j] + t*(row[j].Value-from[j])
+		}
+	}
+	humble(row)
+}
+
+// humble takes from unknown endpoints what they have above the least of the known ones and gives it to those
+// in proportion.
+func humble(row []Share) {
+	least, knowns, excess, n := math.Inf(1), 0.0, 0.0, 0
+	for _, r := range row {
+		if r.Err == nil {
+			least, knowns = min(least, r.Value), knowns+r.Value
+			n++
+		}
+	}
+	if n == 0 || n == len(row) {
+		return
+	}
+	for j := range row {
+		if row[j].Err != nil && row[j].Value > least {
+			excess += row[j].Value - least
+			row[j].Value = least
+		}
+	}
+	if excess == 0 {
+		return
+	}
+	for j := range row {
+		if row[j].Err == nil {
+			if knowns > 0 {
+				row[j].Value *= 1 + excess/knowns
+			} else {
+				row[j].Value = excess / float64(n)
+			}
+		}
+	}
+}

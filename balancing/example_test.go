@@ -1,0 +1,39 @@
+package balancing_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/leastwatt/leastwatt/balancing"
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+func ExampleOptimal() {
+	node := func(name string, watts ...power.Watts) *scoring.Node {
+		curve, err := power.EvenPiecewise(watts...)
+		if err != nil {
+			panic(err)
+		}
+		return &scoring.Node{Name: name, Capacity: power.Capacity{Cores: 32}, State: power.State{Utilization: 0.1}, Predictor: curve}
+	}
+	services := []balancing.Service{{Name: "shop/web", Rate: 400, CPU: 0.05, Endpoints: []balancing.Endpoint{
+		{ID: "10.0.0.1:80", Node: node("old", 120, 200, 310)},
+		{ID: "10.0.0.2:80", Node: node("new", 90, 120, 180)},
+		{ID: "10.0.0.3:80"}, // a node of which nothing is known
+	}}}
+	for _, w := range []balancing.Weigher{balancing.Uniform{}, &balancing.Optimal{}} {
+		shares, err := w.Weigh(context.Background(), services)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("%T:", w)
+		for i, s := range shares[0] {
+			fmt.Printf(" %s %.3f", services[0].Endpoints[i].ID, s.Value)
+		}
+		fmt.Println()
+	}
+	// Output:
+	// balancing.Uniform: 10.0.0.1:80 0.333 10.0.0.2:80 0.333 10.0.0.3:80 0.333
+	// *balancing.Optimal: 10.0.0.1:80 0.017 10.0.0.2:80 0.967 10.0.0.3:80 0.017
+}
