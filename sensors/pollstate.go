@@ -1,7 +1,6 @@
 package sensors
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -120,19 +119,18 @@ func (l *pollLoop) publish() {
 	l.published, l.dirty = now, false
 }
 
-// clean drops what no source may give: values that are not finite, and a kind for the second time.
+// clean drops what no source may give: values that are not possible, and a kind for the second time.
 func clean(source, node string, readings []Reading, err error) ([]Reading, error) {
-	bad := slices.ContainsFunc(readings, func(r Reading) bool { return !finite(r.Value) })
+	bad := slices.ContainsFunc(readings, func(r Reading) bool { return Possible(r.Kind, r.Value) != nil })
 	if !bad && !repeated(readings) {
 		return readings, err
 	}
 	var kept []Reading
 	errs := Errors(err)
 	for _, r := range readings {
-		switch {
-		case !finite(r.Value):
-			errs = append(errs, &Error{Source: source, Node: node, Kind: r.Kind, Err: fmt.Errorf("%w: %v", ErrImplausible, r.Value)})
-		case !has(kept, r.Kind):
+		if err := Possible(r.Kind, r.Value); err != nil {
+			errs = append(errs, &Error{Source: source, Node: node, Kind: r.Kind, Err: err})
+		} else if !has(kept, r.Kind) {
 			kept = append(kept, r)
 		}
 	}

@@ -178,9 +178,10 @@ func (c *Client) resolve(path string) (*url.URL, error) {
 		return ref, nil
 	}
 	u := *c.base
+	u.RawPath = u.EscapedPath() + "/" + strings.TrimPrefix(ref.EscapedPath(), "/")
 	u.Path += "/" + strings.TrimPrefix(ref.Path, "/")
 	if ref.Path == "" {
-		u.Path = cmp.Or(c.base.Path, "/")
+		u.Path, u.RawPath = cmp.Or(c.base.Path, "/"), ""
 	}
 	u.RawQuery = ref.RawQuery
 	return &u, nil
