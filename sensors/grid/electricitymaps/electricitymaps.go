@@ -1,0 +1,170 @@
+// Package electricitymaps reads carbon intensity from the Electricity Maps API, version 3.
+//
+// Its main type is [Source]. It needs a token of the provider; name Electricity Maps when you show its data.
+package electricitymaps
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/leastwatt/leastwatt/internal/boundedhttp"
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// Options tune a [Source]. The zero value works.
+type Options struct {
+	Direct  bool          // direct instead of life-cycle emissions
+	Step    time.Duration // how long a value holds; 0 means an hour
+	Timeout time.Duration // of one request; 0 means 10 seconds
+	TLS     *tls.Config   // nil verifies against the system's roots
+}
+
+// A Source asks Electricity Maps. It implements [grid.HistorySource] and [grid.ForecastSource].
+type Source struct {
+	client *boundedhttp.Client
+	opts   Options
+}
+
+// New returns a source of the API at an endpoint (https://HOST), which token authorizes at every request. It connects
+// to nothing.
+func New(endpoint string, token func() (string, error), o Options) (*Source, error) {
+	if token == nil {
+		return nil, errors.New("electricitymaps: want a token")
+	}
+	if o.Step <= 0 {
+		o.Step = time.Hour
+	}
+	c, err := boundedhttp.New(endpoint, boundedhttp.Options{Timeout: o.Timeout, TLS: o.TLS, Auth: func(r *http.Request) error {
+		t, err := token()
+		if err != nil {
+			return err
+		}
+		r.Header.Set("auth-token", t)
+		return nil
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("electricitymaps: %w", err)
+	}
+	return &Source{client: c, opts: o}, nil
+}
+
+// Signal implements [grid.Source].
+func (s *Source) Signal() grid.Signal {
+	if s.opts.Direct {
+		return grid.AverageDirect
+	}
+	return grid.AverageLifeCycle
+}
+
+// A value is one element of any of the API's answers. A null intensity is not known.
+type value struct {
+	Zone        string    `json:"zone"`
+	Intensity   *float64  `json:"carbonIntensity"`
+	At          time.Time `json:"datetime"`
+	Factors     string    `json:"emissionFactorType"`
+	IsEstimated bool      `json:"isEstimated"`
+}
+
+// Current implements [grid.Source].
+func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
+	var v value
+	if err := s.get(ctx, "latest", zone, nil, &v); err != nil {
+		return grid.Point{}, err
+	}
+	p, known, err := s.point(zone, v)
+	if err == nil && !known {
+		err = fmt.Errorf("electricitymaps: zone %q: %w", zone, grid.ErrUnknown)
+	}
+	return p, err
+}
+
+// History implements [grid.HistorySource]. Values that the provider does not know are gaps.
+func (s *Source) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	var answer struct {
+		Zone string  `json:"zone"`
+		Data []value `json:"data"`
+	}
+	q := url.Values{"start": {from.UTC().Format(time.RFC3339)}, "end": {until.UTC().Format(time.RFC3339)}}
+	if err := s.get(ctx, "past-range", zone, q, &answer); err != nil {
+		return nil, err
+	}
+	return s.points(zone, answer.Zone, answer.Data, from, until, false)
+}
+
+// Forecast implements [grid.ForecastSource].
+func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	var answer struct {
+		Zone     string  `json:"zone"`
+		Forecast []value `json:"forecast"`
+	}
+	if err := s.get(ctx, "forecast", zone, nil, &answer); err != nil {
+		return nil, err
+	}
+	return s.points(zone, answer.Zone, answer.Forecast, from, until, true)
+}
+
+func (s *Source) points(zone, answered string, values []value, from, until time.Time, forecast bool) ([]grid.Point, error) {
+	var ps []grid.Point
+	for _, v := range values {
+		if v.Zone == "" {
+			v.Zone = answered
+		}
+		p, known, err := s.point(zone, v)
+		if err != nil {
+			return nil, err
+		}
+		if known && p.End.After(from) && p.Start.Before(until) {
+			p.Forecast = forecast
+			ps = append(ps, p)
+		}
+	}
+	slices.SortFunc(ps, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
+	return slices.CompactFunc(ps, func(a, b grid.Point) bool { return a.Start.Equal(b.Start) }), nil
+}
+
+func (s *Source) point(zone string, v value) (p grid.Point, known bool, err error) {
+	switch want := map[bool]string{true: "direct", false: "lifecycle"}[s.opts.Direct]; {
+	case v.Zone != "" && v.Zone != zone:
+		return p, false, fmt.Errorf("electricitymaps: asked for zone %q, got %q: %w", zone, v.Zone, grid.ErrImplausible)
+	case v.Factors != "" && v.Factors != want:
+		return p, false, fmt.Errorf("electricitymaps: zone %q: asked for %s emissions, got %s: %w", zone, want, v.Factors, grid.ErrImplausible)
+	case v.Intensity == nil:
+		return p, false, nil
+	}
+	at := v.At.UTC()
+	p = grid.Point{Zone: zone, Signal: s.Signal(), Start: at, End: at.Add(s.opts.Step), Value: *v.Intensity, Estimated: v.IsEstimated, Source: "electricitymaps"}
+	if err := p.Validate(); err != nil {
+		return p, false, fmt.Errorf("electricitymaps: %w", err)
+	}
+	return p, true, nil
+}
+
+func (s *Source) get(ctx context.Context, what, zone string, q url.Values, v any) error {
+	if q == nil {
+		q = url.Values{}
+	}
+	q.Set("zone", zone)
+	if s.opts.Direct {
+		q.Set("emissionFactorType", "direct")
+	} else {
+		q.Set("emissionFactorType", "lifecycle")
+	}
+	r, err := s.client.Get(ctx, "/v3/carbon-intensity/"+what+"?"+q.Encode(), nil)
+	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && status.Code == http.StatusNotFound {
+		return fmt.Errorf("electricitymaps: zone %q: %w", zone, grid.ErrUnknownZone)
+	}
+	if err != nil {
+		return fmt.Errorf("electricitymaps: zone %q: %w", zone, err)
+	}
+	if err := json.Unmarshal(r.Body, v); err != nil {
+		return fmt.Errorf("electricitymaps: zone %q: answer: %w", zone, err)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package electricitymaps_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors/grid"
+	"github.com/leastwatt/leastwatt/sensors/grid/electricitymaps"
+)
+
+const secret = "s3cret-token"
+
+// provider answers as the API does, for the token alone.
+func provider(t testing.TB, bodies map[string]string) (string, *tls.Config) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := bodies[r.URL.Path]
+		switch {
+		case r.Header.Get("auth-token") != secret:
+			w.WriteHeader(http.StatusUnauthorized)
+		case !ok, r.URL.Query().Get("zone") != "FR":
+			w.WriteHeader(http.StatusNotFound)
+		default:
+			io.WriteString(w, body)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, s.Client().Transport.(*http.Transport).TLSClientConfig
+}
+
+func source(t testing.TB, o electricitymaps.Options, bodies map[string]string) *electricitymaps.Source {
+	url, tls := provider(t, bodies)
+	o.TLS = tls
+	s, err := electricitymaps.New(url, func() (string, error) { return secret, nil }, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+const base = "/v3/carbon-intensity/"
+
+func TestAnswers(t *testing.T) {
+	s := source(t, electricitymaps.Options{}, map[string]string{
+		base + "latest":     `{"zone":"FR","carbonIntensity":0,"datetime":"2026-06-01T12:00:00Z","emissionFactorType":"lifecycle","isEstimated":true}`,
+		base + "past-range": `{"zone":"FR","data":[{"carbonIntensity":30,"datetime":"2026-06-01T13:00:00Z"},{"carbonIntensity":null,"datetime":"2026-06-01T11:00:00Z"},{"carbonIntensity":20,"datetime":"2026-06-01T12:00:00Z"},{"carbonIntensity":20,"datetime":"2026-06-01T12:00:00Z"}]}`,
+		base + "forecast":   `{"zone":"FR","forecast":[{"carbonIntensity":40,"datetime":"2026-06-01T12:00:00Z"},{"carbonIntensity":50,"datetime":"2026-06-02T12:00:00Z"}]}`,
+	})
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	if p, err := s.Current(t.Context(), "FR"); err != nil || p.Value != 0 || !p.Estimated || !p.Covers(noon) || p.Signal != grid.AverageLifeCycle {
+		t.Errorf("current is %+v, error %v; an intensity of 0 is a measurement", p, err)
+	}
+	if ps, err := grid.History(t.Context(), s, "FR", noon.Add(-9*time.Hour), noon.Add(9*time.Hour)); err != nil || len(ps) != 2 || ps[0].Value != 20 {
+		t.Errorf("history is %+v, error %v; want 20 and 30 in order, and a gap for null", ps, err)
+	}
+	if ps, err := grid.Forecast(t.Context(), s, "FR", noon, noon.Add(time.Hour)); err != nil || len(ps) != 1 || !ps[0].Forecast || ps[0].Value != 40 {
+		t.Errorf("forecast is %+v, error %v", ps, err)
+	}
+	if _, err := s.Current(t.Context(), "XX"); !errors.Is(err, grid.ErrUnknownZone) {
+		t.Errorf("error is %v, want ErrUnknownZone", err)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for name, test := range map[string]struct {
+		body string
+		want error
+	}{
+		"null":         {`{"zone":"FR","carbonIntensity":null,"datetime":"2026-06-01T12:00:00Z"}`, grid.ErrUnknown},
+		"other zone":   {`{"zone":"DE","carbonIntensity":5,"datetime":"2026-06-01T12:00:00Z"}`, grid.ErrImplausible},
+		"other kind":   {`{"zone":"FR","carbonIntensity":5,"datetime":"2026-06-01T12:00:00Z","emissionFactorType":"direct"}`, grid.ErrImplausible},
+		"negative":     {`{"zone":"FR","carbonIntensity":-5,"datetime":"2026-06-01T12:00:00Z"}`, grid.ErrImplausible},
+		"billion":      {`{"zone":"FR","carbonIntensity":1e9,"datetime":"2026-06-01T12:00:00Z"}`, grid.ErrImplausible},
+		"text":         {`<html>`, nil},
+		"wrong type":   {`{"carbonIntensity":"high"}`, nil},
+		"large answer": {strings.Repeat(" ", 5<<20), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := source(t, electricitymaps.Options{}, map[string]string{base + "latest": test.body}).Current(t.Context(), "FR")
+			if err == nil || test.want != nil && !errors.Is(err, test.want) {
+				t.Errorf("error is %v, want %v", err, test.want)
+			}
+			if strings.Contains(fmt.Sprint(err), secret) {
+				t.Errorf("the error tells the token: %v", err)
+			}
+		})
+	}
+}
+
+func TestUnauthorizedKeepsTheTokenSecret(t *testing.T) {
+	url, tls := provider(t, nil)
+	s, err := electricitymaps.New(url, func() (string, error) { return secret + "-old", nil }, electricitymaps.Options{TLS: tls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Current(t.Context(), "FR"); err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add(`{"zone":"FR","forecast":[{"carbonIntensity":40,"datetime":"2026-06-01T12:00:00Z"}]}`)
+	body := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) }))
+	f.Cleanup(s.Close)
+	src, err := electricitymaps.New(s.URL, func() (string, error) { return secret, nil }, electricitymaps.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b string) {
+		body = b
+		ps, err := src.Forecast(context.Background(), "FR", time.Unix(0, 0), time.Unix(1<<33, 0))
+		for _, p := range ps {
+			if err == nil && p.Validate() != nil {
+				t.Fatal(p.Validate())
+			}
+		}
+	})
+}
+
+func ExampleSource() {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"zone":"FR","carbonIntensity":56,"datetime":"2026-06-01T12:00:00Z","emissionFactorType":"lifecycle"}`)
+	}))
+	defer s.Close()
+	source, err := electricitymaps.New(s.URL, func() (string, error) { return "TOKEN", nil }, electricitymaps.Options{})
+	if err != nil {
+		panic(err)
+	}
+	p, err := source.Current(context.Background(), "FR")
+	fmt.Println(p.Value, p.Signal, err)
+	// Output: 56 average_lifecycle_gco2eq_per_kwh <nil>
+}

@@ -1,0 +1,202 @@
+// Package watttime reads marginal carbon intensity from the WattTime API, version 3.
+//
+// Its main type is [Source], which logs in, keeps the token while it holds, and turns pounds per megawatt-hour into grams
+// per kilowatt-hour.
+package watttime
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/leastwatt/leastwatt/internal/boundedhttp"
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// gramsPerKWh is one lb/MWh, by the international avoirdupois pound of 453.59237 g.
+const gramsPerKWh = 0.45359237
+
+// Options tune a [Source]. The zero value works.
+type Options struct {
+	Step     time.Duration // how long a value holds; 0 means five minutes
+	TokenAge time.Duration // how long a token is used; 0 means 25 minutes of the 30 that it holds
+	Timeout  time.Duration // of one request; 0 means 10 seconds
+	TLS      *tls.Config   // nil verifies against the system's roots
+	Now      func() time.Time
+}
+
+// A Source asks WattTime for co2_moer. It implements [grid.HistorySource] and [grid.ForecastSource]. Zones are WattTime's
+// regions, such as CAISO_NORTH.
+type Source struct {
+	client      *boundedhttp.Client
+	credentials func() (user, password string, err error)
+	opts        Options
+
+	mu    sync.Mutex
+	token string    // guarded by mu
+	until time.Time // guarded by mu
+}
+
+// New returns a source of the API at an endpoint, for which credentials are asked at every login. It connects to nothing.
+func New(endpoint string, credentials func() (user, password string, err error), o Options) (*Source, error) {
+	if credentials == nil {
+		return nil, errors.New("watttime: want credentials")
+	}
+	if o.Step <= 0 {
+		o.Step = 5 * time.Minute
+	}
+	if o.TokenAge <= 0 {
+		o.TokenAge = 25 * time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c, err := boundedhttp.New(endpoint, boundedhttp.Options{Timeout: o.Timeout, TLS: o.TLS})
+	if err != nil {
+		return nil, fmt.Errorf("watttime: %w", err)
+	}
+	return &Source{client: c, credentials: credentials, opts: o}, nil
+}
+
+// Signal implements [grid.Source].
+func (*Source) Signal() grid.Signal { return grid.MarginalDirect }
+
+// Current implements [grid.Source]: the value of now, as WattTime forecasts it.
+func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
+	ps, err := s.get(ctx, zone, "/v3/forecast", nil, false)
+	if err != nil {
+		return grid.Point{}, err
+	}
+	now := s.opts.Now()
+	for i := range ps {
+		if ps[i].Covers(now) {
+			return ps[i], nil
+		}
+	}
+	if len(ps) > 0 && !ps[len(ps)-1].End.After(now) {
+		return grid.Point{}, fmt.Errorf("watttime: zone %q: the newest value ended at %v: %w", zone, ps[len(ps)-1].End, grid.ErrStale)
+	}
+	return grid.Point{}, fmt.Errorf("watttime: zone %q: %w", zone, grid.ErrUnknown)
+}
+
+// History implements [grid.HistorySource].
+func (s *Source) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	q := url.Values{"start": {from.UTC().Format(time.RFC3339)}, "end": {until.UTC().Format(time.RFC3339)}}
+	ps, err := s.get(ctx, zone, "/v3/historical", q, false)
+	return between(ps, from, until), err
+}
+
+// Forecast implements [grid.ForecastSource].
+func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	ps, err := s.get(ctx, zone, "/v3/forecast", nil, true)
+	return between(ps, from, until), err
+}
+
+func between(ps []grid.Point, from, until time.Time) []grid.Point {
+	return slices.DeleteFunc(ps, func(p grid.Point) bool { return !p.End.After(from) || !p.Start.Before(until) })
+}
+
+type answer struct {
+	Data []struct {
+		At    time.Time `json:"point_time"`
+		Value *float64  `json:"value"`
+	} `json:"data"`
+	Meta struct {
+		Region string `json:"region"`
+		Signal string `json:"signal_type"`
+		Units  string `json:"units"`
+	} `json:"meta"`
+}
+
+const (
+	signal = "co2_moer"
+	units  = "lbs_co2_per_mwh"
+)
+
+func (s *Source) get(ctx context.Context, zone, path string, q url.Values, forecast bool) ([]grid.Point, error) {
+	if q == nil {
+		q = url.Values{}
+	}
+	q.Set("region", zone)
+	q.Set("signal_type", signal)
+	r, err := s.authorized(ctx, path+"?"+q.Encode())
+	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && status.Code == http.StatusNotFound {
+		return nil, fmt.Errorf("watttime: zone %q: %w", zone, grid.ErrUnknownZone)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("watttime: zone %q: %w", zone, err)
+	}
+	var a answer
+	if err := json.Unmarshal(r.Body, &a); err != nil {
+		return nil, fmt.Errorf("watttime: zone %q: answer: %w", zone, err)
+	}
+	switch {
+	case a.Meta.Region != "" && a.Meta.Region != zone:
+		return nil, fmt.Errorf("watttime: asked for zone %q, got %q: %w", zone, a.Meta.Region, grid.ErrImplausible)
+	case a.Meta.Signal != "" && a.Meta.Signal != signal, a.Meta.Units != units:
+		return nil, fmt.Errorf("watttime: zone %q: asked for %s in %s, got %q in %q: %w", zone, signal, units, a.Meta.Signal, a.Meta.Units, grid.ErrImplausible)
+	}
+	ps := make([]grid.Point, 0, len(a.Data))
+	for i, d := range a.Data {
+		if d.Value == nil {
+			continue
+		}
+		p := grid.Point{Zone: zone, Signal: grid.MarginalDirect, Start: d.At.UTC(), End: d.At.UTC().Add(s.opts.Step), Value: *d.Value * gramsPerKWh,
+			Estimated: true, Forecast: forecast, Source: "watttime"}
+		if err := p.Validate(); err != nil {
+			return nil, fmt.Errorf("watttime: data[%d]: %w", i, err)
+		}
+		ps = append(ps, p)
+	}
+	slices.SortFunc(ps, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
+	return slices.CompactFunc(ps, func(a, b grid.Point) bool { return a.Start.Equal(b.Start) }), nil
+}
+
+// authorized asks with the token; one that was refused is renewed once.
+func (s *Source) authorized(ctx context.Context, path string) (*boundedhttp.Response, error) {
+	token, err := s.login(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.client.Get(ctx, path, http.Header{"Authorization": {"Bearer " + token}})
+	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && status.Code == http.StatusUnauthorized {
+		if token, err = s.login(ctx, token); err != nil {
+			return nil, err
+		}
+		return s.client.Get(ctx, path, http.Header{"Authorization": {"Bearer " + token}})
+	}
+	return r, err
+}
+
+// login returns a token that holds and is not the refused one. Callers that wait share one login.
+func (s *Source) login(ctx context.Context, refused string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.opts.Now()
+	if s.token != "" && s.token != refused && now.Before(s.until) {
+		return s.token, nil
+	}
+	user, password, err := s.credentials()
+	if err != nil {
+		return "", fmt.Errorf("credentials: %w", err)
+	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	r, err := s.client.Get(ctx, "/login", http.Header{"Authorization": {basic}})
+	if err != nil {
+		return "", fmt.Errorf("login: %w", err)
+	}
+	var a struct{ Token string }
+	if json.Unmarshal(r.Body, &a) != nil || a.Token == "" {
+		return "", errors.New("login: the answer holds no token") // and is not shown: it may hold one
+	}
+	s.token, s.until = a.Token, now.Add(s.opts.TokenAge)
+	return s.token, nil
+}
