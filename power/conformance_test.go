@@ -34,6 +34,8 @@ func TestEveryFormKeepsTheContract(t *testing.T) {
 		"ridge":       must(power.NewPolynomial([]power.Term{{Coefficient: 50}, {Coefficient: 2e-3, Factors: []power.Factor{{Input: "cycles", Exponent: 0.5}, {Input: power.InputInletTemp, Exponent: 1}}}})),
 		"pressure":    must(power.NewPressure(banded, power.Pressure{PerPascal: -0.5, Reference: 2, High: 20})),
 		"gpu":         must(power.NewGPU(must(power.NewInlet(banded, warm)), power.GPU{Input: "gpu", Count: 4, Idle: 50, Active: 300, Limit: 250})),
+		"mlp":         must(power.NewMLP(network(power.ReLU, 4, 20, 7, 1))),
+		"trees":       must(power.NewTrees(forest(7, 5, false, power.InputUtilization, "cycles", power.InputInletTemp))),
 		"by node": power.NewByNode(map[string]power.Predictor{
 			"a": must(power.NewInlet(curve, warm)), "b": power.Linear{Idle: 1, Peak: 2},
 		}, banded),

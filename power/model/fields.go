@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/leastwatt/leastwatt/power"
 )
 
 // A decoder keeps the first error; reading goes on with zero values, so that the code that reads a form is
@@ -100,6 +102,19 @@ func (o *object) numbers(name string) []float64 {
 		out[i] = *v
 	}
 	return out
+}
+
+// noNull refuses null anywhere in a field of numbers or flags, which encoding/json would read as 0.
+func (o *object) noNull(name string) {
+	if bytes.Contains(o.fields[name], []byte("null")) {
+		o.d.fail(o.at(name), "null is not a value")
+	}
+}
+
+// names decodes an array of input names.
+func (o *object) names(name string) (v []power.Input) {
+	o.into(name, &v)
+	return v
 }
 
 func (o *object) raw(name string) json.RawMessage {

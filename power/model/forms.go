@@ -20,6 +20,8 @@ var kinds = []formKind{
 	{"exponential", false, readExponential},
 	{"polynomial", false, readPolynomial},
 	{"piecewise", false, readPiecewise},
+	{"mlp", false, readMLP},
+	{"trees", false, readTrees},
 	{"inlet", true, readInlet},
 	{"pressure", true, readPressure},
 	{"gpu", true, readGPU},

@@ -212,6 +212,10 @@ func encodeForm(p power.Predictor, depth int) (any, error) {
 			f.Utilization, f.Watts = append(f.Utilization, k.Utilization), append(f.Watts, k.Watts)
 		}
 		return f, nil
+	case *power.MLP:
+		return encodeMLP(p), nil
+	case *power.Trees:
+		return encodeTrees(p), nil
 	case *power.Inlet:
 		r := p.Response()
 		return struct {
