@@ -88,9 +88,9 @@ func reason(best, cost Cost, rank int, c *Candidate) string {
 	case !cost.Known():
 		return "the cost is not a finite number"
 	case rank == 0:
-		return fmt.Sprintf("least cost, %+.3f %v%s", cost.Value, cost.Unit, prior)
+		return fmt.Sprintf("least cost: %.3f %v%s", cost.Value, cost.Unit, prior)
 	case cost.Value == best.Value:
-		return fmt.Sprintf("as cheap as the best, %+.3f %v, but less full%s", cost.Value, cost.Unit, prior)
+		return fmt.Sprintf("as cheap as the best, %.3f %v, but less full%s", cost.Value, cost.Unit, prior)
 	}
 	return fmt.Sprintf("costs %.3f %v more than the best%s", cost.Value-best.Value, cost.Unit, prior)
 }

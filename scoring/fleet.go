@@ -127,7 +127,7 @@ func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now t
 		curve.Envelope()
 		curve.EnvelopeFromOff(s.OffPower)
 	case errors.Is(err, power.ErrMissingInput) && o.Inlet != nil:
-		n.Err = fmt.Errorf("node %q: model %q: %w (%w)", s.Name, s.Model, err, o.Inlet)
+		n.Err = fmt.Errorf("model %q: inlet temperature: %w: %w", s.Model, power.ErrMissingInput, o.Inlet)
 	default:
 		n.Err = fmt.Errorf("node %q: model %q: %w", s.Name, s.Model, err)
 	}

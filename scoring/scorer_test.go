@@ -207,7 +207,7 @@ func ExampleScorer() {
 		fmt.Printf("%d %-6s %s\n", c.Rank, c.Node, c.Reason)
 	}
 	// Output:
-	// 1 large  least cost, +3.750 W
+	// 1 large  least cost: 3.750 W
 	// 2 small  costs 11.250 W more than the best
 	// 3 silent unreachable
 }

@@ -7,11 +7,12 @@ import (
 
 // The three ways in which a reading is not there, each with what is known of the cause.
 
-func absent(cause error) error {
-	if cause == nil {
-		return ErrNoReading
+// absent does not name the node twice: the cause of a failed read does.
+func absent(n *NodeReadings, kind Kind) error {
+	if n.Err == nil {
+		return &Error{Source: "snapshot", Node: n.Node, Kind: kind, Err: ErrNoReading}
 	}
-	return fmt.Errorf("%w: %w", ErrNoReading, cause)
+	return fmt.Errorf("%w of %s: %w", ErrNoReading, kind, n.Err)
 }
 
 func staleBy(age, limit time.Duration, cause error) error {

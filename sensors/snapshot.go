@@ -71,7 +71,7 @@ func (n *NodeReadings) Find(kind Kind) (Reading, bool) {
 	return Reading{}, false
 }
 
-// Fresh returns the reading of a kind that the hardware measured at most maxAge before now, or an [*Error]
+// Fresh returns the reading of a kind that the hardware measured at most maxAge before now, or an error
 // that wraps [ErrUnknownNode], [ErrNoReading] (with the last read's own error, if it failed), [ErrStale], or
 // [ErrImplausible] for a reading more than maxAge in the future.
 func (n *NodeReadings) Fresh(kind Kind, now time.Time, maxAge time.Duration) (Reading, error) {
@@ -80,7 +80,7 @@ func (n *NodeReadings) Fresh(kind Kind, now time.Time, maxAge time.Duration) (Re
 	}
 	r, ok := n.Find(kind)
 	if !ok {
-		return r, &Error{Source: "snapshot", Node: n.Node, Kind: kind, Err: absent(n.Err)}
+		return r, absent(n, kind)
 	}
 	switch age := r.Age(now); {
 	case age > maxAge:

@@ -79,7 +79,7 @@ func run(ctx context.Context, out io.Writer, asJSON bool) error {
 
 func printTable(out io.Writer, ranked []scoring.Candidate) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "RANK\tNODE\tWATTS BEFORE\tAFTER\tADDED\tWHY")
+	fmt.Fprintln(w, "RANK\tNODE\tWATTS BEFORE\tAFTER\tADDED NOW\tWHY (cost along the envelope of the curve)")
 	for _, c := range ranked {
 		if c.PowerErr != nil {
 			fmt.Fprintf(w, "%d\t%s\t-\t-\t-\t%s\n", c.Rank, c.Node, c.Reason)
