@@ -8,7 +8,8 @@ import (
 )
 
 // Path returns the path of a file or folder of the samples, and whether it is there. It looks beside the
-// folder that holds go.work, upwards from the working directory.
+// folder that holds go.work, or beside its parent where that is a Git worktree, upwards from the working
+// directory.
 func Path(elem ...string) (string, bool) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -16,9 +17,14 @@ func Path(elem ...string) (string, bool) {
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			p := filepath.Join(append([]string{dir, "..", "shared", "samples"}, elem...)...)
-			_, err := os.Stat(p)
-			return p, err == nil
+			var p string
+			for _, up := range []string{"..", filepath.Join("..", "..")} {
+				p = filepath.Join(append([]string{dir, up, "shared", "samples"}, elem...)...)
+				if _, err := os.Stat(p); err == nil {
+					return p, true
+				}
+			}
+			return p, false
 		}
 		up := filepath.Dir(dir)
 		if up == dir {

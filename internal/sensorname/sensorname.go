@@ -26,6 +26,9 @@ func InletRank(name string) int {
 	return 0
 }
 
+// Part reports whether a name is that of a part of the server: a supply, a card, a processor, a drive.
+func Part(name string) bool { return holds(words(name), parts) }
+
 // Exhaust reports whether a name is that of the air leaving the server.
 func Exhaust(name string) bool {
 	w := words(name)

@@ -193,7 +193,7 @@ func (d *discovery) thermal(ctx context.Context, n int, uri, sensorsURI string) 
 	if err := d.try(ctx, step{view: viewThermal, uri: uri, chassis: n}); err != nil || len(d.plan) == before || sensorsURI == "" {
 		return err
 	}
-	last := slices.ContainsFunc(d.plan[before].last, func(f found) bool { return f.kind == sensors.InletTemp && f.rank%100 >= rankThermalName })
+	last := slices.ContainsFunc(d.plan[before].last, func(f found) bool { return f.kind == sensors.InletTemp && f.rank%100 > rankSensorName })
 	if !last {
 		return nil
 	}

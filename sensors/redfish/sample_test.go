@@ -9,35 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/leastwatt/leastwatt/internal/samples"
 	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/redfish"
 )
-
-// samples returns a folder of the samples that are shared beside the repository, or skips the test.
-func samples(t *testing.T, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err != nil {
-			continue
-		}
-		for _, up := range []string{"..", "../.."} { // a worktree lies a folder deeper
-			if path := filepath.Join(dir, up, "shared/samples", name); exists(path) {
-				return path
-			}
-		}
-	}
-	t.Skipf("the samples are not there: want shared/samples/%s beside the repository", name)
-	return ""
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
 
 // mockup serves a folder of index.json files as a Redfish service, without what is under hidden paths.
 func mockup(dir string, hidden ...string) http.Handler {
@@ -63,7 +38,10 @@ func mockup(dir string, hidden ...string) http.Handler {
 // DMTF's mock-up has all views, and they disagree: 24.8 °C in ThermalMetrics and Sensors and 25 in Thermal,
 // 374 W in EnvironmentMetrics and 344 in PowerControl. (The values are those of the files.)
 func TestMockupOfARackServer(t *testing.T) {
-	dir := samples(t, "redfish/public-rackmount1")
+	dir, ok := samples.Path("redfish", "public-rackmount1")
+	if !ok {
+		t.Skipf("DMTF's mock-up is not there: %s", dir)
+	}
 	a := authority(t)
 	const c = "/Chassis/1U/"
 	nodes := map[string]redfish.Endpoint{

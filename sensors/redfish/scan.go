@@ -47,7 +47,7 @@ func (d *discovery) scan(ctx context.Context, n int, uri string, byName bool) er
 	for _, kind := range kinds {
 		var best *candidate
 		for i, c := range s.candidates {
-			if c.found.kind == kind && (c.found.rank >= rankSensorName) == byName && (best == nil || c.found.rank < best.found.rank) {
+			if c.found.kind == kind && (c.found.rank > rankSupplies) == byName && (best == nil || c.found.rank < best.found.rank) {
 				best = &s.candidates[i]
 			}
 		}

@@ -16,7 +16,7 @@
 //	exhaust            ThermalMetrics, summary Exhaust; Sensors, then Thermal, with PhysicalContext Exhaust
 //	others             EnvironmentMetrics (energy, fans), ThermalMetrics (pressure), Thermal (hottest CPU, fans)
 //
-// By name, an inlet is what says inlet, else intake, else ambient, and is not of a supply, card, processor,
+// By name, an inlet is what says inlet or intake, else ambient, and is not of a supply, card, processor,
 // memory or drive. Where the BMC has a metric report with all that is wanted, the report is read instead:
 // one request for everything. Its values are those of the sensors that would have won.
 //

@@ -12,6 +12,7 @@ import (
 	"github.com/stmcginnis/gofish/schemas"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
+	"github.com/leastwatt/leastwatt/internal/sensorname"
 	"github.com/leastwatt/leastwatt/sensors"
 )
 
@@ -23,8 +24,8 @@ const (
 	rankSensor
 	rankThermal
 	rankSupplies
-	rankSensorName  = 10
-	rankThermalName = 20
+	rankSensorName  = 20 // less what the name is worth
+	rankThermalName = 30
 )
 
 // times tells when an answer came, and how wrong the BMC's clock is.
@@ -167,8 +168,7 @@ func sensor(s *schemas.Sensor, t times) []found {
 
 // wholeServer tells whether a sensor measures all of the server, not a part such as a supply.
 func wholeServer(s *schemas.Sensor) bool {
-	n := strings.ToLower(s.Name + " " + s.ID)
-	if part(n) {
+	if sensorname.Part(s.Name + " " + s.ID) {
 		return false
 	}
 	switch s.PhysicalContext {
@@ -232,20 +232,20 @@ func works(s schemas.Status) bool {
 func temperature(context schemas.PhysicalContext, name string, rank, byName int) (sensors.Kind, int) {
 	switch context {
 	case schemas.IntakePhysicalContext:
-		if part(strings.ToLower(name)) {
+		if sensorname.Part(name) {
 			return "", 0 // a supply has an intake, too
 		}
 		return sensors.InletTemp, rank
 	case schemas.ExhaustPhysicalContext:
-		if part(strings.ToLower(name)) {
+		if sensorname.Part(name) {
 			return "", 0
 		}
 		return sensors.ExhaustTemp, rank
 	case schemas.CPUPhysicalContext:
 		return sensors.CPUTemp, rank
 	}
-	if n, ok := inletByName(name); ok {
-		return sensors.InletTemp, byName + n
+	if n := sensorname.InletRank(name); n > 0 {
+		return sensors.InletTemp, byName - n
 	}
 	return "", 0
 }

@@ -3,41 +3,11 @@ package redfish
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/leastwatt/leastwatt/sensors"
 )
-
-// inletByName tells whether a sensor's name says that it is the server's inlet, and how well: 0 is best.
-// HPE has "01-Inlet Ambient", "15-Front Ambient" and "17-PS 1 Inlet", Dell "SystemBoardInletTemp" and
-// "PCIe Inlet".
-func inletByName(name string) (int, bool) {
-	n := strings.ToLower(name)
-	if part(n) {
-		return 0, false
-	}
-	for i, word := range []string{"inlet", "intake", "ambient"} {
-		if strings.Contains(n, word) {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
-// part tells whether a name, in lower case, is of a part of the server: a supply, a card, a processor.
-func part(name string) bool {
-	for _, word := range []string{"psu", "power supply", "powersupply", "pcie", "pci", "cpu", "proc", "dimm", "memory", "gpu", "accelerator",
-		"hdd", "ssd", "nvme", "drive", "disk", "nic", "ocp", "raid", "storage", "chipset", "battery", "exhaust", "outlet", "vrm", "bmc", "ilo"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	words := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) })
-	return slices.ContainsFunc(words, func(w string) bool { return w == "ps" || w == "mem" || w == "hd" || w == "vr" || w == "pch" })
-}
 
 // override splits the place of an override into a path and a JSON pointer.
 func override(place string) (path, pointer string, err error) {
