@@ -45,7 +45,12 @@ func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, _ *v1.Pod,
 func normalize(scores fwk.NodeScoreList, s *state) {
 	lo, hi, best, tied := int64(rawMost+1), int64(-rawMost-1), -1, false
 	for i := range scores {
-		switch raw := scores[i].Score; {
+		raw := scores[i].Score
+		if raw < rawOver {
+			raw = min(max(raw, -rawMost), rawMost)
+			scores[i].Score = raw
+		}
+		switch {
 		case scores[i].Name == "":
 			// The framework leaves an entry empty when an earlier cycle, from which it reuses
 			// scores, had skipped the plugin.
@@ -85,8 +90,8 @@ func normalize(scores fwk.NodeScoreList, s *state) {
 
 // levels gives each cost above lo a level from top down to levelWorst, the cheaper the higher. Few
 // distinct costs (the usual case: pods of one kind on servers of some kinds) are placed in proportion,
-// but always apart. Many are gathered into buckets that are finest next to the cheapest, and the
-// buckets spread evenly. Neither sorts all scores: this runs for every pod.
+// but always apart. Many are gathered into buckets that are finest next to the cheapest; those next to it
+// get a level each and the others share. Neither sorts all scores: this runs for every pod.
 type levels struct {
 	lo, hi, top int64
 
@@ -166,10 +171,23 @@ func (l *levels) spreadBuckets(scores fwk.NodeScoreList) {
 	i := int64(0)
 	for k, u := range l.bucket {
 		if u != 0 {
-			l.bucket[k] = uint8(l.top - i*(l.top-levelWorst)/max(used-1, 1))
+			l.bucket[k] = uint8(l.share(i, used))
 			i++
 		}
 	}
+}
+
+// share returns the level of the i-th of n buckets, best first.
+func (l *levels) share(i, n int64) int64 {
+	room := l.top - levelWorst
+	if n-1 <= room {
+		return l.top - i*room/max(n-1, 1)
+	}
+	own := room / 2
+	if i <= own {
+		return l.top - i
+	}
+	return l.top - own - (i-own)*(room-own)/(n-1-own)
 }
 
 // bucket is monotone: a larger difference has the same or a later bucket.

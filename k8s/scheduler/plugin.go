@@ -134,7 +134,7 @@ type Plugin struct {
 	decisions *Decisions
 
 	mu   sync.Mutex
-	work bench // guarded by mu
+	work prepared // guarded by mu
 }
 
 var (

@@ -83,38 +83,38 @@ type tally struct {
 
 func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.NodeInfo) (*state, tally, error) {
 	t := tally{candidates: len(nodes)}
-	b := &p.work
-	b.look(p.site.View())
-	b.round++
+	w := &p.work
+	w.look(p.site.View())
+	w.round++
 	for _, info := range nodes {
-		if b.seat(info, &p.args) < 0 {
+		if w.seat(info, &p.args) < 0 {
 			t.unknown[notWatched]++
 		}
 	}
 	if err := p.score(ctx, d); err != nil {
 		return nil, t, err
 	}
-	n := len(b.nodes)
-	s := &state{view: b.view, cost: make([]float64, n), tie: make([]float32, n)}
-	for i := range b.seats {
-		if b.seats[i].round != b.round {
+	n := len(w.nodes)
+	s := &state{view: w.view, cost: make([]float64, n), tie: make([]float32, n)}
+	for i := range w.seats {
+		if w.seats[i].round != w.round {
 			s.cost[i] = math.NaN()
 			continue
 		}
-		c := &b.costs[i]
+		c := &w.costs[i]
 		s.tie[i] = c.Tie
 		switch {
 		case c.Err == nil && c.Known():
 			t.known++
 			s.cost[i] = c.Value
-			t.rank(b.costs, i, p.args.ExplainCandidates)
+			t.rank(w.costs, i, p.args.ExplainCandidates)
 		case errors.Is(c.Err, scoring.ErrOverCapacity):
 			t.over++
 			s.cost[i] = math.Inf(1)
 		default:
 			s.cost[i] = math.NaN()
-			r := b.seats[i].reason
-			if b.nodes[i].Err == nil {
+			r := w.seats[i].reason
+			if w.nodes[i].Err == nil {
 				r = reasonOf(c.Err) // the scorer's own
 			}
 			t.unknown[r]++
@@ -126,25 +126,25 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 // score asks the scorer for the cost of this round's candidates, in as few calls as there are gaps
 // between them: in one, when all servers are candidates.
 func (p *Plugin) score(ctx context.Context, d scoring.Demand) error {
-	b := &p.work
-	for i := 0; i < len(b.seats); {
-		if b.seats[i].round != b.round {
+	w := &p.work
+	for i := 0; i < len(w.seats); {
+		if w.seats[i].round != w.round {
 			i++
 			continue
 		}
 		j := i + 1
-		for j < len(b.seats) && b.seats[j].round == b.round {
+		for j < len(w.seats) && w.seats[j].round == w.round {
 			j++
 		}
-		costs, err := scoring.AppendScore(ctx, p.scorer, b.costs[i:i:j], d, b.nodes[i:j])
+		costs, err := scoring.AppendScore(ctx, p.scorer, w.costs[i:i:j], d, w.nodes[i:j])
 		if err != nil {
 			return err
 		}
 		if len(costs) != j-i {
 			return fmt.Errorf("scorer %T gave %d costs for %d nodes", p.scorer, len(costs), j-i)
 		}
-		if &costs[0] != &b.costs[i] {
-			copy(b.costs[i:j], costs)
+		if &costs[0] != &w.costs[i] {
+			copy(w.costs[i:j], costs)
 		}
 		i = j
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/leastwatt/leastwatt/sensors"
 )
 
-// A bench holds the servers of a view, prepared for scoring: with the pods added that no sample shows yet.
+// prepared is the servers of a view, ready to be scored: with the pods added that no sample shows yet.
 // A server is prepared anew only when the pods on it or its sample have changed.
-type bench struct {
+type prepared struct {
 	view  *scoring.View
 	nodes []scoring.Node // in the order of the view
 	seats []seat         // beside nodes
@@ -27,15 +27,15 @@ type seat struct {
 	round      uint32 // the last round in which it was a candidate
 }
 
-// look brings the bench to a view, and keeps what is still true.
-func (b *bench) look(v *scoring.View) {
-	if b.view == v {
+// look brings the servers to a view, and keeps what is still true.
+func (w *prepared) look(v *scoring.View) {
+	if w.view == v {
 		return
 	}
 	from := v.Nodes()
 	nodes, seats := make([]scoring.Node, len(from)), make([]seat, len(from))
 	copy(nodes, from)
-	old := b.view
+	old := w.view
 	for i := range nodes {
 		n, s := &nodes[i], &seats[i]
 		s.generation, s.reason = -1, reasonOf(n.Err)
@@ -46,12 +46,12 @@ func (b *bench) look(v *scoring.View) {
 			continue
 		}
 		k := i
-		if k >= len(b.nodes) || b.nodes[k].Name != n.Name {
+		if k >= len(w.nodes) || w.nodes[k].Name != n.Name {
 			if k = old.Index(n.Name); k < 0 {
 				continue
 			}
 		}
-		switch was := &b.seats[k]; {
+		switch was := &w.seats[k]; {
 		case s.sampled == was.sampled:
 			s.generation, s.newest, s.pending = was.generation, was.newest, was.pending
 		case was.generation >= 0 && was.newest <= s.sampled:
@@ -59,7 +59,7 @@ func (b *bench) look(v *scoring.View) {
 		}
 		n.State.Utilization += s.load(n)
 	}
-	b.view, b.nodes, b.seats, b.costs = v, nodes, seats, make([]scoring.Cost, len(nodes))
+	w.view, w.nodes, w.seats, w.costs = v, nodes, seats, make([]scoring.Cost, len(nodes))
 }
 
 // load returns pending as a share of the server's capacity.
@@ -71,18 +71,18 @@ func (s *seat) load(n *scoring.Node) float64 {
 }
 
 // seat marks the server as a candidate of this round and returns its place, or -1 if the view lacks it.
-func (b *bench) seat(info fwk.NodeInfo, a *Args) int {
-	i := b.view.Index(info.Node().Name)
+func (w *prepared) seat(info fwk.NodeInfo, a *Args) int {
+	i := w.view.Index(info.Node().Name)
 	if i < 0 {
 		return i
 	}
-	s := &b.seats[i]
-	s.round = b.round
+	s := &w.seats[i]
+	s.round = w.round
 	if g := info.GetGeneration(); g != s.generation {
 		s.generation = g
 		s.count(info, a)
-		n := &b.nodes[i]
-		n.State.Utilization = b.view.Nodes()[i].State.Utilization + s.load(n)
+		n := &w.nodes[i]
+		n.State.Utilization = w.view.Nodes()[i].State.Utilization + s.load(n)
 	}
 	return i
 }
@@ -101,12 +101,12 @@ func (s *seat) count(info fwk.NodeInfo, a *Args) {
 }
 
 // node returns the server as it is prepared, or nil.
-func (b *bench) node(name string) *scoring.Node {
-	if b.view == nil {
+func (w *prepared) node(name string) *scoring.Node {
+	if w.view == nil {
 		return nil
 	}
-	if i := b.view.Index(name); i >= 0 {
-		return &b.nodes[i]
+	if i := w.view.Index(name); i >= 0 {
+		return &w.nodes[i]
 	}
 	return nil
 }
