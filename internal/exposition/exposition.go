@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -62,8 +63,8 @@ const MaxSamples = 100_000
 var ErrTooMany = errors.New("too many samples")
 
 // Parse returns the samples of the metrics that want names, and an error for lines of theirs that cannot be
-// read. Samples whose value is not finite are left out with an error too; of two with the same labels the
-// first counts. Samples and error may come together. Lines of other metrics are not looked at. A text without
+// read or are infinite. NaN, which is how exporters write that a sensor gives nothing, is left out; of two
+// samples with the same labels the first counts. Samples and error may come together. Lines of other metrics are not looked at. A text without
 // a single line of any metric is an error: it is no exposition.
 func Parse(text []byte, want ...string) (Samples, error) {
 	var kept bytes.Buffer
@@ -73,8 +74,11 @@ func Parse(text []byte, want ...string) (Samples, error) {
 		if name == "" {
 			continue
 		}
-		metrics++
-		if slices.Contains(want, name) {
+		wanted := slices.Contains(want, name)
+		if wanted || hasValue(line) {
+			metrics++
+		}
+		if wanted {
 			kept.Write(bytes.TrimRight(line, "\r\n"))
 			kept.WriteByte('\n')
 			if !declares {
@@ -127,6 +131,19 @@ func metricOf(line []byte) (name string, declares bool) {
 	return s[:end], declares
 }
 
+// hasValue reports whether a line looks like a sample, as prose does not.
+func hasValue(line []byte) bool {
+	if i := bytes.LastIndexByte(line, '}'); i >= 0 {
+		line = line[i:]
+	}
+	f := bytes.Fields(line)
+	if len(f) < 2 || len(f) > 3 {
+		return false
+	}
+	_, err := strconv.ParseFloat(string(f[1]), 64)
+	return err == nil
+}
+
 func parse(text []byte) (map[string]*dto.MetricFamily, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("invalid UTF-8")
@@ -155,7 +172,10 @@ func collect(families map[string]*dto.MetricFamily, want []string) (Samples, err
 			for _, l := range m.GetLabel() {
 				s.Labels[l.GetName()] = l.GetValue()
 			}
-			if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
+			if math.IsNaN(s.Value) {
+				continue // how exporters write that a sensor gives nothing
+			}
+			if math.IsInf(s.Value, 0) {
 				if len(errs) < 8 {
 					errs = append(errs, fmt.Errorf("%s is %v", name, s.Value))
 				}

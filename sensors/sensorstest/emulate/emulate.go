@@ -37,6 +37,11 @@ type Machine struct {
 	Joules      float64 // counter, whole server
 	CPUJoules   float64 // counter, packages
 	DRAMJoules  float64 // counter
+	GPUWatts    float64 // of each of two GPUs
+	GPUJoules   float64 // counter, of each
+	GPUUtil     float64 // 0 to 1
+	GPUTemp     float64 // °C
+	Pressure    float64 // Pa, between the aisles
 
 	// At is when it was measured; the zero time is now.
 	At time.Time
@@ -45,7 +50,8 @@ type Machine struct {
 // Blank returns a machine without any sensor, to be filled in.
 func Blank() Machine {
 	n := math.NaN()
-	return Machine{Watts: n, Inlet: n, Exhaust: n, CPUTemp: n, FanRPM: n, Utilization: n, CPUWatts: n, DRAMWatts: n, Joules: n, CPUJoules: n, DRAMJoules: n}
+	return Machine{Watts: n, Inlet: n, Exhaust: n, CPUTemp: n, FanRPM: n, Utilization: n, CPUWatts: n, DRAMWatts: n, Joules: n, CPUJoules: n, DRAMJoules: n,
+		GPUWatts: n, GPUJoules: n, GPUUtil: n, GPUTemp: n, Pressure: n}
 }
 
 // An Authority signs the certificates of emulated devices. It is safe for concurrent use.

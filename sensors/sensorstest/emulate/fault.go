@@ -98,7 +98,7 @@ func (f Fault) measure(m Machine, now time.Time) Machine {
 	}
 	each := func(change func(float64) float64) {
 		for _, v := range []*float64{&m.Watts, &m.Inlet, &m.Exhaust, &m.CPUTemp, &m.FanRPM, &m.Utilization, &m.CPUWatts,
-			&m.DRAMWatts, &m.Joules, &m.CPUJoules, &m.DRAMJoules} {
+			&m.DRAMWatts, &m.Joules, &m.CPUJoules, &m.DRAMJoules, &m.GPUWatts, &m.GPUJoules, &m.GPUUtil, &m.GPUTemp, &m.Pressure} {
 			*v = change(*v)
 		}
 	}
