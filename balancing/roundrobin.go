@@ -1,0 +1,76 @@
+package balancing
+
+import (
+	"container/heap"
+	"math"
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// RoundRobin picks in a smooth order: within every stretch of picks, each endpoint has about its share, never
+// its whole share in a row. The order is made once, by stride scheduling (Waldspurger & Weihl, MIT/LCS/TM-528,
+// 1995), so that a pick is one atomic step.
+type RoundRobin struct {
+	order []int32
+	next  atomic.Uint64
+}
+
+// NewRoundRobin returns a picker by weights, which need not sum to 1, that repeats after slots picks; 0 means
+// 1,000, or 10 an endpoint if that is more. Weights are quantised to slots by largest remainder.
+func NewRoundRobin(weights []float64, slots int) (*RoundRobin, error) {
+	if slots <= 0 {
+		slots = max(1000, 10*len(weights))
+	}
+	quota, err := Quantize(weights, slots)
+	if err != nil {
+		return nil, err
+	}
+	r := &RoundRobin{order: make([]int32, 0, slots)}
+	var h strides
+	for i, q := range quota {
+		if q > 0 {
+			s := float64(slots) / float64(q)
+			_, phase := math.Modf(float64(i+1) * math.Phi) // equal weights do not come side by side
+			h = append(h, stride{at: s * phase, step: s, index: int32(i)})
+		}
+	}
+	heap.Init(&h)
+	for range slots {
+		if len(h) == 0 {
+			break
+		}
+		r.order = append(r.order, h[0].index)
+		h[0].at += h[0].step
+		heap.Fix(&h, 0)
+	}
+	r.next.Store(rand.Uint64() >> 1) // many clients do not start in step
+	return r, nil
+}
+
+// Pick implements [Picker]; the key does not matter.
+func (r *RoundRobin) Pick(uint64) int {
+	if len(r.order) == 0 {
+		return -1
+	}
+	return int(r.order[r.next.Add(1)%uint64(len(r.order))])
+}
+
+type stride struct {
+	at, step float64
+	index    int32
+}
+
+type strides []stride
+
+func (s strides) Len() int { return len(s) }
+func (s strides) Less(i, j int) bool {
+	return s[i].at < s[j].at || s[i].at == s[j].at && s[i].index < s[j].index
+}
+func (s strides) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s *strides) Push(x any)   { *s = append(*s, x.(stride)) }
+func (s *strides) Pop() any {
+	old := *s
+	x := old[len(old)-1]
+	*s = old[:len(old)-1]
+	return x
+}
