@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
@@ -206,6 +207,29 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := Parse("big", make([]byte, MaxBytes+1)); err == nil {
 		t.Error("a file that is too large was read")
+	}
+}
+
+func TestModelFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := model.WriteFile(filepath.Join(dir, "lab.json"), &model.Model{Name: "lab", Prior: true, Form: power.Linear{Idle: 50, Peak: 150}}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(filepath.Join(dir, "site.yaml"), []byte("models: [{name: m, kind: file, file: lab.json}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := bind(t, c, "n", nil); s.Model != "m" || !s.Prior || watts(t, s, power.State{Utilization: 0.5}) != 100 {
+		t.Errorf("bound %+v", s)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bad.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"bad.json", "missing.json", "''"} {
+		_, err = Parse(filepath.Join(dir, "site.yaml"), []byte("models:\n- kind: file\n  file: "+name))
+		if err == nil || !strings.Contains(err.Error(), "site.yaml:3: models[0].file") {
+			t.Errorf("model file %s: %v", name, err)
+		}
 	}
 }
 

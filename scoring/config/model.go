@@ -2,16 +2,19 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
 // HardwareLabel is the label by which a machine says which hardware it is, where a model does not name
-// another one. Case does not matter, and "-", "_" and "." stand for spaces, which label values cannot hold.
+// another one. Only letters, of any case, and digits matter, because label values cannot hold the rest.
 const HardwareLabel = "leastwatt.github.io/hardware"
 
 // A Model is a power model and the machines that it is for.
@@ -39,22 +42,22 @@ type Model struct {
 // that wraps [power.ErrNoModel].
 func (c *Config) Bind(m scoring.Machine) (scoring.Spec, error) {
 	for i := range c.Models {
-		model := &c.Models[i]
-		if !model.fits(m) {
+		x := &c.Models[i]
+		if !x.fits(m) {
 			continue
 		}
-		spec := scoring.Spec{Name: m.Name, Capacity: power.Capacity{Cores: m.Cores, Speed: model.Speed},
-			Predictor: model.Predictor, Model: model.Name, Prior: model.Prior, OffPower: model.Off}
-		if model.Published {
-			s, err := findServer(m.Labels[model.HardwareLabel])
+		spec := scoring.Spec{Name: m.Name, Capacity: power.Capacity{Cores: m.Cores, Speed: x.Speed},
+			Predictor: x.Predictor, Model: x.Name, Prior: x.Prior, OffPower: x.Off}
+		if x.Published {
+			s, err := findServer(m.Labels[x.HardwareLabel])
 			if err != nil {
-				return scoring.Spec{}, fmt.Errorf("%s: model %q: label %s: %w", c.File, model.Name, model.HardwareLabel, err)
+				return scoring.Spec{}, fmt.Errorf("%s: model %q: label %s: %w", c.File, x.Name, x.HardwareLabel, err)
 			}
-			if spec.Predictor, err = model.respond(s.Curve()); err != nil {
-				return scoring.Spec{}, fmt.Errorf("%s: model %q: %w", c.File, model.Name, err)
+			if spec.Predictor, err = x.respond(s.Curve()); err != nil {
+				return scoring.Spec{}, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
 			}
-			spec.Model = model.Name + ": " + s.Name()
-			if model.Speed == 0 {
+			spec.Model = x.Name + ": " + s.Name()
+			if x.Speed == 0 {
 				spec.Capacity.Speed = s.Speed()
 			}
 		}
@@ -89,7 +92,7 @@ func (m *Model) respond(p power.Predictor) (power.Predictor, error) {
 // fold makes names comparable that had to become label values.
 func fold(name string) string {
 	return strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool {
-		return strings.ContainsRune(" \t-_.,()", r)
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
 	}), " "))
 }
 
@@ -111,6 +114,8 @@ func findServer(name string) (power.Server, error) {
 	}
 	return power.Server{}, err
 }
+
+const kinds = "piecewise, linear, exponential, published or file"
 
 func readModel(s *section) Model {
 	m := Model{Name: s.text("name", s.path), Labels: s.pairs("labels"), Hardware: s.text("hardware", ""),
@@ -135,10 +140,12 @@ func readModel(s *section) Model {
 	case "published":
 		m.Prior = true
 		err = m.readPublished(s)
+	case "file":
+		m.readFile(s)
 	case "":
-		s.fail("kind", "is missing: want piecewise, linear, exponential or published")
+		s.fail("kind", "is missing: want %s", kinds)
 	default:
-		s.fail("kind", "is %q: want piecewise, linear, exponential or published", kind)
+		s.fail("kind", "is %q: want %s", kind, kinds)
 	}
 	m.Prior = s.flag("prior", m.Prior)
 	m.Inlet = readInlet(s)
@@ -184,6 +191,26 @@ func (m *Model) readPublished(s *section) error {
 	return nil
 }
 
+// readFile reads a model file of package power/model; its path is relative to the configuration's folder.
+func (m *Model) readFile(s *section) {
+	path := s.text("file", "")
+	if path == "" {
+		s.fail("file", "is missing: want the path of a model file")
+		return
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(s.doc.file), path)
+	}
+	f, err := model.ReadFile(path)
+	if err == nil {
+		m.Prior = f.Prior
+		m.Predictor, err = f.Predictor()
+	}
+	if err != nil {
+		s.fail("file", "%w", err)
+	}
+}
+
 func readPiecewise(s *section) (power.Predictor, error) {
 	if s.has("watts") == s.has("knots") {
 		s.fail("", "want watts, at even steps from idle to full load, or else knots")
@@ -219,19 +246,19 @@ func asPredictor(p *power.Piecewise, err error) (power.Predictor, error) {
 	return p, nil
 }
 
-func readInlet(model *section) *power.InletResponse {
-	n := model.take("inlet")
+func readInlet(parent *section) *power.InletResponse {
+	n := parent.take("inlet")
 	if n == nil {
 		return nil
 	}
 	if n.Kind == yaml.ScalarNode {
 		if n.Value != "published" {
-			model.fail("inlet", "is %q: want published, or a mapping of fields", n.Value)
+			parent.fail("inlet", "is %q: want published, or a mapping of fields", n.Value)
 		}
 		r := power.PublishedInletResponse()
 		return &r
 	}
-	s := model.doc.section(n, model.name("inlet"))
+	s := parent.doc.section(n, parent.name("inlet"))
 	r := power.InletResponse{
 		Reference: power.Celsius(s.required("referenceCelsius", -100, 200)),
 		PerDegree: s.required("perDegree", -1, 1),
