@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
@@ -29,8 +30,10 @@ type bmc struct {
 	static     map[string]*links
 	scanned    map[string]*scan
 	discovered time.Time
-	lacks      bool // the plan, or the last read, lacks a kind that is wanted
-	noReports  bool // reports turned out to be old or to lack something
+	tries      int                    // discoveries since a read last had all that is wanted
+	lacks      bool                   // the last read lacked something that is wanted
+	why        map[sensors.Kind]error // what discovery met instead of a kind
+	noReports  time.Time              // until then, reports are left alone: they were old, or lacked something
 }
 
 // A step of a plan reads one resource.
@@ -66,21 +69,31 @@ func (b *bmc) read(ctx context.Context) ([]sensors.Reading, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, b.errorf("", fault.HTTP(err))
 	}
-	if b.plan == nil || b.lacks && time.Since(b.discovered) >= b.opts.Rediscover {
+	if b.plan == nil || b.lacks && time.Since(b.discovered) >= b.rest() {
 		if err := b.discover(ctx); err != nil {
 			return nil, b.errorf("", err)
 		}
 	}
 	all, errs := b.follow(ctx)
+	if b.plan == nil && ctx.Err() == nil { // what was found once is no longer there
+		if err := b.discover(ctx); err != nil {
+			return nil, b.errorf("", err)
+		}
+		all, errs = b.follow(ctx)
+	}
 	best, errs := choose(all, errs, b)
 	b.lacks = false
 	for _, kind := range b.opts.Kinds {
-		if _, ok := best[kind]; !ok {
-			b.lacks = true
-			if !slices.ContainsFunc(errs, func(err error) bool { return concerns(err, kind) }) {
-				errs = append(errs, b.errorf(kind, fmt.Errorf("%w: no view of the BMC has it", sensors.ErrNoReading)))
-			}
+		if _, ok := best[kind]; ok {
+			continue
 		}
+		b.lacks = true
+		if !slices.ContainsFunc(errs, func(err error) bool { return concerns(err, kind) }) {
+			errs = append(errs, b.missing(kind))
+		}
+	}
+	if !b.lacks {
+		b.tries = 0
 	}
 	now := time.Now()
 	readings := make([]sensors.Reading, 0, len(best))
@@ -91,15 +104,25 @@ func (b *bmc) read(ctx context.Context) ([]sensors.Reading, error) {
 		}
 		readings = append(readings, sensors.Reading{Kind: f.kind, Value: f.value, At: at, Source: name + ":" + f.view})
 	}
-	slices.SortFunc(readings, func(a, b sensors.Reading) int { return compare(a.Kind, b.Kind) })
+	slices.SortFunc(readings, func(a, b sensors.Reading) int { return strings.Compare(string(a.Kind), string(b.Kind)) })
 	return readings, errors.Join(errs...)
 }
 
-func compare(a, b sensors.Kind) int {
-	if a < b {
-		return -1
+// rest returns for how long a BMC that lacks something is not discovered again: not at all the first time,
+// since it may just have started, then longer and longer.
+func (b *bmc) rest() time.Duration {
+	if b.tries <= 1 {
+		return 0
 	}
-	return 1
+	return min(10*time.Second<<min(b.tries-2, 16), b.opts.Rediscover)
+}
+
+// missing returns why a kind is not there.
+func (b *bmc) missing(kind sensors.Kind) error {
+	if why := b.why[kind]; why != nil {
+		return b.errorf(kind, fmt.Errorf("no view of the BMC has it: %w", why))
+	}
+	return b.errorf(kind, fmt.Errorf("%w: no view of the BMC has it", sensors.ErrNoReading))
 }
 
 // follow reads the steps of the plan. One that fails leaves the others be, unless the BMC does not answer.
@@ -117,20 +140,22 @@ func (b *bmc) follow(ctx context.Context) ([]found, []error) {
 			b.forget()
 			return all, append(errs, b.errorf("", fmt.Errorf("%s: %w", s.view, err)))
 		case s.view == viewReport && !errors.Is(err, sensors.ErrUnreachable):
-			b.forget()
-			b.noReports = true
+			b.plan, b.noReports = nil, time.Now().Add(noReports)
+			return nil, nil
 		}
 		if len(s.kinds) > 0 {
 			errs = append(errs, b.errorf(s.kinds[0], err))
 		} else {
 			errs = append(errs, b.errorf("", fmt.Errorf("%s: %w", s.view, err)))
 		}
-		if !errors.Is(err, sensors.ErrMalformed) && !errors.Is(err, sensors.ErrNoReading) && !errors.Is(err, sensors.ErrDevice) {
+		if fatal(err) {
 			break
 		}
 	}
 	return all, errs
 }
+
+const noReports = time.Hour
 
 // forget makes the next read discover the BMC anew.
 func (b *bmc) forget() {

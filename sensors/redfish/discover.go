@@ -37,14 +37,14 @@ func (b *bmc) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := &discovery{bmc: b, have: make(map[sensors.Kind]bool)}
+	d := &discovery{bmc: b, have: make(map[sensors.Kind]bool), bad: make(map[sensors.Kind]error)}
 	for i := range b.overrides {
 		if err := d.try(ctx, b.overrides[i]); err != nil {
 			return err
 		}
 		// An override is followed even where it gives nothing: what it says is to be used, not another.
 		d.have[b.overrides[i].kinds[0]] = true
-		if !slices.ContainsFunc(d.plan, func(s step) bool { return s.uri == b.overrides[i].uri && s.pointer == b.overrides[i].pointer }) {
+		if !d.planned(b.overrides[i]) {
 			d.plan = append(d.plan, b.overrides[i])
 		}
 	}
@@ -56,16 +56,43 @@ func (b *bmc) discover(ctx context.Context) error {
 			break
 		}
 	}
-	if !b.opts.NoReports && !b.noReports && d.wants() == nil && len(d.plan) > 1 {
+	if !b.opts.NoReports && time.Now().After(b.noReports) && d.wants() == nil && len(d.plan) > 1 {
 		if err := d.report(ctx); err != nil {
 			return err
 		}
 	}
-	if len(d.plan) == 0 {
-		return fmt.Errorf("%w: no view of the BMC has any of %v", sensors.ErrNoReading, b.opts.Kinds)
+	if d.wants() != nil { // what was there before may come back
+		for _, old := range b.plan {
+			if !d.planned(old) {
+				old.etag = ""
+				d.plan = append(d.plan, old)
+			}
+		}
 	}
-	b.plan, b.discovered, b.lacks = d.plan, time.Now(), d.wants() != nil
+	b.plan, b.why = d.plan, d.reasons()
+	b.discovered = time.Now()
+	b.tries++
+	clear(b.scanned)
 	return nil
+}
+
+// reasons says why what is wanted is missing: the view that had it, but not well, else what went wrong
+// with the views.
+func (d *discovery) reasons() map[sensors.Kind]error {
+	why := make(map[sensors.Kind]error)
+	for _, k := range d.wants() {
+		switch {
+		case d.bad[k] != nil:
+			why[k] = d.bad[k]
+		case len(d.failed) > 0:
+			why[k] = d.failed[0] // the first view in order of precedence
+		}
+	}
+	return why
+}
+
+func (d *discovery) planned(s step) bool {
+	return slices.ContainsFunc(d.plan, func(p step) bool { return p.view == s.view && p.uri == s.uri && p.pointer == s.pointer })
 }
 
 // chassis returns the chassis in order: those that a computer system is linked to go first.
@@ -113,15 +140,18 @@ func (b *bmc) chassis(ctx context.Context) ([]string, error) {
 
 // fatal tells whether an error is of the BMC as a whole, so that it is of no use to go on.
 func fatal(err error) bool {
-	return !errors.Is(err, sensors.ErrNoReading) && !errors.Is(err, sensors.ErrMalformed) && !errors.Is(err, sensors.ErrDevice)
+	return !slices.ContainsFunc([]error{sensors.ErrNoReading, sensors.ErrMalformed, sensors.ErrDevice, sensors.ErrStale, sensors.ErrImplausible},
+		func(of error) bool { return errors.Is(err, of) })
 }
 
 // discovery is a plan in the making.
 type discovery struct {
 	*bmc
-	plan  []step
-	found []found
-	have  map[sensors.Kind]bool
+	plan   []step
+	found  []found
+	have   map[sensors.Kind]bool
+	bad    map[sensors.Kind]error // the first value that was not possible
+	failed []error                // of views
 }
 
 // wants returns the kinds that are still looked for.
@@ -136,6 +166,13 @@ func (d *discovery) wants() (missing []sensors.Kind) {
 
 func (d *discovery) want(kinds ...sensors.Kind) bool {
 	return slices.ContainsFunc(d.wants(), func(k sensors.Kind) bool { return slices.Contains(kinds, k) })
+}
+
+// fail notes that a view failed. The first few are enough: one BMC can have thousands of bad sensors.
+func (d *discovery) fail(view string, err error) {
+	if len(d.failed) < 8 {
+		d.failed = append(d.failed, fmt.Errorf("%s: %w", view, err))
+	}
 }
 
 // search asks the views of a chassis, in order of precedence, until nothing that is wanted is missing.
@@ -203,14 +240,19 @@ func (d *discovery) thermal(ctx context.Context, n int, uri, sensorsURI string) 
 // try takes a step into the plan if it gives anything. Its error says that the BMC does not answer.
 func (d *discovery) try(ctx context.Context, s step) error {
 	fs, err := d.take(ctx, &s)
-	if err != nil && fatal(err) {
-		return err
+	if err != nil {
+		if fatal(err) {
+			return err
+		}
+		d.fail(s.view, err)
 	}
 	useful := false
 	for _, f := range fs {
-		if sensors.Possible(f.kind, f.value) == nil {
+		if err := sensors.Possible(f.kind, f.value); err == nil {
 			d.have[f.kind] = true
 			useful = true
+		} else if d.bad[f.kind] == nil {
+			d.bad[f.kind] = fmt.Errorf("%s: %w", f.view, err)
 		}
 	}
 	if useful {

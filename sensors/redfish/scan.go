@@ -3,7 +3,7 @@ package redfish
 import (
 	"context"
 	"encoding/json"
-	"slices"
+	"fmt"
 
 	"github.com/stmcginnis/gofish/schemas"
 
@@ -36,7 +36,8 @@ func (d *discovery) scan(ctx context.Context, n int, uri string, byName bool) er
 			if fatal(err) {
 				return err
 			}
-			return nil // what was found so far is kept, and Thermal may have it
+			d.fail(viewSensor, err) // Thermal may have it
+			return nil
 		}
 		s.done = true
 	}
@@ -83,7 +84,7 @@ func (d *discovery) enumerate(ctx context.Context, uri string, s *scan) error {
 			continue
 		}
 		s.asked[m] = true
-		s.add(r.Body, m, times{arrived: r.At})
+		d.note(s, r.Body, m, times{arrived: r.At})
 	}
 	return nil
 }
@@ -116,7 +117,7 @@ func (d *discovery) expanded(ctx context.Context, uri string, s *scan) (bool, er
 			}
 			if len(s.asked) < maxSensors*maxPages && !s.asked[head.ID] {
 				s.asked[head.ID] = true
-				s.add(m, head.ID, times{arrived: r.At})
+				d.note(s, m, head.ID, times{arrived: r.At})
 			}
 		}
 		if uri = string(page.Next); uri == "" {
@@ -126,18 +127,20 @@ func (d *discovery) expanded(ctx context.Context, uri string, s *scan) (bool, er
 	return true, nil
 }
 
-// add notes what a sensor measures, if it is of use.
-func (s *scan) add(body []byte, uri string, t times) {
+// note keeps what a sensor measures, if it is of use.
+func (d *discovery) note(s *scan, body []byte, uri string, t times) {
 	v, err := decode[schemas.Sensor](body)
 	if err != nil {
+		d.fail(viewSensor, err)
 		return
 	}
 	for _, f := range sensor(v, t) {
-		if sensors.Possible(f.kind, f.value) == nil {
+		if err := sensors.Possible(f.kind, f.value); err != nil {
+			if d.bad[f.kind] == nil {
+				d.bad[f.kind] = fmt.Errorf("%s: %w", viewSensor, err)
+			}
+		} else if len(s.candidates) < maxSensors {
 			s.candidates = append(s.candidates, candidate{uri, f})
 		}
-	}
-	if len(s.candidates) > maxSensors {
-		s.candidates = slices.Delete(s.candidates, maxSensors, len(s.candidates))
 	}
 }

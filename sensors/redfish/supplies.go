@@ -2,7 +2,6 @@ package redfish
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/stmcginnis/gofish/schemas"
 
@@ -51,7 +50,7 @@ func (b *bmc) supplies(ctx context.Context, s *step) ([]found, error) {
 			return nil, err
 		}
 		if m.InputPowerWatts.Reading == nil {
-			return nil, fmt.Errorf("%w: %s tells no input power", sensors.ErrMalformed, l.Metrics)
+			return nil, nil
 		}
 		sum += *m.InputPowerWatts.Reading
 		n++

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -205,6 +206,11 @@ func (r *Result) Add(kind sensors.Kind, value float64, at time.Time, view string
 		at = r.At
 	}
 	r.readings = append(r.readings, sensors.Reading{Kind: kind, Value: value, At: at, Source: r.Source + ":" + view})
+}
+
+// Has reports whether there is a reading of a kind already.
+func (r *Result) Has(kind sensors.Kind) bool {
+	return slices.ContainsFunc(r.readings, func(x sensors.Reading) bool { return x.Kind == kind })
 }
 
 // Fail adds an error of a kind, or of the whole read.
