@@ -51,6 +51,7 @@ func fault(f Fault, redirectTo string, w http.ResponseWriter, r *http.Request) b
 		_, _ = io.WriteString(w, `{"@odata.id": "`)
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // do not end the answer well for one who is about to go
 	case ResetConnection:
 		panic(http.ErrAbortHandler)
 	case Refuse401:
