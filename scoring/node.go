@@ -3,6 +3,7 @@ package scoring
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/sensors"
@@ -84,9 +85,7 @@ func (n *Node) add(d *Demand, utilization float64) power.State {
 	s := n.State.With(utilization)
 	if len(d.Inputs) > 0 {
 		inputs := make(map[string]float64, len(s.Inputs)+len(d.Inputs))
-		for k, v := range s.Inputs {
-			inputs[k] = v
-		}
+		maps.Copy(inputs, s.Inputs)
 		for k, v := range d.Inputs {
 			inputs[k] += v
 		}
