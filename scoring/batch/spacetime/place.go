@@ -1,0 +1,239 @@
+package spacetime
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// plan makes feasible plans in several orders of the jobs, at prices (nil means none), improves each by moves, and returns the best.
+func (s *solver) plan(lambda [][]float64, best *Plan) *Plan {
+	for _, order := range s.orders() {
+		s.reset(lambda)
+		plan := s.construct(order)
+		s.improve(plan)
+		s.finish(plan)
+		if best == nil || plan.before(best) {
+			best = plan
+		}
+	}
+	return best
+}
+
+// before compares plans: promises first, then cost.
+func (p *Plan) before(q *Plan) bool {
+	return cmp.Or(cmp.Compare(p.Unplaced, q.Unplaced), cmp.Compare(p.Late, q.Late), cmp.Compare(p.Cost, q.Cost)) < 0
+}
+
+// reset frees everything and sets prices; nil means none.
+func (s *solver) reset(lambda [][]float64) {
+	for i, site := range s.p.Sites {
+		copy(s.free[i], site.Capacity)
+	}
+	s.lambda = clone(s.lambda)
+	for i := range s.lambda {
+		if lambda == nil {
+			clear(s.lambda[i])
+		} else {
+			copy(s.lambda[i], lambda[i])
+		}
+		prefix(s.lambda[i], s.priced[i])
+	}
+}
+
+// orders returns the orders in which jobs are placed: by what a job loses if it does not get its first choice, and by deadline with
+// the largest first, which finds room where anything does.
+func (s *solver) orders() [][]int {
+	n := len(s.p.Jobs)
+	regret, work := make([]float64, n), make([]float64, n)
+	for i := range s.p.Jobs {
+		j := &s.p.Jobs[i]
+		_, v := s.cheapest(j)
+		regret[i] = s.atOnce(j) - v
+		work[i] = j.Size * float64(j.Length)
+	}
+	index := func(compare func(a, b int) int) []int {
+		order := make([]int, n)
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, compare)
+		return order
+	}
+	jobs := s.p.Jobs
+	return [][]int{
+		index(func(a, b int) int { return -cmp.Compare(regret[a]/work[a], regret[b]/work[b]) }),
+		index(func(a, b int) int {
+			return cmp.Or(cmp.Compare(jobs[a].Latest-jobs[a].Earliest, jobs[b].Latest-jobs[b].Earliest), -cmp.Compare(work[a], work[b]))
+		}),
+		index(func(a, b int) int {
+			return cmp.Or(cmp.Compare(jobs[a].Latest+jobs[a].Length, jobs[b].Latest+jobs[b].Length), -cmp.Compare(work[a], work[b]))
+		}),
+		index(func(a, b int) int { return -cmp.Compare(work[a], work[b]) }),
+	}
+}
+
+// atOnce is what a job costs where it can start first.
+func (s *solver) atOnce(j *Job) float64 {
+	v := math.Inf(1)
+	for site, e := range j.Energy {
+		if from, until := s.window(j, site); runs(e) && from < until {
+			v = min(v, e*(s.sum[site][from+j.Length]-s.sum[site][from]))
+		}
+	}
+	if math.IsInf(v, 0) {
+		return 0
+	}
+	return v
+}
+
+func (s *solver) construct(order []int) *Plan {
+	plan := &Plan{Placements: make([]Placement, len(s.p.Jobs))}
+	var left []int
+	for _, i := range order {
+		j := &s.p.Jobs[i]
+		pl := s.feasible(j)
+		plan.Placements[i] = pl
+		if pl.Site < 0 {
+			left = append(left, i)
+			continue
+		}
+		s.take(j, &pl, -1)
+	}
+	s.repair(plan, left)
+	return plan
+}
+
+// take reserves (sign −1) or frees (+1) what a placement uses.
+func (s *solver) take(j *Job, pl *Placement, sign float64) {
+	if pl.Site < 0 {
+		return
+	}
+	pl.each(j, func(t int) { s.free[pl.Site][t] += sign * j.Size })
+}
+
+// feasible returns the cheapest placement, prices included, for which there is room in time; Site is -1 if there is none.
+func (s *solver) feasible(j *Job) Placement {
+	best, value := Placement{Site: -1}, math.Inf(1)
+	for site, e := range j.Energy {
+		if !runs(e) {
+			continue
+		}
+		if j.Suspend {
+			if slots, v := s.cheapestSlots(j, site, true); slots != nil && v < value {
+				value, best = v, Placement{Site: site, Start: slots[0], Slots: slots}
+			}
+			continue
+		}
+		from, until := s.window(j, site)
+		s.starts(j, site, from, until, func(t int) bool {
+			c, l := s.sum[site], s.priced[site]
+			if v := e*(c[t+j.Length]-c[t]) + j.Size*(l[t+j.Length]-l[t]); v < value-1e-12*math.Abs(v) {
+				value, best = v, Placement{Site: site, Start: t}
+			}
+			return true
+		})
+	}
+	return best
+}
+
+// starts calls yield for each start from–until at which there is room for all of a job.
+func (s *solver) starts(j *Job, site, from, until int, yield func(t int) bool) {
+	free, run := s.free[site], 0
+	for t := from; t < min(until-1+j.Length, len(free)); t++ {
+		if free[t] < j.Size-tiny(j.Size) {
+			run = 0
+			continue
+		}
+		if run++; run >= j.Length && !yield(t+1-j.Length) {
+			return
+		}
+	}
+}
+
+// late returns the earliest placement after a job's window, or at any time where the window is empty.
+func (s *solver) late(j *Job) Placement {
+	best := Placement{Site: -1}
+	for site, e := range j.Energy {
+		if !runs(e) {
+			continue
+		}
+		s.starts(j, site, j.Earliest, len(s.cost[site])-j.Length+1, func(t int) bool {
+			if best.Site < 0 || t < best.Start {
+				best = Placement{Site: site, Start: t}
+				if j.Suspend {
+					for k := range j.Length {
+						best.Slots = append(best.Slots, t+k)
+					}
+				}
+			}
+			return false
+		})
+	}
+	return best
+}
+
+const passes = 8 // of moves; most plans settle after three
+
+// improve moves single jobs to cheaper places while that helps, first at prices, which keeps room for those that need it most, and
+// then by cost alone.
+func (s *solver) improve(plan *Plan) {
+	for pass := range passes {
+		if pass > 0 {
+			for i := range s.lambda {
+				clear(s.lambda[i])
+				prefix(s.lambda[i], s.priced[i])
+			}
+		}
+		moved := false
+		for i := range plan.Placements {
+			j, old := &s.p.Jobs[i], plan.Placements[i]
+			if old.Site < 0 {
+				continue
+			}
+			s.take(j, &old, 1)
+			pl := s.feasible(j)
+			if pl.Site < 0 || s.value(j, &pl) >= s.value(j, &old)-1e-12 && j.inTime(&old) {
+				pl = old
+			} else {
+				moved = true
+			}
+			s.take(j, &pl, -1)
+			plan.Placements[i] = pl
+		}
+		if !moved && pass > 0 {
+			return
+		}
+	}
+}
+
+func (j *Job) inTime(p *Placement) bool {
+	if p.Slots != nil {
+		return p.Slots[len(p.Slots)-1] < j.Latest+j.Length
+	}
+	return p.Start <= j.Latest
+}
+
+// value is a placement's cost at the present prices.
+func (s *solver) value(j *Job, p *Placement) float64 {
+	v := 0.0
+	p.each(j, func(t int) { v += j.Energy[p.Site]*s.cost[p.Site][t] + j.Size*s.lambda[p.Site][t] })
+	return v
+}
+
+// finish adds up what a plan costs, without prices.
+func (s *solver) finish(plan *Plan) {
+	for i := range plan.Placements {
+		j, p := &s.p.Jobs[i], &plan.Placements[i]
+		if p.Site < 0 {
+			plan.Unplaced++
+			continue
+		}
+		p.Cost = 0
+		p.each(j, func(t int) { p.Cost += j.Energy[p.Site] * s.cost[p.Site][t] })
+		if p.Late = !j.inTime(p); p.Late {
+			plan.Late++
+		}
+		plan.Cost += p.Cost
+	}
+}

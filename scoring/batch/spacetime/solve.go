@@ -1,0 +1,182 @@
+package spacetime
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// A solver holds a problem's costs with unknowns filled in, prices, and what a plan leaves free.
+type solver struct {
+	p      *Problem
+	cost   [][]float64 // by site and slot
+	lambda [][]float64 // price of one unit of size, by site and slot
+	free   [][]float64
+	sum    [][]float64 // prefix sums of cost
+	priced [][]float64 // prefix sums of lambda
+}
+
+func newSolver(p *Problem) *solver {
+	s := &solver{p: p, cost: fill(p.Sites)}
+	for _, site := range p.Sites {
+		n := len(site.Capacity)
+		s.lambda = append(s.lambda, make([]float64, n))
+		s.priced = append(s.priced, make([]float64, n+1))
+		s.free = append(s.free, slices.Clone(site.Capacity))
+		s.sum = append(s.sum, make([]float64, n+1))
+	}
+	for i, c := range s.cost {
+		prefix(c, s.sum[i])
+	}
+	return s
+}
+
+func prefix(v, sum []float64) {
+	for t, x := range v {
+		sum[t+1] = sum[t] + x
+	}
+}
+
+// window returns the starts that a job may have at a site, last excluded.
+func (s *solver) window(j *Job, site int) (from, until int) {
+	return j.Earliest, min(j.Latest, len(s.cost[site])-j.Length) + 1
+}
+
+func runs(e float64) bool { return e >= 0 && !math.IsInf(e, 0) }
+
+// cheapest returns the placement of least cost plus price, whatever is free; the earliest of equals, and of the first site.
+func (s *solver) cheapest(j *Job) (best Placement, value float64) {
+	best, value = Placement{Site: -1}, math.Inf(1)
+	for site, e := range j.Energy {
+		if !runs(e) {
+			continue
+		}
+		from, until := s.window(j, site)
+		if j.Suspend {
+			if slots, v := s.cheapestSlots(j, site, false); slots != nil && v < value {
+				value, best = v, Placement{Site: site, Start: slots[0], Slots: slots}
+			}
+			continue
+		}
+		c, l := s.sum[site], s.priced[site]
+		for t := from; t < until; t++ {
+			if v := e*(c[t+j.Length]-c[t]) + j.Size*(l[t+j.Length]-l[t]); v < value-1e-12*math.Abs(v) {
+				value, best = v, Placement{Site: site, Start: t}
+			}
+		}
+	}
+	return best, value
+}
+
+// cheapestSlots returns the slots of least cost plus price for a job that may be suspended, in order.
+func (s *solver) cheapestSlots(j *Job, site int, fits bool) ([]int, float64) {
+	from, until := s.window(j, site)
+	end := until - 1 + j.Length
+	if until <= from {
+		return nil, 0
+	}
+	var slots []int
+	for t := from; t < end; t++ {
+		if !fits || s.free[site][t] >= j.Size-tiny(j.Size) {
+			slots = append(slots, t)
+		}
+	}
+	if len(slots) < j.Length {
+		return nil, 0
+	}
+	at := func(t int) float64 { return j.Energy[site]*s.cost[site][t] + j.Size*s.lambda[site][t] }
+	slices.SortStableFunc(slots, func(a, b int) int { return cmp.Compare(at(a), at(b)) })
+	slots = slots[:j.Length]
+	slices.Sort(slots)
+	v := 0.0
+	for _, t := range slots {
+		v += at(t)
+	}
+	return slots, v
+}
+
+// tiny absorbs the rounding of sums of sizes.
+func tiny(size float64) float64 { return 1e-9 * size }
+
+const (
+	rounds   = 150 // of prices; bounds change little afterwards
+	patience = 6   // rounds without a better bound before steps are halved
+)
+
+// price finds prices of capacity by subgradient steps, of the length that Polyak (1969) gives for the cost of a known plan, and returns
+// the best bound that any of them gives. The best prices stay.
+func (s *solver) price(known float64) float64 {
+	best, since, theta := math.Inf(-1), 0, 1.0
+	var kept [][]float64
+	use := make([][]float64, len(s.free))
+	for i := range use {
+		use[i] = make([]float64, len(s.free[i]))
+	}
+	for range rounds {
+		for i := range s.lambda {
+			prefix(s.lambda[i], s.priced[i])
+			clear(use[i])
+		}
+		bound := 0.0
+		for k := range s.p.Jobs {
+			j := &s.p.Jobs[k]
+			pl, v := s.cheapest(j)
+			if pl.Site < 0 {
+				continue
+			}
+			bound += v
+			pl.each(j, func(t int) { use[pl.Site][t] += j.Size })
+		}
+		norm := 0.0
+		for i := range s.lambda {
+			for t, l := range s.lambda[i] {
+				bound -= l * s.p.Sites[i].Capacity[t]
+				if g := use[i][t] - s.p.Sites[i].Capacity[t]; g > 0 || l > 0 {
+					norm += g * g
+				}
+			}
+		}
+		if bound > best {
+			best, kept, since = bound, clone(s.lambda), 0
+		} else if since++; since == patience {
+			theta, since = theta/2, 0
+		}
+		if norm == 0 || theta < 1e-4 {
+			break
+		}
+		step := theta * max(known-bound, 1e-3*math.Abs(known)) / norm
+		for i := range s.lambda {
+			for t := range s.lambda[i] {
+				s.lambda[i][t] = max(0, s.lambda[i][t]+step*(use[i][t]-s.p.Sites[i].Capacity[t]))
+			}
+		}
+	}
+	if kept != nil {
+		s.lambda = kept
+	}
+	for i := range s.lambda {
+		prefix(s.lambda[i], s.priced[i])
+	}
+	return best
+}
+
+func clone(m [][]float64) [][]float64 {
+	out := make([][]float64, len(m))
+	for i := range m {
+		out[i] = slices.Clone(m[i])
+	}
+	return out
+}
+
+// each calls visit for all slots of a placement.
+func (p *Placement) each(j *Job, visit func(t int)) {
+	if p.Slots != nil {
+		for _, t := range p.Slots {
+			visit(t)
+		}
+		return
+	}
+	for t := p.Start; t < p.Start+j.Length; t++ {
+		visit(t)
+	}
+}

@@ -1,0 +1,175 @@
+// Package spacetime plans at which site and when jobs run, so that their energy costs the least grams or money.
+//
+// Its main type is [Problem]; [Solve] answers it with a [Plan]. Time is cut into slots of one length. The method is Lagrangian
+// relaxation: each site's capacity in each slot gets a price, jobs choose their cheapest start at these prices, and prices rise
+// where more is asked than there is (Held, Wolfe and Crowder 1974); the choices are then made feasible job by job, and improved
+// by moves while that helps. The prices also give a lower bound, so that a plan tells how far from the best it can be.
+package spacetime
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A Site is a place with servers.
+type Site struct {
+	Name string
+
+	// Capacity is what may be used in each slot, in the unit of Job.Size (cores). Slots beyond its end have none.
+	Capacity []float64
+
+	// Cost is what one kilowatt-hour costs in each slot, in grams or money; it may be negative. It is as long as
+	// Capacity. NaN is unknown: see [Problem].
+	Cost []float64
+}
+
+// A Job is work that needs Size for Length slots.
+type Job struct {
+	Name   string
+	Size   float64 // in the unit of Site.Capacity, above 0
+	Length int     // slots, above 0
+
+	// Earliest and Latest are the first and the last slot in which the job may start. A job that may be suspended ends at the
+	// same time at the latest, Latest + Length.
+	Earliest, Latest int
+
+	// Energy is the kilowatt-hours of one slot of the job at each site, in the order of Problem.Sites; NaN or +Inf where it
+	// cannot run.
+	Energy []float64
+
+	// Suspend says that the job may be suspended and resumed, at one site.
+	Suspend bool
+}
+
+// A Problem is jobs and the sites where they may run.
+//
+// A slot whose cost is unknown is neutral: it is taken at the mean of the known costs of its site, or of all sites where the site has
+// none, so that nothing is held back for want of a forecast nor hurried for it. If nothing is known, jobs start as early as they can.
+type Problem struct {
+	Sites []Site
+	Jobs  []Job
+}
+
+// A Placement is one job's part of a plan.
+type Placement struct {
+	Site  int   // index into Problem.Sites; -1 if the job could not be placed
+	Start int   // first slot
+	Slots []int // all slots, of a job that may be suspended; nil otherwise
+	Cost  float64
+
+	// Late says that the job was placed after its latest start, because there was no room before.
+	Late bool
+}
+
+// A Plan answers a problem.
+type Plan struct {
+	Placements []Placement // one a job, in order
+	Cost       float64     // of all that are placed
+	Bound      float64     // no plan that places every job in time costs less
+	Unplaced   int         // there is no room for these within the horizon, or no site that can run them
+	Late       int
+}
+
+// Limits of a problem, so that foreign numbers cannot ask for unbounded work.
+const (
+	maxSlots = 100_000
+	maxCells = 50_000_000 // sites × slots
+)
+
+func (p *Problem) validate() error {
+	slots := 0
+	for _, s := range p.Sites {
+		if len(s.Cost) != len(s.Capacity) {
+			return fmt.Errorf("site %q: %d costs for %d slots of capacity", s.Name, len(s.Cost), len(s.Capacity))
+		}
+		slots = max(slots, len(s.Capacity))
+		for t := range s.Capacity {
+			if !(s.Capacity[t] >= 0) || math.IsInf(s.Capacity[t], 0) {
+				return fmt.Errorf("site %q, slot %d: capacity is %v: want a finite number, 0 or more", s.Name, t, s.Capacity[t])
+			}
+			if math.IsInf(s.Cost[t], 0) {
+				return fmt.Errorf("site %q, slot %d: cost is %v: want a finite number, or NaN for unknown", s.Name, t, s.Cost[t])
+			}
+		}
+	}
+	if slots > maxSlots || slots*len(p.Sites) > maxCells {
+		return fmt.Errorf("%d sites × %d slots: at most %d slots and %d of both", len(p.Sites), slots, maxSlots, maxCells)
+	}
+	for i := range p.Jobs {
+		j := &p.Jobs[i]
+		switch {
+		case !(j.Size > 0) || math.IsInf(j.Size, 0):
+			return fmt.Errorf("job %q: size is %v: want a finite number above 0", j.Name, j.Size)
+		case j.Length < 1 || j.Length > maxSlots:
+			return fmt.Errorf("job %q: length is %d slots: want 1 to %d", j.Name, j.Length, maxSlots)
+		case j.Earliest < 0 || j.Latest > maxSlots:
+			return fmt.Errorf("job %q: may start from slot %d until %d: want 0 to %d", j.Name, j.Earliest, j.Latest, maxSlots)
+		case len(j.Energy) != len(p.Sites):
+			return fmt.Errorf("job %q: energy at %d sites, want %d", j.Name, len(j.Energy), len(p.Sites))
+		}
+		for s, e := range j.Energy {
+			if e < 0 {
+				return fmt.Errorf("job %q: energy at site %q is %v kWh: want 0 or more", j.Name, p.Sites[s].Name, e)
+			}
+		}
+	}
+	return nil
+}
+
+// ErrNoSites says that there is nowhere to run anything.
+var ErrNoSites = errors.New("no sites")
+
+// Solve plans a problem. It is deterministic. A job whose latest start lies in the past of its earliest is started as early as there
+// is room, and so is one that finds no room in time: late, but never lost.
+func Solve(p Problem) (*Plan, error) {
+	if len(p.Sites) == 0 {
+		return nil, ErrNoSites
+	}
+	if err := p.validate(); err != nil {
+		return nil, err
+	}
+	s := newSolver(&p)
+	plan := s.plan(nil, nil)
+	bound := s.price(plan.Cost)
+	plan = s.plan(s.lambda, plan)
+	plan.Bound = min(bound, plan.Cost)
+	if plan.Unplaced+plan.Late > 0 {
+		plan.Bound = math.NaN()
+	}
+	return plan, nil
+}
+
+// fill replaces unknown costs as [Problem] says.
+func fill(sites []Site) [][]float64 {
+	mean := func(known []float64) float64 {
+		sum := 0.0
+		for _, v := range known {
+			sum += v / float64(len(known))
+		}
+		return sum
+	}
+	known := func(cost []float64) []float64 {
+		return slices.DeleteFunc(slices.Clone(cost), math.IsNaN)
+	}
+	var all []float64
+	for _, s := range sites {
+		all = append(all, known(s.Cost)...)
+	}
+	out := make([][]float64, len(sites))
+	for i, s := range sites {
+		own := known(s.Cost)
+		if len(own) == 0 {
+			own = all
+		}
+		neutral := mean(own)
+		out[i] = slices.Clone(s.Cost)
+		for t, v := range out[i] {
+			if math.IsNaN(v) {
+				out[i][t] = neutral
+			}
+		}
+	}
+	return out
+}
