@@ -9,9 +9,18 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/leastwatt/leastwatt/scoring"
 )
+
+// A Candidate is a node's part in a decision.
+type Candidate struct {
+	scoring.Candidate
+
+	// Score is what the plugin gave the node, 0 to 100; -1 if it was not asked.
+	Score int64
+}
 
 // A Decision is one pod's way to a node, as far as this plugin had a say in it.
 type Decision struct {
@@ -29,14 +38,14 @@ type Decision struct {
 	Unknown                         map[string]int // by reason
 
 	// Best explains the best candidates, best first, by this plugin alone.
-	Best []scoring.Candidate
+	Best []Candidate
 
 	// Chosen is the node that the scheduler chose, with the help of its other plugins; "" if none was.
 	Chosen string
 
 	// ChosenCandidate explains the chosen node; nil if it is not known. Its rank counts only when it is
 	// among Best and is 0 otherwise.
-	ChosenCandidate *scoring.Candidate
+	ChosenCandidate *Candidate
 
 	// Undone says that the pod did not get there after all, and was queued again.
 	Undone bool
@@ -56,6 +65,7 @@ type record struct {
 	Decision
 	scorer scoring.Scorer
 	best   []scoring.Node
+	scores []int64 // beside best; empty before NormalizeScore
 	chosen scoring.Node
 	known  bool // chosen is filled in
 }
@@ -83,7 +93,7 @@ func (d *Decisions) slot() *record {
 	}
 	r := &d.ring[d.next]
 	d.next = (d.next + 1) % d.size
-	*r = record{best: r.best[:0]}
+	*r = record{best: r.best[:0], scores: r.scores[:0]}
 	return r
 }
 
@@ -127,7 +137,7 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 		}
 		into = &record{}
 	}
-	r.best = into.best[:0]
+	r.best, r.scores = into.best[:0], into.scores[:0]
 	for _, i := range t.best {
 		r.best = append(r.best, p.work.nodes[i])
 	}
@@ -141,6 +151,24 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 			log.Info("Candidate", "pod", klog.KObj(pod), "node", c.Node, "rank", c.Rank, "wattsBefore", float64(c.Before),
 				"wattsAfter", float64(c.After), "cost", c.Cost.Value, "unit", c.Cost.Unit.String(), "source", c.Source, "age", c.Age, "model", c.Model, "reason", c.Reason)
 		}
+	}
+}
+
+// scored notes the scores of the best candidates, which are at these places in the list.
+func (d *Decisions) scored(pod *v1.Pod, best []int32, list fwk.NodeScoreList) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.latest(pod.UID)
+	if r == nil || r.Chosen != "" {
+		return
+	}
+	r.scores = r.scores[:0]
+	for i, k := range best {
+		score := int64(-1)
+		if i < len(r.best) && int(k) < len(list) && list[k].Name == r.best[i].Name {
+			score = list[k].Score
+		}
+		r.scores = append(r.scores, score)
 	}
 }
 
@@ -178,7 +206,7 @@ func (d *Decisions) Last(ctx context.Context) []Decision {
 	records := make([]record, 0, len(d.ring))
 	for i := range d.ring {
 		r := d.ring[(d.next+len(d.ring)-1-i)%len(d.ring)]
-		r.best = slices.Clone(r.best) // the ring uses its memory again
+		r.best, r.scores = slices.Clone(r.best), slices.Clone(r.scores) // the ring uses its memory again
 		records = append(records, r)
 	}
 	d.mu.Unlock()
@@ -192,19 +220,30 @@ func (d *Decisions) Last(ctx context.Context) []Decision {
 func (r *record) explain(ctx context.Context) Decision {
 	e := r.Decision
 	// An error concerns the call (its ctx has ended): the counts still tell something.
-	e.Best, _ = scoring.Explain(ctx, r.scorer, r.Demand, r.best, r.Time)
-	if !r.known {
-		return e
-	}
-	for i := range e.Best {
-		if e.Best[i].Node == e.Chosen {
+	best, _ := scoring.Explain(ctx, r.scorer, r.Demand, r.best, r.Time)
+	e.Best = make([]Candidate, len(best))
+	for i := range best {
+		e.Best[i] = Candidate{Candidate: best[i], Score: -1}
+		if i < len(r.scores) {
+			e.Best[i].Score = r.scores[i]
+		}
+		if r.known && best[i].Node == e.Chosen {
 			e.ChosenCandidate = &e.Best[i]
-			return e
 		}
 	}
-	if c, err := scoring.Explain(ctx, r.scorer, r.Demand, []scoring.Node{r.chosen}, r.Time); err == nil {
-		e.ChosenCandidate = &c[0]
-		e.ChosenCandidate.Rank = 0
+	if !r.known || e.ChosenCandidate != nil {
+		return e
+	}
+	nodes := []scoring.Node{r.chosen}
+	if len(r.best) > 0 {
+		nodes = append(nodes, r.best[0]) // to be compared with
+	}
+	all, _ := scoring.Explain(ctx, r.scorer, r.Demand, nodes, r.Time)
+	for i := range all {
+		if all[i].Node == e.Chosen {
+			e.ChosenCandidate = &Candidate{Candidate: all[i], Score: -1}
+			e.ChosenCandidate.Rank = 0
+		}
 	}
 	return e
 }

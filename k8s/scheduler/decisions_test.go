@@ -29,6 +29,9 @@ func TestDecisionsTellWhy(t *testing.T) {
 	if len(w.Best) != 2 || w.Best[0].Node != "cheap" || w.Best[1].Node != "middle" || w.Best[0].Before != 75 || w.Best[0].After != 85 || w.Best[0].Source != "test" {
 		t.Errorf("best are %+v: want cheap from 75 to 85 W, then middle", w.Best)
 	}
+	if w.Best[0].Score != 100 || !(w.Best[1].Score < 100 && w.Best[1].Score > 2) {
+		t.Errorf("scores are %d and %d: want 100 and less", w.Best[0].Score, w.Best[1].Score)
+	}
 	if c := w.ChosenCandidate; w.Chosen != "dear" || c == nil || c.Node != "dear" || c.Rank != 0 || c.After-c.Before != 60 {
 		t.Errorf("chosen is %s, %+v: want dear, 60 W more", w.Chosen, w.ChosenCandidate)
 	}

@@ -35,10 +35,13 @@ func (p *Plugin) ScoreExtensions() fwk.ScoreExtensions { return p }
 // equally cheap it is the one that is open already and fullest. A cheaper node never gets a lower score
 // than a dearer one, and distinct costs get distinct scores while there are scores left. A node over
 // capacity gets 1, one that is not known 0.
-func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, _ *v1.Pod, scores fwk.NodeScoreList) *fwk.Status {
+func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, pod *v1.Pod, scores fwk.NodeScoreList) *fwk.Status {
 	// Without the state ties are broken by name; the order of costs does not need it.
 	s, _ := readState(cs)
 	normalize(scores, s)
+	if s != nil {
+		p.decisions.scored(pod, s.best, scores)
+	}
 	return nil
 }
 

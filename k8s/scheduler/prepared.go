@@ -25,6 +25,7 @@ type seat struct {
 	pending    float64
 	reason     reason // why the server is unknown
 	round      uint32 // the last round in which it was a candidate
+	candidate  int32  // its place among the candidates of that round
 }
 
 // look brings the servers to a view, and keeps what is still true.
@@ -70,21 +71,21 @@ func (s *seat) load(n *scoring.Node) float64 {
 	return s.pending / n.Capacity.Work()
 }
 
-// seat marks the server as a candidate of this round and returns its place, or -1 if the view lacks it.
-func (w *prepared) seat(info fwk.NodeInfo, a *Args) int {
+// seat marks the server as the k-th candidate of this round, and tells whether the view has it.
+func (w *prepared) seat(info fwk.NodeInfo, k int, a *Args) bool {
 	i := w.view.Index(info.Node().Name)
 	if i < 0 {
-		return i
+		return false
 	}
 	s := &w.seats[i]
-	s.round = w.round
+	s.round, s.candidate = w.round, int32(k)
 	if g := info.GetGeneration(); g != s.generation {
 		s.generation = g
 		s.count(info, a)
 		n := &w.nodes[i]
 		n.State.Utilization = w.view.Nodes()[i].State.Utilization + s.load(n)
 	}
-	return i
+	return true
 }
 
 // count adds up the CPU of the pods that the sample does not show.

@@ -21,6 +21,7 @@ type state struct {
 	view *scoring.View
 	cost []float64 // NaN is unknown, +Inf over capacity
 	tie  []float32
+	best []int32 // places among the candidates of the best, best first
 }
 
 // Clone implements the framework's StateData.
@@ -86,8 +87,8 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	w := &p.work
 	w.look(p.site.View())
 	w.round++
-	for _, info := range nodes {
-		if w.seat(info, &p.args) < 0 {
+	for k, info := range nodes {
+		if !w.seat(info, k, &p.args) {
 			t.unknown[notWatched]++
 		}
 	}
@@ -119,6 +120,10 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 			}
 			t.unknown[r]++
 		}
+	}
+	s.best = make([]int32, len(t.best))
+	for i, k := range t.best {
+		s.best[i] = w.seats[k].candidate
 	}
 	return s, t, nil
 }

@@ -1,0 +1,69 @@
+package scheduler
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func served(t *testing.T, h http.Handler, url, accept string) (*http.Response, string) {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	r.Header.Set("Accept", accept)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result(), w.Body.String()
+}
+
+func TestDecisionsAreServed(t *testing.T) {
+	s := newSite(line(t, "cheap", 10, 50, 5), line(t, "dear", 10, 50, 30), line(t, "dead", 10, 50, 1))
+	s.specs[0].Model = "<script>alert(1)</script>"
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0.5, 0.5, math.NaN())
+	infos := s.infos()
+	for _, name := range []string{"web-1", "web-2", "db-1"} {
+		pd := pod(name, "2")
+		cycle(t, p, pd, infos)
+		p.Reserve(t.Context(), newState(), pd, "dear")
+	}
+	resp, body := served(t, p.decisions, DecisionsPath, "application/json")
+	var got decisionsView
+	if err := json.Unmarshal([]byte(body), &got); err != nil || resp.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if len(got.Decisions) != 3 || got.Decisions[0].Name != "db-1" || got.Decisions[0].Unknown["unreachable"] != 1 {
+		t.Fatalf("served %s", body)
+	}
+	d := got.Decisions[0]
+	if len(d.Best) != 2 || *d.Best[0].WattsBefore != 75 || *d.Best[0].WattsAfter != 85 || *d.Best[0].Score != 100 || math.Abs(*d.Best[0].Cost-10) > 1e-9 ||
+		d.Best[0].Source != "test" || d.Chosen != "dear" || d.ChosenNode == nil || math.Abs(*d.ChosenNode.Cost-60) > 1e-9 || d.ChosenNode.Reason == "" {
+		t.Errorf("served %s", body)
+	}
+	if _, body := served(t, p.decisions, DecisionsPath+"?format=json&pod=default/web&n=1", ""); strings.Count(body, `"profile"`) != 1 || !strings.Contains(body, "web-2") {
+		t.Errorf("one decision on web is %s", body)
+	}
+	resp, body = served(t, p.decisions, DecisionsPath, "text/html,*/*")
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "default/web-1") || !strings.Contains(body, ">75.00<") || !strings.Contains(body, "other plugins outweighed") {
+		t.Errorf("the page is %s", body)
+	}
+	if strings.Contains(body, "%!") {
+		t.Errorf("the page is %s", body)
+	}
+	if strings.Contains(body, "<script>") {
+		t.Error("a model's name is not escaped")
+	}
+	if resp, _ := served(t, p.decisions, DecisionsPath+"?n=none", ""); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("n=none: status %d", resp.StatusCode)
+	}
+	w := httptest.NewRecorder()
+	p.decisions.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, DecisionsPath, nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: status %d", w.Code)
+	}
+	if _, body := served(t, new(Decisions), DecisionsPath, "application/json"); strings.TrimSpace(body) != "{\n  \"decisions\": []\n}" {
+		t.Errorf("no decisions are %s", body)
+	}
+}
