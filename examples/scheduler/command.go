@@ -1,39 +1,112 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/tools/cache"
+	cliflag "k8s.io/component-base/cli/flag"
+	"k8s.io/component-base/cli/globalflag"
+	basecompatibility "k8s.io/component-base/compatibility"
+	"k8s.io/component-base/logs"
+	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/component-base/version/verflag"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
+	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
 )
 
-// newCommand returns kube-scheduler's command with the plugin and its flag.
-func newCommand() (*cobra.Command, error) {
-	var file string
-	factory, err := scheduler.New(func(path string) (scheduler.Setup, error) {
-		if path == "" {
-			path = file
-		}
-		return open(path)
-	}, scheduler.Options{Registerer: legacyregistry.Registerer()})
-	if err != nil {
-		return nil, err
-	}
-	cmd := app.NewSchedulerCommand(app.WithPlugin(scheduler.Name, factory))
-	cmd.Flags().StringVar(&file, "leastwatt-config", "", "The file that describes the sensors and models of the servers, for the plugin "+
+// flags are ours, beside kube-scheduler's.
+type flags struct {
+	config string
+	page   pageOptions
+}
+
+func (f *flags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&f.config, "leastwatt-config", "", "The file that describes the sensors and models of the servers, for the plugin "+
 		scheduler.Name+". A profile's pluginConfig may name another.")
-	if err := cmd.MarkFlagFilename("leastwatt-config", "yaml", "yml"); err != nil {
-		return nil, err
+	fs.IntVar(&f.page.port, "leastwatt-secure-port", 0, "The port on which to serve "+scheduler.DecisionsPath+
+		" over HTTPS, with the certificate, authentication and authorization of --secure-port, and on its addresses. 0 serves it nowhere.")
+}
+
+// newCommand returns kube-scheduler's command with the plugin and its flags. It is put together from what
+// kube-scheduler exports, because the command that kube-scheduler makes itself keeps its authentication to
+// itself, and the decisions are to be served behind it.
+func newCommand() (*cobra.Command, error) {
+	opts, own := options.NewOptions(), new(flags)
+	cmd := &cobra.Command{
+		Use:  "scheduler",
+		Long: "Scheduler is a kube-scheduler with the plugin " + scheduler.Name + ", which places each pod where it is predicted to add the fewest watts.",
+		Args: cobra.NoArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return opts.ComponentGlobalsRegistry.Set() // feature gates
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			verflag.PrintAndExitIfRequested()
+			gates := opts.ComponentGlobalsRegistry.FeatureGateFor(basecompatibility.DefaultKubeComponent)
+			if err := logsapi.ValidateAndApply(opts.Logs, gates); err != nil {
+				return err
+			}
+			cliflag.PrintFlags(cmd.Flags())
+			ctx, cancel := context.WithCancel(server.SetupSignalContext())
+			defer cancel()
+			return run(ctx, opts, own)
+		},
+	}
+	sets := opts.Flags
+	own.add(sets.FlagSet("leastwatt"))
+	verflag.AddFlags(sets.FlagSet("global"))
+	globalflag.AddGlobalFlags(sets.FlagSet("global"), cmd.Name(), logs.SkipLoggingConfigurationFlags())
+	for _, fs := range sets.FlagSets {
+		cmd.Flags().AddFlagSet(fs)
+	}
+	cliflag.SetUsageAndHelpFunc(cmd, *sets, 0)
+	for _, name := range []string{"config", "leastwatt-config"} {
+		if err := cmd.MarkFlagFilename(name, "yaml", "yml"); err != nil {
+			return nil, err
+		}
 	}
 	return cmd, nil
+}
+
+func run(ctx context.Context, opts *options.Options, own *flags) error {
+	decisions := new(scheduler.Decisions)
+	factory, err := scheduler.New(func(path string) (scheduler.Setup, error) {
+		if path == "" {
+			path = own.config
+		}
+		return open(path)
+	}, scheduler.Options{Registerer: legacyregistry.Registerer(), Decisions: decisions})
+	if err != nil {
+		return err
+	}
+	if opts.InformerName == nil {
+		if opts.InformerName, err = cache.NewInformerName("kube-scheduler"); err != nil {
+			return err
+		}
+	}
+	cc, sched, err := app.Setup(ctx, opts, app.WithPlugin(scheduler.Name, factory))
+	if err != nil {
+		return err
+	}
+	opts.ComponentGlobalsRegistry.AddMetrics()
+	if own.page.port != 0 {
+		if err := own.page.serve(ctx, cc, decisions); err != nil {
+			return fmt.Errorf("serve %s: %w", scheduler.DecisionsPath, err)
+		}
+	}
+	return app.Run(ctx, cc, sched)
 }
 
 // open makes what the plugin decides with from a file.
