@@ -48,7 +48,8 @@ type Cluster struct {
 // It returns when all of that is done.
 //
 // The context that use gets is cancelled when ctx is, and when a program ends by itself; Run's error
-// then names that program and shows the end of its log.
+// then names that program and shows the end of its log. Where use returns nil after ctx was cancelled, so
+// does Run: it was asked to end, and it did.
 func Run(ctx context.Context, bin Binaries, opts Options, use func(ctx context.Context, c *Cluster) error) error {
 	// A port that was free may be taken by the time its server binds it: then all starts again.
 	const attempts = 3
@@ -67,15 +68,21 @@ func runOnce(ctx context.Context, bin Binaries, opts Options, use func(ctx conte
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	ctx, cancel := context.WithCancelCause(ctx)
+	parent := ctx
+	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	c := &Cluster{bin: bin, dir: dir, progress: cmp.Or[io.Writer](opts.Progress, io.Discard), failed: cancel}
 	defer c.stop()
 	if err := c.start(ctx, opts); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return false, err
 	}
 	err = use(ctx, c)
-	if ctx.Err() != nil { // what made use stop says more than how it stopped
+	switch {
+	case ctx.Err() == nil:
+	case err != nil, parent.Err() == nil: // what made use stop says more than how it stopped
 		err = context.Cause(ctx)
 	}
 	return true, err

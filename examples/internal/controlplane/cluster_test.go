@@ -133,6 +133,53 @@ func TestDeadComponentIsNamed(t *testing.T) {
 	}
 }
 
+// A scheduler on standby places nothing until it leads.
+func TestStandby(t *testing.T) {
+	bin := controlplane.ForTest(t, upstream)
+	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
+		client, err := c.Client()
+		if err != nil {
+			return err
+		}
+		for range 2 { // a second one finds the lease that the first left
+			s, err := c.StartScheduler(ctx, controlplane.SchedulerOptions{Standby: true})
+			if err != nil {
+				return err
+			}
+			if err := createNode(ctx, client, "n1"); err != nil && !apierrors.IsAlreadyExists(err) {
+				return err
+			}
+			w, err := client.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{})
+			if err != nil {
+				return err
+			}
+			if err := createPod(ctx, client, "p1"); err != nil {
+				return err
+			}
+			if e := <-w.ResultChan(); e.Object.(*v1.Pod).Spec.NodeName != "" {
+				t.Error("the pod was bound before a scheduler leads")
+			}
+			if err := s.Lead(ctx); err != nil {
+				return err
+			}
+			for e := range w.ResultChan() {
+				if pod, ok := e.Object.(*v1.Pod); ok && pod.Spec.NodeName != "" {
+					break
+				}
+			}
+			w.Stop()
+			s.Stop()
+			if err := client.CoreV1().Pods("default").Delete(ctx, "p1", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A component that cannot start says why.
 func TestBadSchedulerConfigIsShown(t *testing.T) {
 	bin := controlplane.ForTest(t, upstream)

@@ -10,10 +10,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	coordination "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 )
 
 // SchedulerOptions say how one scheduler runs. The zero value is the default scheduler.
@@ -27,6 +32,10 @@ type SchedulerOptions struct {
 	// apiVersion, kind, clientConnection or leaderElection.
 	Config string
 
+	// Standby starts the scheduler as the second of a pair: it watches the cluster and its plugins
+	// work, but it places nothing until Lead is called.
+	Standby bool
+
 	// Path is the program; "" means the Scheduler of the cluster's Binaries.
 	Path string
 
@@ -37,8 +46,9 @@ type SchedulerOptions struct {
 // A Scheduler is a running scheduler.
 type Scheduler struct {
 	*Process
-	url    string
-	client *http.Client
+	url     string
+	client  *http.Client
+	cluster *Cluster
 }
 
 // StartScheduler starts a scheduler and returns when it is healthy. It ends with the cluster, or by Stop.
@@ -49,14 +59,19 @@ func (c *Cluster) StartScheduler(ctx context.Context, opts SchedulerOptions) (*S
 		return nil, errors.New("no scheduler to start: it was left out of the build")
 	}
 	config := filepath.Join(c.dir, name+".yaml")
-	if err := os.WriteFile(config, []byte(c.schedulerConfig(opts.Config)), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(c.schedulerConfig(opts)), 0o600); err != nil {
 		return nil, err
+	}
+	if opts.Standby {
+		if err := c.setLeader(ctx, "standby", time.Hour); err != nil {
+			return nil, err
+		}
 	}
 	ports, err := freePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	s := &Scheduler{url: fmt.Sprintf("https://127.0.0.1:%d", ports[0]), client: c.httpClient()}
+	s := &Scheduler{url: fmt.Sprintf("https://127.0.0.1:%d", ports[0]), client: c.httpClient(), cluster: c}
 	kubeconfig := c.kubeconfig("kube-scheduler")
 	s.Process, err = c.startCommand(ctx, command{
 		name: name,
@@ -77,12 +92,51 @@ func (c *Cluster) StartScheduler(ctx context.Context, opts SchedulerOptions) (*S
 	return s, nil
 }
 
-func (c *Cluster) schedulerConfig(rest string) string {
+func (c *Cluster) schedulerConfig(opts SchedulerOptions) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n")
 	fmt.Fprintf(&b, "clientConnection: {kubeconfig: %q, qps: 5000, burst: 5000}\n", c.kubeconfig("kube-scheduler"))
-	fmt.Fprintf(&b, "leaderElection: {leaderElect: false}\n%s\n", rest)
+	fmt.Fprintf(&b, "leaderElection: {leaderElect: %t, leaseDuration: 120s, renewDeadline: 100s, retryPeriod: 500ms}\n", opts.Standby)
+	fmt.Fprintln(&b, opts.Config)
 	return b.String()
+}
+
+// Lead lets a scheduler on standby take the lead, which it does within a second or so.
+func (s *Scheduler) Lead(ctx context.Context) error {
+	return s.cluster.setLeader(ctx, "", time.Second)
+}
+
+// setLeader writes who leads the schedulers; "" is nobody. Schedulers believe it for as long as it lasts.
+func (c *Cluster) setLeader(ctx context.Context, identity string, lasts time.Duration) error {
+	client, err := c.Client()
+	if err != nil {
+		return err
+	}
+	leases := client.CoordinationV1().Leases(metav1.NamespaceSystem)
+	const name = "kube-scheduler" // the one that RBAC lets the scheduler have
+	spec := coordination.LeaseSpec{
+		HolderIdentity:       &identity,
+		LeaseDurationSeconds: new(int32(lasts.Seconds())),
+		AcquireTime:          new(metav1.NowMicro()),
+		RenewTime:            new(metav1.NowMicro()),
+	}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		lease, err := leases.Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			_, err = leases.Create(ctx, &coordination.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		lease.Spec = spec
+		_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("who leads the schedulers: %w", err)
+	}
+	return nil
 }
 
 // Metrics reads what the scheduler exposes about itself, by name of metric.
