@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -254,9 +255,7 @@ func raise(s power.State, in power.Input, by float64) power.State {
 		s.InletTemp = new(*s.InletTemp + power.Celsius(by))
 	default:
 		m := make(map[string]float64, len(s.Inputs))
-		for k, v := range s.Inputs {
-			m[k] = v
-		}
+		maps.Copy(m, s.Inputs)
 		m[string(in)] += by
 		s.Inputs = m
 	}
