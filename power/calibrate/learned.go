@@ -142,12 +142,17 @@ func (m *Learned) PredictInterval(ctx context.Context, s power.State, level floa
 	if err != nil {
 		return power.Interval{}, err
 	}
-	x := min(max(s.Utilization, 0), 1) * (points - 1)
+	return m.between(s.Utilization, w, level), nil
+}
+
+// between returns the bounds around w watts at a utilization.
+func (m *Learned) between(utilization float64, w power.Watts, level float64) power.Interval {
+	x := min(max(utilization, 0), 1) * (points - 1)
 	k := min(int(x), points-2)
 	t := x - float64(k)
 	left, right := (1-t)*float64(m.curve.At(float64(k)/(points-1))), t*float64(m.curve.At(float64(k+1)/(points-1)))
 	left, right = left/(left+right), right/(left+right)
 	v := left*left*m.spread[k][k] + 2*left*right*m.spread[k][k+1] + right*right*m.spread[k+1][k+1]
 	z := math.Sqrt2 * math.Erfinv(level) * math.Sqrt(max(v, 0)+m.noise*m.noise)
-	return power.Interval{Low: w * power.Watts(math.Exp(-z)), High: w * power.Watts(math.Exp(z))}, nil
+	return power.Interval{Low: w * power.Watts(math.Exp(-z)), High: w * power.Watts(math.Exp(z))}
 }

@@ -165,6 +165,9 @@ func weights(watts *[points]float64, utilization float64) (k int, left, right, w
 	return k, left / w, right / w, w
 }
 
+// The inlet temperatures at which servers work, in °C.
+const coldest, warmest = 5, 50
+
 // degrees returns the state's inlet temperature above the reference, kept to where servers work.
 func degrees(s *power.State) float64 {
 	if s.InletTemp == nil {
@@ -174,7 +177,7 @@ func degrees(s *power.State) float64 {
 	if t != t {
 		return 0
 	}
-	return min(max(t, 5), 50) - float64(ReferenceInlet)
+	return min(max(t, coldest), warmest) - float64(ReferenceInlet)
 }
 
 // outlier is how many standard deviations a reading may be off before it counts for less (Huber, Annals of

@@ -12,6 +12,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/calibrate"
+	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/power/powertest"
 	"github.com/leastwatt/leastwatt/power/prior"
 )
@@ -305,6 +306,25 @@ func TestRestart(t *testing.T) {
 	again, err := calibrate.ReadOnline(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
+	}
+	m, err := o.File("node-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := model.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := model.Unmarshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filed, err := calibrate.OnlineFrom(read)
+	if err != nil || *filed != *again {
+		t.Fatalf("the learner of the model file differs (%v)", err)
+	}
+	if _, err := calibrate.OnlineFrom(&model.Model{Name: "fixed", Form: power.Linear{}}); !errors.Is(err, calibrate.ErrNotLearning) {
+		t.Errorf("a model without a learner: %v", err)
 	}
 	for range 50 {
 		u := rng.Float64()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/powertest"
 	"github.com/leastwatt/leastwatt/power/prior"
 )
 
@@ -216,4 +218,18 @@ func FuzzCPUModel(f *testing.F) {
 			t.Errorf("%q: %v ± %v, %v", name, w, sd, err)
 		}
 	})
+}
+
+func TestGuessConformance(t *testing.T) {
+	b, err := prior.Default().Belief(prior.Hardware{Threads: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := b.Guess()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := powertest.TestPredictor(g, power.State{Node: "n"}, power.State{Node: "n", Utilization: 0.7}); err != nil {
+		t.Error(err)
+	}
 }

@@ -42,7 +42,8 @@ func Shared(t testing.TB, path string) string {
 
 func fileExists(p string) bool { _, err := os.Stat(p); return err == nil }
 
-func published(t testing.TB) []prior.Published {
+// Published returns all published servers, or skips the test where the data is absent.
+func Published(t testing.TB) []prior.Published {
 	t.Helper()
 	f, err := os.Open(Shared(t, "specpower/specpower_ssj2008_curves.csv"))
 	if err != nil {
@@ -68,7 +69,7 @@ const folds = 10
 // where the data is absent.
 func HeldOut(t testing.TB) []Server {
 	t.Helper()
-	servers := published(t)
+	servers := Published(t)
 	fold := make(map[string]int)
 	for i := range servers {
 		k := prior.CPUModel(servers[i].CPU)
