@@ -18,7 +18,7 @@ var errBadAnswer = errors.New("bad answer")
 // classify wraps what the library and the socket say in what callers act on.
 func classify(err error) error {
 	for _, known := range []error{sensors.ErrUnauthorized, sensors.ErrThrottled, sensors.ErrUnreachable, sensors.ErrDevice,
-		sensors.ErrMalformed, sensors.ErrNoReading} {
+		sensors.ErrMalformed, sensors.ErrNoReading, sensors.ErrImplausible} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -24,13 +24,9 @@ func ExampleSource() {
 	defer cancel()
 	wg.Go(func() { _ = bmc.Run(ctx) })
 
-	source, err := ipmi.New(map[string]ipmi.BMC{
+	source := ipmi.New(ipmi.Nodes(map[string]ipmi.BMC{
 		"n1": {Address: bmc.Addr(), Username: "monitor", Password: "secret"},
-	}, ipmi.Options{})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	}), ipmi.Options{})
 	defer source.Close()
 	readings, err := source.Read(ctx, "n1")
 	for _, r := range readings {

@@ -30,10 +30,7 @@ func TestForgedDatagramsAreDropped(t *testing.T) {
 	m := newMiddle(t, e.Addr())
 	wg.Go(func() { m.run(ctx) })
 
-	s, err := New(map[string]BMC{"n": {Address: m.front.LocalAddr().String(), Username: "u", Password: "p"}}, Options{Timeout: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := New(Nodes(map[string]BMC{"n": {Address: m.front.LocalAddr().String(), Username: "u", Password: "p"}}), Options{Timeout: 300 * time.Millisecond})
 	defer s.Close()
 	for range 5 {
 		got, err := s.Read(ctx, "n")

@@ -52,10 +52,7 @@ func source(t *testing.T, b ipmi.BMC, o ipmi.Options) *ipmi.Source {
 	if o.Timeout == 0 {
 		o.Timeout = 500 * time.Millisecond
 	}
-	s, err := ipmi.New(map[string]ipmi.BMC{"n1": b}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := ipmi.New(ipmi.Nodes(map[string]ipmi.BMC{"n1": b}), o)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
@@ -321,13 +318,13 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestRefusesWhatCannotWork(t *testing.T) {
 	for name, b := range map[string]ipmi.BMC{
 		"no address": {}, "suite 0x": {Address: "h", CipherSuite: 1}, "user": {Address: "h", Username: strings.Repeat("u", 17)},
 		"password": {Address: "h", Password: strings.Repeat(password, 2)}, "port": {Address: "h:x"},
 	} {
-		_, err := ipmi.New(map[string]ipmi.BMC{"n1": b}, ipmi.Options{})
-		if err == nil || strings.Contains(err.Error(), password) || !strings.Contains(err.Error(), `"n1"`) {
+		_, err := ipmi.New(ipmi.Nodes(map[string]ipmi.BMC{"n1": b}), ipmi.Options{}).Read(t.Context(), "n1")
+		if sensors.Reason(err) != "unknown_node" || strings.Contains(err.Error(), password) || b.Check() == nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -87,6 +87,9 @@ func (c *controller) measure(ctx context.Context, kind sensors.Kind, of choice) 
 	for i := range of.records {
 		r := &of.records[i]
 		value, err := c.value(ctx, r)
+		if err == nil {
+			err = sensors.Possible(kind, value)
+		}
 		if err != nil {
 			err = fmt.Errorf("sensor %q: %w", r.name, err)
 			if of.sum || errors.Is(err, errSilent) || ctx.Err() != nil {

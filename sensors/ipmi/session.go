@@ -11,10 +11,15 @@ import (
 	"github.com/bougou/go-ipmi/pkg/client"
 	"github.com/bougou/go-ipmi/pkg/command/app"
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/leastwatt/leastwatt/sensors"
 )
 
 // errSilent says that a request was sent as often as allowed and never answered.
 var errSilent = errors.New("no answer")
+
+// maxPassword is IPMI v2.0's limit (§22.30).
+const maxPassword = 20
 
 // A session is one RMCP+ session. It serves one request at a time.
 //
@@ -30,15 +35,22 @@ type session struct {
 }
 
 func openSession(ctx context.Context, address string, b *BMC, o Options) (_ *session, err error) {
+	password, err := b.PasswordFrom()
+	if err != nil {
+		return nil, fmt.Errorf("%w: no password: %w", sensors.ErrUnauthorized, err)
+	}
+	if len(password) > maxPassword {
+		return nil, fmt.Errorf("%w: the password has %d bytes, IPMI allows %d", sensors.ErrUnauthorized, len(password), maxPassword)
+	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "udp", address)
 	if err != nil {
 		return nil, err
 	}
-	g := newGuard(conn, b.Username, b.Password, types.CipherSuiteID(b.CipherSuite))
+	g := newGuard(conn, b.Username, password, types.CipherSuiteID(b.CipherSuite))
 	host, portText, _ := net.SplitHostPort(address)
 	port, _ := strconv.Atoi(portText)
-	cl, err := client.NewClient(host, port, b.Username, b.Password)
+	cl, err := client.NewClient(host, port, b.Username, password)
 	if err != nil {
 		conn.Close()
 		return nil, errors.New("the library refused the user name") // its own text holds the name

@@ -12,14 +12,11 @@ import (
 func TestContract(t *testing.T) {
 	good, hung := start(t, rack()...), start(t, rack()...)
 	hung.Silent.Store(true)
-	s, err := ipmi.New(map[string]ipmi.BMC{
+	s := ipmi.New(ipmi.Nodes(map[string]ipmi.BMC{
 		"good":  {Address: good.Addr(), Username: user, Password: password},
 		"wrong": {Address: good.Addr(), Username: user, Password: "wrong-Pa55"},
 		"hung":  {Address: hung.Addr(), Username: user, Password: password},
-	}, ipmi.Options{Timeout: 200 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}), ipmi.Options{Timeout: 200 * time.Millisecond})
 	t.Cleanup(func() { _ = s.Close() })
 	if err := sensorstest.TestSource(s, sensorstest.Want{
 		Node:    "good",
