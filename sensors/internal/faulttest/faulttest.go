@@ -183,7 +183,7 @@ func check(t *testing.T, s sensors.SensorSource, reason string) {
 	if got := sensors.Reason(err); got != reason {
 		t.Errorf("reason %q, want %q: %v (readings %v)", got, reason, err, kinds)
 	}
-	if reason == "" {
+	if reason == "" || err == nil {
 		return
 	}
 	if e, ok := errors.AsType[*sensors.Error](err); !ok || e.Node != Node || e.Source == "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -39,7 +40,7 @@ func (x *Exporter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "unauthorized", http.StatusUnauthorized)
 		return
 	}
-	a := &answer{exposition: exposition{fault: f}, path: r.URL.Path, query: r.URL.Query().Get, kind: "text/plain; version=0.0.4; charset=utf-8"}
+	a := &answer{exposition: exposition{fault: f}, path: r.URL.Path, query: r.FormValue, kind: "text/plain; version=0.0.4; charset=utf-8"}
 	x.format(a, f.measure(x.live(), time.Now()))
 	if a.missing {
 		http.NotFound(w, r)
@@ -117,5 +118,44 @@ func NewDCGM(host string, live func() Machine, o ExporterOptions) *Exporter {
 		both("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "counter", m.GPUJoules*1000)
 		both("DCGM_FI_DEV_GPU_UTIL", "gauge", math.Round(m.GPUUtil*100))
 		both("DCGM_FI_DEV_GPU_TEMP", "gauge", m.GPUTemp)
+	}}
+}
+
+// NewPrometheus returns a Prometheus server that answers instant queries made by package sensors/prometheus:
+// any expression that names "inlet" gives the inlet temperature, any other the watts, of each of the nodes.
+// The times are those of the machine.
+func NewPrometheus(live func() Machine, o ExporterOptions, nodes ...string) *Exporter {
+	return &Exporter{live: live, opts: o, format: func(a *answer, m Machine) {
+		a.kind = "application/json"
+		value := m.Watts
+		if strings.Contains(a.query("query"), "inlet") {
+			value = m.Inlet
+		}
+		var series []string
+		add := func(node, part, value string) {
+			series = append(series, fmt.Sprintf(`{"metric":{"node":%q,"leastwatt_part":%q},"value":[1700000000,%s]}`, node, part, value))
+		}
+		for _, n := range nodes {
+			text := fmt.Sprintf("%q", fmt.Sprint(value))
+			switch a.fault {
+			case NullReadings:
+				continue
+			case WrongType:
+				text = "null"
+			case NotANumber:
+				text = `"NaN"`
+			}
+			add(n, "value", text)
+			add(n, "time", fmt.Sprintf(`"%.3f"`, float64(m.At.UnixMilli())/1000))
+			if a.fault == Duplicates {
+				add(n, "time", `"1600000000"`)
+			}
+		}
+		if a.fault == ManySensors {
+			for i := range 10_000 {
+				add(fmt.Sprintf("other-%d", i), "value", `"1"`)
+			}
+		}
+		fmt.Fprintf(a, `{"status":"success","data":{"resultType":"vector","result":[%s]}}`, strings.Join(series, ","))
 	}}
 }

@@ -1,0 +1,354 @@
+package prometheus
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"github.com/leastwatt/leastwatt/internal/boundedhttp"
+	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/internal/fault"
+)
+
+// An Endpoint is a Prometheus server.
+type Endpoint struct {
+	// URL is the server's address, with the path before /api/v1 if it has one.
+	URL string
+
+	// User and Password authenticate, or Token does. PasswordFrom and TokenFrom, where they are not nil, are
+	// asked at every use instead, so that credentials can change.
+	User, Password string
+	PasswordFrom   func() (string, error)
+	Token          string
+	TokenFrom      func() (string, error)
+
+	// TLS verifies the server; nil means the system's roots.
+	TLS *tls.Config
+}
+
+// Options tune a [Source]. The zero value works.
+type Options struct {
+	// Label names the node in series; "" means "node". A query's own goes first.
+	Label string
+
+	// Names gives the node for a label's value where they differ.
+	Names map[string]string
+
+	// Window stands for $window in queries, the range of rate(); 0 means 2 minutes. It must hold a few
+	// scrapes.
+	Window time.Duration
+
+	Timeout  time.Duration // of one request; 0 means 10 seconds
+	MaxBytes int64         // of one answer; 0 means 32 MiB
+	Parallel int           // queries at once; 0 means 4
+}
+
+// Source reads all nodes from one Prometheus server.
+type Source struct {
+	api     v1.API
+	client  *boundedhttp.Client
+	queries []Query
+	opts    Options
+}
+
+var _ sensors.BatchSource = (*Source)(nil)
+
+// New returns a source that asks the queries. It connects to nothing. The error tells which query cannot work;
+// whether its PromQL is right, only the server knows.
+func New(e Endpoint, queries []Query, o Options) (*Source, error) {
+	o.Label = cmp.Or(o.Label, "node")
+	o.Window = cmp.Or(o.Window, 2*time.Minute)
+	o.Parallel = cmp.Or(o.Parallel, 4)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 32<<20)
+	o.Names = maps.Clone(o.Names)
+	s := &Source{opts: o}
+	var errs []error
+	kinds := make(map[sensors.Kind]bool)
+	for _, q := range queries {
+		q, err := q.prepare(&o)
+		if err == nil && kinds[q.Kind] {
+			err = fmt.Errorf("%s: two queries; join them with \"or\", or make two sources", q.Kind)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("prometheus: %w", err))
+			continue
+		}
+		kinds[q.Kind] = true
+		s.queries = append(s.queries, q)
+	}
+	if len(queries) == 0 {
+		errs = append(errs, errors.New("prometheus: no queries"))
+	}
+	c, err := boundedhttp.New(e.URL, boundedhttp.Options{
+		Timeout: o.Timeout, MaxBytes: o.MaxBytes, TLS: e.TLS, Auth: e.auth(), MaxConns: o.Parallel,
+	})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("prometheus: %w", err))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	s.client = c
+	s.api = v1.NewAPI(transport{c})
+	return s, nil
+}
+
+func (e *Endpoint) auth() boundedhttp.Auth {
+	switch {
+	case e.TokenFrom != nil:
+		return boundedhttp.BearerFunc(e.TokenFrom)
+	case e.Token != "":
+		return boundedhttp.Bearer(e.Token)
+	case e.User != "" && e.PasswordFrom != nil:
+		return boundedhttp.BasicFunc(e.User, e.PasswordFrom)
+	case e.User != "":
+		return boundedhttp.Basic(e.User, e.Password)
+	}
+	return nil
+}
+
+// String returns "prometheus".
+func (s *Source) String() string { return name }
+
+const name = "prometheus"
+
+// Close closes unused connections.
+func (s *Source) Close() error { s.client.Close(); return nil }
+
+// Read implements [sensors.SensorSource]. It asks for all nodes; see ReadAll.
+func (s *Source) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
+	readings, errs := s.ReadAll(ctx, []string{node})
+	return readings[node], errs[node]
+}
+
+// ReadAll implements [sensors.BatchSource]: each query is asked once, a few at a time. A query that fails is
+// an error of its kind for every node, beside the readings of the others. A node that no query's answer names
+// is [sensors.ErrUnknownNode].
+func (s *Source) ReadAll(ctx context.Context, nodes []string) (map[string][]sensors.Reading, map[string]error) {
+	if len(nodes) == 0 {
+		return nil, nil
+	}
+	answers := make([]answer, len(s.queries))
+	limit := make(chan struct{}, s.opts.Parallel)
+	var wg sync.WaitGroup
+	for i := range s.queries {
+		wg.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			answers[i] = s.ask(ctx, &s.queries[i])
+		})
+	}
+	wg.Wait()
+	readings, errs := make(map[string][]sensors.Reading, len(nodes)), make(map[string]error)
+	for _, node := range nodes {
+		r, err := s.node(node, answers)
+		if len(r) > 0 {
+			readings[node] = r
+		}
+		if err != nil {
+			errs[node] = err
+		}
+	}
+	return readings, errs
+}
+
+func (s *Source) node(node string, answers []answer) ([]sensors.Reading, error) {
+	var out []sensors.Reading
+	var errs []error
+	known := false
+	for i := range answers {
+		kind := s.queries[i].Kind
+		fail := func(err error) {
+			errs = append(errs, &sensors.Error{Source: name, Node: node, Kind: kind, Err: err})
+		}
+		if answers[i].err != nil {
+			fail(answers[i].err)
+			continue
+		}
+		of, ok := answers[i].nodes[node]
+		if !ok {
+			continue
+		}
+		known = true
+		r, err := of.reading(kind)
+		if err != nil {
+			fail(err)
+			continue
+		}
+		out = append(out, r)
+	}
+	if !known && len(errs) == 0 {
+		errs = append(errs, &sensors.Error{Source: name, Node: node, Err: fmt.Errorf("%w: no series names it", sensors.ErrUnknownNode)})
+	}
+	return out, errors.Join(errs...)
+}
+
+// An answer is what one query gave of each node.
+type answer struct {
+	nodes map[string]*sample
+	err   error
+}
+
+// A sample is a node's value and when it was measured.
+type sample struct {
+	value  float64
+	values int
+	at     time.Time
+}
+
+func (x *sample) reading(kind sensors.Kind) (sensors.Reading, error) {
+	r := sensors.Reading{Kind: kind, Value: x.value, At: x.at, Source: name + ":" + string(kind)}
+	switch {
+	case x.values == 0:
+		return r, fmt.Errorf("%w: the series exist, but the expression gives no value", sensors.ErrNoReading)
+	case x.values > 1:
+		return r, fmt.Errorf("%w: %d series of one node; aggregate them by ($label)", sensors.ErrMalformed, x.values)
+	case x.at.IsZero():
+		return r, fmt.Errorf("%w: a value without a time; check Time", sensors.ErrMalformed)
+	case math.IsNaN(x.value):
+		return r, fmt.Errorf("%w: NaN", sensors.ErrNoReading)
+	}
+	return r, sensors.Possible(kind, x.value)
+}
+
+func (s *Source) ask(ctx context.Context, q *Query) answer {
+	value, _, _, err := s.api.Query(ctx, q.text(), time.Now())
+	if err != nil {
+		return answer{err: describe(err)}
+	}
+	vector, ok := value.(model.Vector)
+	if !ok {
+		what := "nothing"
+		if value != nil {
+			what = value.Type().String()
+		}
+		return answer{err: fmt.Errorf("%w: the expression gives %s, want an instant vector", sensors.ErrMalformed, what)}
+	}
+	return answer{nodes: s.sort(q, vector)}
+}
+
+// sort sorts an answer's series by node.
+func (s *Source) sort(q *Query, vector model.Vector) map[string]*sample {
+	out := make(map[string]*sample)
+	for _, v := range vector {
+		if v == nil || v.Histogram != nil {
+			continue
+		}
+		node := s.nodeOf(q.Label, string(v.Metric[model.LabelName(q.Label)]))
+		if node == "" {
+			continue
+		}
+		x := out[node]
+		if x == nil {
+			x = &sample{}
+			out[node] = x
+		}
+		switch f := float64(v.Value); v.Metric[partLabel] {
+		case "value":
+			x.value = f
+			x.values++
+		case "time":
+			if at, ok := unix(f); ok && (x.at.IsZero() || at.Before(x.at)) {
+				x.at = at
+			}
+		}
+	}
+	return out
+}
+
+// unix returns a time of Unix seconds, if it is one: up to the year 2286.
+func unix(f float64) (time.Time, bool) {
+	if !(f > 0 && f < 1e10) {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(math.Round(f * 1000))), true
+}
+
+func (s *Source) nodeOf(label, value string) string {
+	if n, ok := s.opts.Names[value]; ok {
+		return n
+	}
+	if label == "instance" {
+		if host, port, ok := cutLast(value, ":"); ok && port != "" && strings.Trim(port, "0123456789") == "" {
+			value = strings.Trim(host, "[]")
+		}
+		if n, ok := s.opts.Names[value]; ok {
+			return n
+		}
+	}
+	return value
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// describe wraps what the API library and the network say.
+func describe(err error) error {
+	if e, ok := errors.AsType[*v1.Error](err); ok {
+		if e.Type == v1.ErrBadResponse {
+			return fmt.Errorf("%w: %s", sensors.ErrMalformed, e.Msg)
+		}
+		return fmt.Errorf("%w: %s: %s", sensors.ErrDevice, e.Type, e.Msg)
+	}
+	if e, ok := errors.AsType[*exchangeError](err); ok {
+		return fault.HTTP(e.err)
+	}
+	return fmt.Errorf("%w: not an answer of Prometheus' API: %w", sensors.ErrMalformed, err)
+}
+
+// transport carries the API library's requests, bounded.
+type transport struct{ c *boundedhttp.Client }
+
+// URL implements the library's client.
+func (t transport) URL(endpoint string, _ map[string]string) *url.URL {
+	u, _ := url.Parse(t.c.Base()) // parsed before
+	u.Path += endpoint
+	return u
+}
+
+// Do implements the library's client. Statuses that carry an answer of the API pass; others are errors.
+func (t transport) Do(ctx context.Context, r *http.Request) (*http.Response, []byte, error) {
+	resp, err := t.c.HTTP().Do(r.WithContext(ctx))
+	if err != nil {
+		return nil, nil, &exchangeError{boundedhttp.Describe(err)}
+	}
+	defer resp.Body.Close()
+	api := []int{http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusUnprocessableEntity, http.StatusNotImplemented}
+	if resp.StatusCode/100 != 2 && !slices.Contains(api, resp.StatusCode) {
+		return nil, nil, &exchangeError{boundedhttp.NewStatusError(resp)}
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, nil, &exchangeError{fmt.Errorf("body: %w", boundedhttp.Describe(err))}
+	}
+	if resp.StatusCode/100 == 2 {
+		if err := wellFormed(body); err != nil {
+			return nil, nil, err
+		}
+	}
+	return resp, body, nil
+}
+
+// exchangeError is an error of the network or a status, told apart from the library's about the answer.
+type exchangeError struct{ err error }
+
+func (e *exchangeError) Error() string { return e.err.Error() }
+func (e *exchangeError) Unwrap() error { return e.err }
