@@ -17,6 +17,14 @@ type Args struct {
 	// program was started with.
 	Config string `json:"config"`
 
+	// Mode is "decide", the default, or "shadow": the plugin predicts and counts what it would have chosen,
+	// and has no part in the choice.
+	Mode string `json:"mode"`
+
+	// Events says that each pod gets an event that tells what its node was predicted to draw more, and why.
+	// Default false.
+	Events bool `json:"events"`
+
 	// PodUsageAssumption is the CPU that a pod is expected to use over the CPU that it requests, for the
 	// pod that is being placed and for pods that no measurement shows yet. More than 0, at most 10.
 	// Default 1: what the request says. Many clusters use less; WAO assumes 0.5.
@@ -40,7 +48,7 @@ type Args struct {
 // kube-scheduler hands to plugins which it has no type for. Decoding is strict: an unknown field, a
 // field given twice, another case of letters and a value out of range are errors that name it.
 func DecodeArgs(obj runtime.Object) (Args, error) {
-	a := Args{PodUsageAssumption: 1, DefaultPodCPU: "100m", KeepDecisions: 128, ExplainCandidates: 5}
+	a := Args{Mode: "decide", PodUsageAssumption: 1, DefaultPodCPU: "100m", KeepDecisions: 128, ExplainCandidates: 5}
 	switch o := obj.(type) {
 	case nil:
 	case *runtime.Unknown:
@@ -60,6 +68,9 @@ func DecodeArgs(obj runtime.Object) (Args, error) {
 }
 
 func (a *Args) validate() error {
+	if a.Mode != "decide" && a.Mode != "shadow" {
+		return fmt.Errorf("mode is %q: want decide or shadow", a.Mode)
+	}
 	if !(a.PodUsageAssumption > 0 && a.PodUsageAssumption <= 10) {
 		return fmt.Errorf("podUsageAssumption is %v: want more than 0, at most 10", a.PodUsageAssumption)
 	}

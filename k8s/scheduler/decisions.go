@@ -47,6 +47,9 @@ type Decision struct {
 	// among Best and is 0 otherwise.
 	ChosenCandidate *Candidate
 
+	// Shadow says that the plugin only watched.
+	Shadow bool
+
 	// Undone says that the pod did not get there after all, and was queued again.
 	Undone bool
 }
@@ -68,6 +71,12 @@ type record struct {
 	scores []int64 // beside best; empty before NormalizeScore
 	chosen scoring.Node
 	known  bool // chosen is filled in
+}
+
+// clone returns a copy that the ring, which uses its memory again, does not change.
+func (r record) clone() record {
+	r.best, r.scores = slices.Clone(r.best), slices.Clone(r.scores)
+	return r
 }
 
 // keep makes room for n decisions; it never takes room away.
@@ -108,14 +117,14 @@ func (d *Decisions) latest(uid types.UID) *record {
 	return nil
 }
 
-func decision(profile string, pod *v1.Pod, demand scoring.Demand, at time.Time) Decision {
-	return Decision{Time: at, Profile: profile, Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Demand: demand}
+func (p *Plugin) decision(pod *v1.Pod, demand scoring.Demand, at time.Time) Decision {
+	return Decision{Time: at, Profile: p.profile, Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Demand: demand, Shadow: p.shadow != nil}
 }
 
 // note keeps what PreScore found, and logs it at debug level.
 func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t *tally, at time.Time) {
 	log := klog.FromContext(ctx).V(4)
-	r := record{Decision: decision(p.profile, pod, demand, at), scorer: p.scorer}
+	r := record{Decision: p.decision(pod, demand, at), scorer: p.scorer}
 	r.Candidates, r.Known, r.OverCapacity = t.candidates, t.known, t.over
 	for k, n := range t.unknown {
 		if n > 0 {
@@ -173,7 +182,8 @@ func (d *Decisions) scored(pod *v1.Pod, best []int32, list fwk.NodeScoreList) {
 }
 
 // chose notes the node that the scheduler chose; n is what was known of it, or nil.
-func (d *Decisions) chose(profile string, pod *v1.Pod, node string, n *scoring.Node, demand scoring.Demand, s scoring.Scorer) {
+func (p *Plugin) chose(pod *v1.Pod, node string, n *scoring.Node) {
+	d := p.decisions
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := d.latest(pod.UID)
@@ -181,7 +191,7 @@ func (d *Decisions) chose(profile string, pod *v1.Pod, node string, n *scoring.N
 		if r = d.slot(); r == nil {
 			return
 		}
-		r.Decision, r.scorer = decision(profile, pod, demand, time.Now()), s
+		r.Decision, r.scorer = p.decision(pod, p.demand(pod), time.Now()), p.scorer
 	}
 	r.Chosen = node
 	if n != nil {
@@ -205,9 +215,7 @@ func (d *Decisions) Last(ctx context.Context) []Decision {
 	d.mu.Lock()
 	records := make([]record, 0, len(d.ring))
 	for i := range d.ring {
-		r := d.ring[(d.next+len(d.ring)-1-i)%len(d.ring)]
-		r.best, r.scores = slices.Clone(r.best), slices.Clone(r.scores) // the ring uses its memory again
-		records = append(records, r)
+		records = append(records, d.ring[(d.next+len(d.ring)-1-i)%len(d.ring)].clone())
 	}
 	d.mu.Unlock()
 	out := make([]Decision, len(records))

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -17,11 +18,15 @@ type metrics struct {
 	unknown    *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 
-	nodes, age, at *prometheus.Desc
+	shadow *prometheus.CounterVec
 
-	mu    sync.Mutex
-	sites map[int]Site // guarded by mu
-	last  int          // guarded by mu
+	nodes, age, at                          *prometheus.Desc
+	saving, savingJoules, savingGrams, dark *prometheus.Desc
+
+	mu      sync.Mutex
+	sites   map[int]Site       // guarded by mu
+	last    int                // guarded by mu
+	shadows map[string]*shadow // guarded by mu: by profile
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -37,18 +42,30 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "leastwatt_prescore_duration_seconds",
 			Help:    "Time to predict the cost of a pod on all candidates.",
 			Buckets: prometheus.ExponentialBuckets(10e-6, 2, 14)}, []string{"profile"}),
+		shadow: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_shadow_decisions_total",
+			Help: "Pods placed while the plugin only watched, by where it would have placed them: same, other (node), unknown (too little was known), unasked (one candidate, or scores reused)."},
+			[]string{"profile", "result"}),
 		nodes: prometheus.NewDesc("leastwatt_nodes",
 			"Nodes of the cluster, by state: known, or the reason why the state or model is not.", []string{"state"}, nil),
 		age: prometheus.NewDesc("leastwatt_utilization_age_seconds",
 			"Age of the nodes' last utilization samples, by the hardware's time, over the nodes at this moment.", nil, nil),
 		at: prometheus.NewDesc("leastwatt_view_timestamp_seconds",
 			"When readings and models were last joined, the oldest of several sites; 0 is never.", nil, nil),
-		sites: make(map[int]Site),
+		saving: prometheus.NewDesc("leastwatt_shadow_saving_watts",
+			"What the pods now running are predicted to draw less, had each gone where the watching plugin would have placed it.", []string{"profile"}, nil),
+		savingJoules: prometheus.NewDesc("leastwatt_shadow_saving_joules",
+			"The saving that the watching plugin predicts, since the scheduler started; may fall.", []string{"profile"}, nil),
+		savingGrams: prometheus.NewDesc("leastwatt_shadow_saving_grams",
+			"The saving that the watching plugin predicts in gCO2eq, since the scheduler started; may fall.", []string{"profile"}, nil),
+		dark: prometheus.NewDesc("leastwatt_shadow_grams_unknown_seconds_total",
+			"Time in which the saving in grams was not counted because the carbon intensity was not known.", []string{"profile"}, nil),
+		sites:   make(map[int]Site),
+		shadows: make(map[string]*shadow),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.candidates, m.unknown, m.duration, m} {
+	for _, c := range []prometheus.Collector{m.decisions, m.candidates, m.unknown, m.duration, m.shadow, m} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -70,11 +87,29 @@ func (m *metrics) watch(ctx context.Context, s Site) {
 	})
 }
 
+// cast shows a profile's shadow until ctx ends.
+func (m *metrics) cast(ctx context.Context, profile string, s *shadow) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shadows[profile] = s
+	context.AfterFunc(ctx, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.shadows[profile] == s {
+			delete(m.shadows, profile)
+		}
+	})
+}
+
 // Describe implements [prometheus.Collector].
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.nodes
 	ch <- m.age
 	ch <- m.at
+	ch <- m.saving
+	ch <- m.savingJoules
+	ch <- m.savingGrams
+	ch <- m.dark
 }
 
 var ageBounds = []float64{1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 900, 3600}
@@ -86,7 +121,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range m.sites {
 		sites = append(sites, s)
 	}
+	shadows := maps.Clone(m.shadows)
 	m.mu.Unlock()
+	for profile, s := range shadows {
+		s.collect(ch, m, profile)
+	}
 	now := time.Now()
 	var known, sampled uint64
 	var unknown [reasons]uint64

@@ -42,6 +42,11 @@ func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, pod *v1.Po
 	if s != nil {
 		p.decisions.scored(pod, s.best, scores)
 	}
+	if p.shadow != nil {
+		for i := range scores {
+			scores[i].Score = 0 // no part in the choice
+		}
+	}
 	return nil
 }
 

@@ -48,6 +48,7 @@ type (
 		Best         []candidateView `json:"best"`
 		Chosen       string          `json:"chosen"`
 		ChosenNode   *candidateView  `json:"chosenNode"`
+		Shadow       bool            `json:"shadow"` // the plugin only watched
 		Undone       bool            `json:"undone"`
 	}
 	candidateView struct {
@@ -119,7 +120,7 @@ func (d *Decisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func viewOf(d *Decision) decisionView {
 	v := decisionView{Time: d.Time, Profile: d.Profile, Namespace: d.Namespace, Name: d.Name, UID: string(d.UID), CPU: d.Demand.CPU,
 		Candidates: d.Candidates, Known: d.Known, OverCapacity: d.OverCapacity, Unknown: d.Unknown, Best: make([]candidateView, len(d.Best)),
-		Chosen: d.Chosen, Undone: d.Undone}
+		Chosen: d.Chosen, Shadow: d.Shadow, Undone: d.Undone}
 	if v.Unknown == nil {
 		v.Unknown = map[string]int{}
 	}
@@ -169,7 +170,7 @@ func (d decisionView) Verdict() string {
 	case d.Best[0].Node == d.Chosen:
 		return "placed where it costs least"
 	}
-	return "placed elsewhere: other plugins outweighed"
+	return "placed elsewhere: " + (&Decision{Shadow: d.Shadow}).elsewhere()
 }
 
 // A row of the page.

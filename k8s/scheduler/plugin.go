@@ -31,6 +31,10 @@ type Site interface {
 type Setup struct {
 	Site   Site           // required
 	Scorer scoring.Scorer // nil means scoring.EnvelopePower{}
+
+	// GramsPerKWh tells the carbon intensity of the power at this moment, for what shadow mode counts; nil
+	// counts no grams. It must not wait.
+	GramsPerKWh func() (gramsPerKWh float64, ok bool)
 }
 
 // Options are what a program adds to the plugin. The zero value works.
@@ -85,9 +89,20 @@ func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) 
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", Name, err)
 	}
+	p := &Plugin{args: args, site: s.Site, scorer: s.Scorer, profile: h.ProfileName(),
+		metrics: f.metrics.of(h.ProfileName()), decisions: f.decisions}
+	if args.Mode == "shadow" {
+		p.shadow = newShadow(f.metrics, p.profile, s.GramsPerKWh)
+		if err := p.shadow.follow(ctx, h); err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", Name, err)
+		}
+		f.metrics.cast(ctx, p.profile, p.shadow)
+	}
+	if args.Events {
+		p.events = h.EventRecorder()
+	}
 	f.decisions.keep(args.KeepDecisions)
-	return &Plugin{args: args, site: s.Site, scorer: s.Scorer, profile: h.ProfileName(),
-		metrics: f.metrics.of(h.ProfileName()), decisions: f.decisions}, nil
+	return p, nil
 }
 
 func (f *factory) start(ctx context.Context, config string, h fwk.Handle) (*running, error) {
@@ -133,8 +148,12 @@ type Plugin struct {
 	metrics   *profileMetrics
 	decisions *Decisions
 
-	mu   sync.Mutex
-	work prepared // guarded by mu
+	shadow *shadow       // nil where the plugin decides
+	events eventRecorder // nil where none are wanted
+
+	mu      sync.Mutex
+	work    prepared // guarded by mu
+	watched shadowed // guarded by mu
 }
 
 var (
@@ -142,6 +161,7 @@ var (
 	_ fwk.ScorePlugin     = (*Plugin)(nil)
 	_ fwk.ScoreExtensions = (*Plugin)(nil)
 	_ fwk.ReservePlugin   = (*Plugin)(nil)
+	_ fwk.PostBindPlugin  = (*Plugin)(nil)
 	_ fwk.SignPlugin      = (*Plugin)(nil)
 )
 
@@ -150,20 +170,26 @@ func (p *Plugin) Name() string { return Name }
 
 // Reserve implements the framework's ReservePlugin: it notes which node the scheduler chose, which other
 // plugins have a say in.
-func (p *Plugin) Reserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
+func (p *Plugin) Reserve(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := p.work.node(node)
 	if n == nil {
 		n = p.site.View().Node(node)
 	}
-	p.decisions.chose(p.profile, pod, node, n, p.demand(pod), p.scorer)
+	p.chose(pod, node, n)
+	if p.shadow != nil {
+		p.shadow.placed(ctx, pod.UID, &p.watched, p.scorer, n)
+	}
 	return nil
 }
 
 // Unreserve implements the framework's ReservePlugin: it notes that the pod did not get there.
 func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, node string) {
 	p.decisions.undone(pod, node)
+	if p.shadow != nil {
+		p.shadow.gone(pod.UID)
+	}
 }
 
 func (p *Plugin) demand(pod *v1.Pod) scoring.Demand {

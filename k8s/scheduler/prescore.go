@@ -68,6 +68,12 @@ func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, n
 		return fwk.NewStatus(fwk.Skip, err.Error())
 	}
 	p.note(ctx, pod, d, &t, start)
+	if p.shadow != nil {
+		p.watched = shadowed{uid: pod.UID, demand: d, asked: true}
+		if t.known > 0 {
+			p.watched.best, p.watched.known = p.work.nodes[t.best[0]], true
+		}
+	}
 	if t.known == 0 {
 		return fwk.NewStatus(fwk.Skip, fmt.Sprintf("the cost is known of none of %d nodes", len(nodes)))
 	}

@@ -1,0 +1,154 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// A shadow follows what a profile that only watches would have done: for each pod, what its server is
+// predicted to draw more than the server that the plugin would have chosen, for as long as the pod runs. Each
+// pod is compared in the cluster as it is, so the sum is an estimate of what to expect and no measurement.
+// It begins anew with the scheduler.
+type shadow struct {
+	same, other, unknown, unasked prometheus.Counter
+	intensity                     func() (gramsPerKWh float64, ok bool)
+
+	mu     sync.Mutex
+	pods   map[types.UID]power.Watts // guarded by mu
+	saving power.Watts               // guarded by mu: the sum of pods
+	since  time.Time                 // guarded by mu: until when the integrals reach
+	joules power.Joules              // guarded by mu
+	grams  float64                   // guarded by mu
+	dark   float64                   // guarded by mu: seconds in which the intensity was not known
+}
+
+// shadowed is what became of one decision.
+type shadowed struct {
+	uid    types.UID
+	best   scoring.Node // where the plugin would have placed the pod
+	demand scoring.Demand
+	asked  bool
+	known  bool // best is filled in
+}
+
+func newShadow(m *metrics, profile string, intensity func() (float64, bool)) *shadow {
+	of := func(result string) prometheus.Counter { return m.shadow.WithLabelValues(profile, result) }
+	return &shadow{same: of("same"), other: of("other"), unknown: of("unknown"), unasked: of("unasked"), intensity: intensity,
+		pods: make(map[types.UID]power.Watts), since: time.Now()}
+}
+
+// placed compares where a pod was placed with where the plugin would have placed it. The chosen server is nil
+// where it is not known.
+func (s *shadow) placed(ctx context.Context, pod types.UID, was *shadowed, scorer scoring.Scorer, chosen *scoring.Node) {
+	switch {
+	case was.uid != pod || !was.asked:
+		s.unasked.Inc()
+		return
+	case !was.known || chosen == nil:
+		s.unknown.Inc()
+		return
+	case chosen.Name == was.best.Name:
+		s.same.Inc()
+		return
+	}
+	c, err := scoring.Explain(ctx, scorer, was.demand, []scoring.Node{was.best, *chosen}, time.Now())
+	if err != nil || c[0].PowerErr != nil || c[1].PowerErr != nil {
+		s.unknown.Inc()
+		return
+	}
+	s.other.Inc()
+	if c[0].Node != was.best.Name {
+		c[0], c[1] = c[1], c[0]
+	}
+	saving := c[1].After - c[1].Before - (c[0].After - c[0].Before)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(time.Now())
+	s.pods[pod] = saving
+	s.saving += saving
+}
+
+// gone ends what a pod counts for.
+func (s *shadow) gone(pod types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w, ok := s.pods[pod]
+	if !ok {
+		return
+	}
+	s.advance(time.Now())
+	delete(s.pods, pod)
+	if s.saving -= w; len(s.pods) == 0 {
+		s.saving = 0 // without what rounding left
+	}
+}
+
+func (s *shadow) advance(now time.Time) {
+	dt := now.Sub(s.since).Seconds()
+	if s.since = now; dt <= 0 {
+		return
+	}
+	joules := power.Joules(float64(s.saving) * dt)
+	s.joules += joules
+	if g, ok := s.gramsPerKWh(); ok {
+		s.grams += joules.KilowattHours() * g
+	} else {
+		s.dark += dt
+	}
+}
+
+func (s *shadow) gramsPerKWh() (float64, bool) {
+	if s.intensity == nil {
+		return 0, false
+	}
+	return s.intensity()
+}
+
+// follow forgets pods as they end, until ctx ends.
+func (s *shadow) follow(ctx context.Context, h fwk.Handle) error {
+	informer := h.SharedInformerFactory().Core().V1().Pods().Informer()
+	reg, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(_, obj any) {
+			if p, ok := obj.(*v1.Pod); ok && (p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed) {
+				s.gone(p.UID)
+			}
+		},
+		DeleteFunc: func(obj any) {
+			if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = last.Obj
+			}
+			if p, ok := obj.(*v1.Pod); ok {
+				s.gone(p.UID)
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watch pods: %w", err)
+	}
+	context.AfterFunc(ctx, func() { _ = informer.RemoveEventHandler(reg) })
+	return nil
+}
+
+// collect sends what the shadow has counted.
+func (s *shadow) collect(ch chan<- prometheus.Metric, m *metrics, profile string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(time.Now())
+	ch <- prometheus.MustNewConstMetric(m.saving, prometheus.GaugeValue, float64(s.saving), profile)
+	ch <- prometheus.MustNewConstMetric(m.savingJoules, prometheus.GaugeValue, float64(s.joules), profile)
+	if s.intensity != nil {
+		ch <- prometheus.MustNewConstMetric(m.savingGrams, prometheus.GaugeValue, s.grams, profile)
+		ch <- prometheus.MustNewConstMetric(m.dark, prometheus.CounterValue, s.dark, profile)
+	}
+}

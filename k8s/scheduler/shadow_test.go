@@ -1,0 +1,124 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// Shadow mode has no part in the choice, and counts what its choice would have saved while the pods run.
+func TestShadow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := prometheus.NewPedanticRegistry()
+		s := newSite(line(t, "cheap", 10, 50, 5), line(t, "dear", 10, 50, 30), line(t, "dead", 10, 50, 1))
+		for _, sp := range s.specs {
+			s.fleet.Put(sp)
+		}
+		intensity := func() (float64, bool) { return 360, true }
+		f, err := New(func(string) (Setup, error) { return Setup{Site: s, GramsPerKWh: intensity}, nil }, Options{Registerer: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		web := pod("web", "2")
+		h := newHandle()
+		if _, err := h.client.CoreV1().Pods("default").Create(ctx, web, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		pl, err := f(ctx, rawArgs(`{"mode":"shadow"}`), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.factory.Start(ctx.Done())
+		h.factory.WaitForCacheSync(ctx.Done())
+		p := pl.(*Plugin)
+		s.refresh(t, s.now, 0.5, 0.5, math.NaN())
+		place := func(name, node string) {
+			pd := pod(name, "2")
+			if _, scores := cycle(t, p, pd, s.infos()); scores["cheap"] != 0 || scores["dear"] != 0 || scores["dead"] != 0 {
+				t.Errorf("scores are %v: want none", scores)
+			}
+			p.Reserve(ctx, newState(), pd, node)
+		}
+		place("web", "dear") // 60 W where 10 W would do
+		place("same", "cheap")
+		place("dark", "dead")
+		p.Reserve(ctx, newState(), pod("hinted", "2"), "dear")
+		place("failed", "dear")
+		p.Unreserve(ctx, newState(), pod("failed", "2"), "dear")
+		expect := func(watts, joules, grams float64) {
+			t.Helper()
+			want := fmt.Sprintf(`
+# HELP leastwatt_shadow_decisions_total Pods placed while the plugin only watched, by where it would have placed them: same, other (node), unknown (too little was known), unasked (one candidate, or scores reused).
+# TYPE leastwatt_shadow_decisions_total counter
+leastwatt_shadow_decisions_total{profile="default-scheduler",result="other"} 2
+leastwatt_shadow_decisions_total{profile="default-scheduler",result="same"} 1
+leastwatt_shadow_decisions_total{profile="default-scheduler",result="unasked"} 1
+leastwatt_shadow_decisions_total{profile="default-scheduler",result="unknown"} 1
+# HELP leastwatt_shadow_saving_grams The saving that the watching plugin predicts in gCO2eq, since the scheduler started; may fall.
+# TYPE leastwatt_shadow_saving_grams gauge
+leastwatt_shadow_saving_grams{profile="default-scheduler"} %v
+# HELP leastwatt_shadow_saving_joules The saving that the watching plugin predicts, since the scheduler started; may fall.
+# TYPE leastwatt_shadow_saving_joules gauge
+leastwatt_shadow_saving_joules{profile="default-scheduler"} %v
+# HELP leastwatt_shadow_saving_watts What the pods now running are predicted to draw less, had each gone where the watching plugin would have placed it.
+# TYPE leastwatt_shadow_saving_watts gauge
+leastwatt_shadow_saving_watts{profile="default-scheduler"} %v
+`, grams, joules, watts)
+			if err := testutil.GatherAndCompare(r, strings.NewReader(want), "leastwatt_shadow_decisions_total",
+				"leastwatt_shadow_saving_watts", "leastwatt_shadow_saving_joules", "leastwatt_shadow_saving_grams"); err != nil {
+				t.Error(err)
+			}
+		}
+		expect(50, 0, 0)
+		time.Sleep(1000 * time.Second)
+		expect(50, 50_000, 5) // 50 kJ are 1/72 kWh
+		if err := h.client.CoreV1().Pods("default").Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1000 * time.Second)
+		expect(0, 50_000, 5)
+		if d := p.decisions.Last(ctx); len(d) != 5 || !d[4].Shadow || viewOf(&d[4]).Verdict() != "placed elsewhere: the plugin only watches" {
+			t.Errorf("the first decision is %+v", d[len(d)-1])
+		}
+		cancel()
+		h.factory.Shutdown()
+		synctest.Wait()
+	})
+}
+
+type events []string
+
+func (e *events) Eventf(about, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	*e = append(*e, fmt.Sprintf("%s %s ", kind, reason)+fmt.Sprintf(note, args...))
+}
+
+func TestEvents(t *testing.T) {
+	s := newSite(line(t, "cheap", 10, 50, 5), line(t, "dear", 10, 50, 30))
+	p := s.start(t, "")
+	got := new(events)
+	s.refresh(t, s.now, 0.5)
+	pd := pod("web", "2")
+	cycle(t, p, pd, s.infos())
+	p.Reserve(t.Context(), newState(), pd, "dear")
+	p.PostBind(t.Context(), newState(), pd, "dear")
+	p.events = got
+	p.PostBind(t.Context(), newState(), pd, "dear")
+	p.PostBind(t.Context(), newState(), pod("other", "2"), "dear")
+	if len(*got) != 1 || !strings.Contains((*got)[0], "Normal PlacedByPower dear is predicted to draw +60.00 W for it (200.0 to 260.0 W, model line, load from test") ||
+		!strings.Contains((*got)[0], "of 2 candidates 2 were known; cheap would have cost less: other plugins outweighed") {
+		t.Errorf("events are %q", *got)
+	}
+	if n := note(&Decision{Chosen: strings.Repeat("ä", 900)}); len(n) > maxNote || !strings.HasPrefix(n, "ää") {
+		t.Errorf("a note of %d bytes", len(n))
+	}
+}
