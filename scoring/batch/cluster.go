@@ -40,6 +40,8 @@ type Cluster struct {
 	// Flat copies for the loops over all nodes.
 	freeCPU, freeMem []float64
 	work             []float64 // cores of speed 1
+	perWork          []float64 // 1 over work
+	rises            []bool    // more load never draws less
 	use              []float64 // cores of speed 1 in use, as believed
 	curve            []*power.Piecewise
 	env              []*power.Piecewise // through off power where nodes are switched off
@@ -61,7 +63,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 	n := len(nodes)
 	c := &Cluster{nodes: slices.Clone(nodes), order: make([]int, n), free: make([]Resources, n), jobs: make([]int32, n),
 		until: make([]time.Duration, n), switchOff: o.SwitchOff,
-		freeCPU: make([]float64, n), freeMem: make([]float64, n), work: make([]float64, n), use: make([]float64, n),
+		freeCPU: make([]float64, n), freeMem: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), use: make([]float64, n),
 		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n)}
 	for i := range c.order {
 		c.order[i] = i
@@ -112,6 +114,7 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 	if d.Err != nil || d.Predictor == nil || !(c.work[i] > 0) {
 		return nil
 	}
+	c.perWork[i] = 1 / c.work[i]
 	p, err := power.Tabulate(ctx, d.Predictor, d.State, 20)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -122,6 +125,8 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 	}
 	c.curve[i] = p
 	c.env[i] = p.Envelope()
+	knots := p.Knots()
+	c.rises[i] = slices.IsSortedFunc(knots, func(a, b power.Knot) int { return cmp.Compare(a.Watts, b.Watts) }) && p.Idle() >= d.OffPower
 	if c.switchOff {
 		c.env[i] = p.EnvelopeFromOff(d.OffPower)
 	}

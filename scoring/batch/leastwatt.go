@@ -5,18 +5,36 @@ import (
 	"time"
 )
 
-// Weights tune Leastwatt; the zero value is the default.
-type Weights struct{}
+// leastwatt scores a node by what the job adds to the energy of the whole cluster over its lifetime, in watts:
+//
+//	a·ΔE + (1−a)·(ΔW + idle·min(1, b·cores/work)·extra/life)
+//
+// ΔE is the rise along the lower convex envelope of the node's curve, through the off power where nodes are switched off: what the
+// job adds to a large cluster that is filled well. ΔW is the rise of the curve itself. The last term is for nodes that are
+// switched off when they are empty: a job that outlives all others on its node keeps the idle power on for that much longer, of which
+// it bears a share that grows with its size. The weights come from simulations of four traces on mixed and on identical servers;
+// the energy is flat around them.
+type leastwatt struct{}
 
-// leastwatt scores a node by what the job adds to the energy of the whole cluster.
-type leastwatt struct {
-	A, B float64
-}
+// Weights of the terms, for nodes that stay on and for nodes that are switched off.
+const (
+	envelopeOn  = 0.5
+	envelopeOff = 0.7
+	idleShare   = 4
+)
 
-func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
+func (leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 	best, bestCost, bestTie, unknown := -1, math.Inf(1), 0.0, -1
 	d := j.Demand.CPU
-	life := j.Demand.Lifetime.Seconds()
+	life := j.Demand.Lifetime
+	a := envelopeOn
+	if c.switchOff {
+		a = envelopeOff
+	}
+	perLife := 0.0
+	if life > 0 {
+		perLife = 1 / float64(life)
+	}
 	for i := range c.nodes {
 		if !c.Fits(i, j) {
 			continue
@@ -28,17 +46,17 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 			}
 			continue
 		}
-		u, v := c.use[i]/c.work[i], (c.use[i]+d)/c.work[i]
-		cost := float64(e.Rise(u, v))
-		if life > 0 && l.A < 1 {
-			p := c.curve[i]
-			extra := (now + j.Demand.Lifetime - max(c.until[i], now)).Seconds()
-			term := float64(p.Rise(u, v))
-			if c.switchOff && extra > 0 {
-				idle := float64(p.Idle() - c.nodes[i].OffPower)
-				term += idle * min(1, l.B*d/c.work[i]) * min(extra, life) / life
+		u, v := c.use[i]*c.perWork[i], (c.use[i]+d)*c.perWork[i]
+		cost := a * float64(e.Rise(u, v))
+		if cost > bestCost && c.rises[i] {
+			continue // the other terms are not negative
+		}
+		cost += (1 - a) * float64(c.curve[i].Rise(u, v))
+		if c.switchOff && perLife > 0 {
+			if extra := now + life - max(c.until[i], now); extra > 0 {
+				share := min(1, idleShare*d*c.perWork[i]) * min(1, float64(extra)*perLife)
+				cost += (1 - a) * float64(c.curve[i].Idle()-c.nodes[i].OffPower) * share
 			}
-			cost = l.A*cost + (1-l.A)*term
 		}
 		tie := -u
 		if c.jobs[i] == 0 {

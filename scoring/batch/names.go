@@ -11,8 +11,6 @@ import (
 type Options struct {
 	// Seed is for strategies that draw at random.
 	Seed uint64
-	// Weights tune Leastwatt.
-	Weights Weights
 }
 
 // Names returns the names of all strategies, baselines first. New also knows "ecsched-mostloaded", ECSched's other cost.
@@ -33,7 +31,7 @@ func New(name string, o Options) (Strategy, error) {
 		"energyaware":    energyAware{},
 		"wao":            &wao{},
 		"peaks":          &peaks{},
-		"leastwatt":      &leastwatt{A: 0.7, B: 2},
+		"leastwatt":      &leastwatt{},
 	}
 	if r, ok := rules[name]; ok {
 		return &greedy{name: name, rule: r}, nil

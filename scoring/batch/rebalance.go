@@ -1,8 +1,13 @@
 package batch
 
 import (
+	"cmp"
 	"context"
+	"math"
+	"slices"
 	"time"
+
+	"github.com/leastwatt/leastwatt/power"
 )
 
 // A Rebalancer proposes moves of running jobs. Plan reserves nothing: c is as it was when Plan returns. It
@@ -17,9 +22,316 @@ type Running struct {
 	Node int
 }
 
-// A Move takes a running job to another node. Running is an index into the jobs given.
+// A Move takes a running job to another node. Running is an index into the jobs given. Moves are to be carried
+// out in order: a later one may need the room that an earlier one leaves.
 type Move struct {
 	Running int
 	To      int
-	Saves   float64 // watts, at present
+	Saves   power.Joules // expected, the cost of the move taken off
+}
+
+// RebalanceOptions tune a rebalancer. The zero value works.
+type RebalanceOptions struct {
+	// Share is the largest share of the running jobs that is moved in an hour; 0 means 0.01. What is not
+	// used is kept for at most an hour.
+	Share float64
+
+	// Cost is the energy that one move costs, for example to start the job again.
+	Cost power.Joules
+
+	// Horizon is how far ahead a saving counts, for jobs that run longer or for an unknown time; 0 means 12 hours.
+	Horizon time.Duration
+}
+
+// NewRebalancer returns a rebalancer with Leastwatt's objective. It first drains servers that can be switched
+// off, where that saves most for each move, and then moves the jobs that run in the wrong place for
+// the longest time. Pinned jobs stay, and servers that are off stay off.
+func NewRebalancer(o RebalanceOptions) Rebalancer {
+	if o.Share == 0 {
+		o.Share = 0.01
+	}
+	if o.Horizon <= 0 {
+		o.Horizon = 12 * time.Hour
+	}
+	return &rebalancer{opts: o}
+}
+
+type rebalancer struct {
+	opts   RebalanceOptions
+	last   time.Duration
+	called bool
+	budget float64
+}
+
+// sources bounds how many nodes a plan takes jobs from, and targets how many it looks at for each job, so that a plan
+// for thousands of nodes stays within milliseconds.
+const (
+	sources = 64
+	targets = 256
+)
+
+func (r *rebalancer) Plan(ctx context.Context, now time.Duration, running []Running, c *Cluster) ([]Move, error) {
+	perHour := r.opts.Share * float64(len(running))
+	if r.called && now > r.last {
+		r.budget = min(r.budget+perHour*(now-r.last).Hours(), max(perHour, 1))
+	}
+	r.called, r.last = true, now
+	if r.budget < 1 {
+		return nil, nil
+	}
+	t := &trial{c: c, now: now, opts: &r.opts, running: running, at: make([]int, len(running)), on: make([][]int, c.Len()),
+		saved: map[int]nodeState{}}
+	defer t.undo()
+	for k := range running {
+		t.at[k] = running[k].Node
+		t.on[running[k].Node] = append(t.on[running[k].Node], k)
+	}
+	left := int(r.budget)
+	for left > 0 {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		t.rank()
+		best := t.single()
+		if c.switchOff {
+			if d := t.drain(max(left, int(perHour))); d.perMove() > best.perMove() {
+				best = d
+			}
+		}
+		if len(best.moves) == 0 || best.saves <= 0 {
+			break
+		}
+		if len(best.moves) > left {
+			break // worth saving up for
+		}
+		for _, m := range best.moves {
+			t.carryOut(m)
+		}
+		left -= len(best.moves)
+	}
+	r.budget -= float64(len(t.moves))
+	return t.moves, nil
+}
+
+// A proposal is moves that belong together.
+type proposal struct {
+	moves []Move
+	saves float64 // joules
+}
+
+func (p *proposal) perMove() float64 {
+	if len(p.moves) == 0 {
+		return 0
+	}
+	return p.saves / float64(len(p.moves))
+}
+
+type nodeState struct {
+	free  Resources
+	use   float64
+	jobs  int32
+	until time.Duration
+	off   bool
+}
+
+// A trial carries out moves on the cluster to see what follows, and takes them back.
+type trial struct {
+	c       *Cluster
+	now     time.Duration
+	opts    *RebalanceOptions
+	running []Running
+	at      []int
+	on      [][]int // running jobs per node
+	moves   []Move
+	saved   map[int]nodeState
+	dear    []int // nodes to take from, the dearest first
+	cheap   []int // nodes to give to, the cheapest first
+}
+
+func (t *trial) keep(i int) {
+	if _, ok := t.saved[i]; !ok {
+		t.saved[i] = nodeState{t.c.free[i].clone(), t.c.use[i], t.c.jobs[i], t.c.until[i], t.c.nodes[i].Off}
+	}
+}
+
+func (t *trial) undo() {
+	for i, s := range t.saved {
+		t.c.free[i], t.c.use[i], t.c.jobs[i], t.c.until[i], t.c.nodes[i].Off = s.free, s.use, s.jobs, s.until, s.off
+		t.c.freeCPU[i], t.c.freeMem[i] = s.free.CPU, s.free.Memory
+		t.c.tree.set(i, t.c)
+	}
+}
+
+func (t *trial) carryOut(m Move) {
+	k := m.Running
+	t.shift(k, m.To)
+	t.moves = append(t.moves, m)
+}
+
+// shift takes job k to another node within the trial.
+func (t *trial) shift(k, to int) {
+	from := t.at[k]
+	t.keep(from)
+	t.keep(to)
+	t.c.Release(from, &t.running[k].Job)
+	t.c.Reserve(to, &t.running[k].Job, t.now)
+	t.on[from] = slices.DeleteFunc(t.on[from], func(x int) bool { return x == k })
+	t.on[to] = append(t.on[to], k)
+	t.at[k] = to
+}
+
+// rank orders the nodes that are in use by what a core costs there.
+func (t *trial) rank() {
+	c := t.c
+	t.dear, t.cheap = t.dear[:0], t.cheap[:0]
+	slope := make([]float64, c.Len())
+	for i := range c.nodes {
+		if c.env[i] == nil || c.nodes[i].Down || c.switchOff && c.jobs[i] == 0 {
+			continue
+		}
+		u := c.use[i] / c.work[i]
+		slope[i] = c.env[i].Slope(max(0, u-1e-9)) / c.work[i]
+		if c.jobs[i] > 0 {
+			t.dear = append(t.dear, i)
+		}
+		if c.freeCPU[i] > fitSlack {
+			t.cheap = append(t.cheap, i)
+		}
+	}
+	slices.SortStableFunc(t.dear, func(a, b int) int { return cmp.Compare(slope[b], slope[a]) })
+	for _, i := range t.cheap {
+		slope[i] = c.env[i].Slope(c.use[i]/c.work[i]) / c.work[i]
+	}
+	slices.SortStableFunc(t.cheap, func(a, b int) int { return cmp.Compare(slope[a], slope[b]) })
+	t.dear = t.dear[:min(len(t.dear), sources)]
+	t.cheap = t.cheap[:min(len(t.cheap), targets)]
+}
+
+// for how long a saving by moving job k lasts, in seconds.
+func (t *trial) lasts(k int) float64 {
+	l := t.running[k].Job.Demand.Lifetime
+	if l <= 0 || l > t.opts.Horizon {
+		l = t.opts.Horizon
+	}
+	return l.Seconds()
+}
+
+// watts is what taking the use of node i from a to b adds: half the true difference now, half along the envelope.
+func (t *trial) watts(i int, a, b float64) float64 {
+	w := t.c.work[i]
+	if b < a {
+		return -t.watts(i, b, a)
+	}
+	return float64(t.c.curve[i].Rise(a/w, b/w)+t.c.env[i].Rise(a/w, b/w)) / 2
+}
+
+// target finds the cheapest node for job k that is in use and not its own, and the watts it adds there.
+func (t *trial) target(k int) (int, float64) {
+	j := &t.running[k].Job
+	best, least := -1, math.Inf(1)
+	for _, i := range t.cheap {
+		if i == t.at[k] || !t.c.Fits(i, j) || t.c.switchOff && t.c.jobs[i] == 0 {
+			continue
+		}
+		if w := t.watts(i, t.c.use[i], t.c.use[i]+j.Demand.CPU); w < least {
+			best, least = i, w
+		}
+	}
+	return best, least
+}
+
+// single returns the move of one job that saves most.
+func (t *trial) single() proposal {
+	var best proposal
+	for _, i := range t.dear {
+		for _, k := range t.on[i] {
+			j := &t.running[k].Job
+			if j.Pinned || j.Node != "" {
+				continue
+			}
+			to, adds := t.target(k)
+			if to < 0 {
+				continue
+			}
+			freed := -t.watts(i, t.c.use[i], max(0, t.c.use[i]-j.Demand.CPU))
+			if saves := (freed-adds)*t.lasts(k) - float64(t.opts.Cost); saves > best.saves {
+				best = proposal{[]Move{{Running: k, To: to, Saves: power.Joules(saves)}}, saves}
+			}
+		}
+	}
+	return best
+}
+
+// drain returns the moves that empty a server, for the server where that saves most for each move. The saving lasts as
+// long as the job that would have kept the server on.
+func (t *trial) drain(budget int) proposal {
+	var best proposal
+	c := t.c
+	for i := range c.nodes {
+		n := len(t.on[i])
+		if n == 0 || n > budget || n > 8 || c.env[i] == nil {
+			continue
+		}
+		stays := false
+		longest := 0.0
+		for _, k := range t.on[i] {
+			j := &t.running[k].Job
+			stays = stays || j.Pinned || j.Node != ""
+			longest = max(longest, t.lasts(k))
+		}
+		if stays {
+			continue
+		}
+		// The whole saving at most, before anything is tried.
+		idle := float64(c.curve[i].Idle()-c.nodes[i].OffPower) * longest
+		if idle/float64(n) <= best.perMove()/2 {
+			continue
+		}
+		p := proposal{saves: idle}
+		jobs := slices.Clone(t.on[i])
+		slices.SortStableFunc(jobs, func(a, b int) int {
+			return cmp.Compare(t.running[b].Job.Requests.CPU, t.running[a].Job.Requests.CPU)
+		})
+		begun := map[int]nodeState{}
+		for _, k := range jobs {
+			j := &t.running[k].Job
+			to, adds := t.target(k)
+			if to < 0 {
+				p = proposal{}
+				break
+			}
+			w := t.c.work[i]
+			u := c.use[i]
+			p.saves += (float64(c.curve[i].Rise(max(0, u-j.Demand.CPU)/w, u/w)) - adds) * t.lasts(k)
+			p.saves -= float64(t.opts.Cost)
+			p.moves = append(p.moves, Move{Running: k, To: to})
+			for _, x := range []int{i, to} {
+				if _, ok := begun[x]; !ok {
+					begun[x] = nodeState{use: c.use[x], until: c.until[x]}
+				}
+			}
+			t.shift(k, to)
+		}
+		// Take the attempt back.
+		for _, m := range slices.Backward(p.moves) {
+			t.shift(m.Running, i)
+		}
+		if len(p.moves) == 0 {
+			for _, k := range jobs {
+				if t.at[k] != i {
+					t.shift(k, i)
+				}
+			}
+		}
+		for x, s := range begun {
+			c.use[x], c.until[x] = s.use, s.until
+		}
+		for m := range p.moves {
+			p.moves[m].Saves = power.Joules(p.saves / float64(len(p.moves)))
+		}
+		if p.perMove() > best.perMove() {
+			best = p
+		}
+	}
+	return best
 }

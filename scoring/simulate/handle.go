@@ -48,7 +48,7 @@ func (s *simulation) expect(l *live) {
 	share := 1.0
 	switch s.cfg.Uses {
 	case Told:
-		share = l.job.meanUse()
+		share = l.job.MeanUse()
 	case Learned:
 		if a := &s.allShares; a.n > 0 {
 			// A class counts for itself from a few jobs on.

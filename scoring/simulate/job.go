@@ -78,8 +78,8 @@ func (j *Job) use(age time.Duration) (share float64, next time.Duration) {
 	return float64(j.Profile[k]), time.Duration(n) * j.Step
 }
 
-// meanUse is the mean share in use over the job's duration.
-func (j *Job) meanUse() float64 {
+// MeanUse is the mean share in use over the job's duration.
+func (j *Job) MeanUse() float64 {
 	if len(j.Profile) == 0 {
 		s, _ := j.use(0)
 		return s

@@ -317,3 +317,19 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+// TestRebalancing: moves within their budget save energy, and no job is lost.
+func TestRebalancing(t *testing.T) {
+	do := func(r batch.Rebalancer) *Result {
+		g := Generator{Shapes: someShapes(), Load: 0.5, Cores: 20 * 32, Until: 24 * time.Hour, Stationary: true, Daily: 0.5, Seed: 3}
+		res, err := Run(t.Context(), Config{Nodes: manyNodes(t, 20), Strategy: strategy(t, "leastwatt"), SwitchOff: true, Bound: true, Rebalancer: r}, g.Workload())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	still, moved := do(nil), do(batch.NewRebalancer(batch.RebalanceOptions{Share: 0.3}))
+	if moved.Moves == 0 || moved.OverBound() >= still.OverBound() || moved.Finished != still.Finished {
+		t.Errorf("%d moves: %.4f of the bound, %.4f without; %d and %d finished", moved.Moves, moved.OverBound(), still.OverBound(), moved.Finished, still.Finished)
+	}
+}

@@ -1,0 +1,119 @@
+package trace
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/scoring/batch"
+	"github.com/leastwatt/leastwatt/scoring/simulate"
+)
+
+// OpenbNodes reads openb's node list: sn,cpu_milli,memory_mib,gpu,model. The nodes have no power model; the caller gives them one.
+func OpenbNodes(file string, r io.Reader) ([]simulate.Node, error) {
+	t, err := openTable(file, r, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out []simulate.Node
+	if len(t.at) == 0 {
+		return nil, nil
+	}
+	if err := t.need("sn", "cpu_milli", "memory_mib", "gpu"); err != nil {
+		return nil, err
+	}
+	for {
+		more, err := t.next()
+		if err != nil || !more {
+			return out, err
+		}
+		var v [3]float64
+		for i, name := range []string{"cpu_milli", "memory_mib", "gpu"} {
+			if v[i], err = t.num(name, false); err != nil {
+				return nil, err
+			}
+			if v[i] < 0 || v[i] > 1e12 {
+				return nil, t.wrong(name, fmt.Errorf("%v: %w", v[i], errRange))
+			}
+		}
+		out = append(out, simulate.Node{Node: batch.Node{
+			Node:        scoring.Node{Name: strings.Clone(t.text("sn")), Capacity: power.Capacity{Cores: v[0] / 1000}},
+			Allocatable: batch.Resources{CPU: v[0] / 1000, Memory: v[1] * (1 << 20), GPU: v[2]},
+		}})
+		if len(out) > MaxRows {
+			return nil, &Error{file, t.line, 0, errTooMany}
+		}
+	}
+}
+
+// A KubeEnergyNode is a row of KubeEnergyScheduler's node file: name,cpu,mem,ci_profile[,site_id[,peak_power_w]].
+type KubeEnergyNode struct {
+	Name      string
+	Cores     float64
+	Memory    float64 // bytes
+	Intensity Intensity
+	Site      string
+	PeakWatts float64 // 0 where the file has none
+}
+
+// Model returns the power that KubeEnergyScheduler assumes: peak·(0.15 + 0.85·utilization).
+func (n *KubeEnergyNode) Model() (*power.Piecewise, error) {
+	return power.EvenPiecewise(power.Watts(0.15*n.PeakWatts), power.Watts(n.PeakWatts))
+}
+
+// KubeEnergyNodes reads KubeEnergyScheduler's node file, with or without its header.
+func KubeEnergyNodes(file string, r io.Reader) ([]KubeEnergyNode, error) {
+	var out []KubeEnergyNode
+	err := rowsOf(file, r, "name", 4, func(fail func(int, error) error, f []string) error {
+		n := KubeEnergyNode{Name: f[0]}
+		var err error
+		if n.Cores, err = number(f[1]); err != nil || n.Cores < 0 {
+			return fail(1, fmt.Errorf("cpu %q: want cores", f[1]))
+		}
+		if n.Memory, err = number(f[2]); err != nil || n.Memory < 0 {
+			return fail(2, fmt.Errorf("mem %q: want GiB", f[2]))
+		}
+		n.Memory *= 1 << 30
+		if n.Intensity, err = ParseIntensity(f[3]); err != nil {
+			return fail(3, err)
+		}
+		if len(f) > 4 {
+			n.Site = f[4]
+		}
+		if len(f) > 5 && f[5] != "" {
+			if n.PeakWatts, err = number(f[5]); err != nil || n.PeakWatts < 0 {
+				return fail(5, fmt.Errorf("peak_power_w %q: want watts", f[5]))
+			}
+		}
+		out = append(out, n)
+		return nil
+	})
+	return out, err
+}
+
+// A KubeEnergySite is a row of KubeEnergyScheduler's site file: id,PUE,k,ci_region. K multiplies a job's carbon.
+type KubeEnergySite struct {
+	ID     string
+	PUE, K float64
+	Region string
+}
+
+// KubeEnergySites reads KubeEnergyScheduler's site file, with or without its header.
+func KubeEnergySites(file string, r io.Reader) ([]KubeEnergySite, error) {
+	var out []KubeEnergySite
+	err := rowsOf(file, r, "id", 4, func(fail func(int, error) error, f []string) error {
+		s := KubeEnergySite{ID: f[0], Region: f[3]}
+		var err error
+		if s.PUE, err = number(f[1]); err != nil || s.PUE < 1 {
+			return fail(1, fmt.Errorf("PUE %q: want 1 or more", f[1]))
+		}
+		if s.K, err = number(f[2]); err != nil || s.K < 0 {
+			return fail(2, fmt.Errorf("k %q: want 0 or more", f[2]))
+		}
+		out = append(out, s)
+		return nil
+	})
+	return out, err
+}

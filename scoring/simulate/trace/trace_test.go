@@ -1,0 +1,260 @@
+package trace
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/leastwatt/leastwatt/scoring/batch"
+	"github.com/leastwatt/leastwatt/scoring/simulate"
+)
+
+func read(t *testing.T, format, text string) *Result {
+	t.Helper()
+	r, err := Read(format, "file", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestOpenb(t *testing.T) {
+	got := read(t, "openb", `name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time
+p1,12000,16384,2,500,,LS,Running,100,1000,200
+p2,500,1024,0,0,,BE,Pending,40,60,
+p3,500,1024,0,0,,BE,Succeeded,40,60,50
+`)
+	want := []simulate.Job{
+		{Name: "p3", Arrival: 0, Duration: 10 * time.Second, Requests: batch.Resources{CPU: 0.5, Memory: 1 << 30}, Class: "BE/500/0"},
+		{Name: "p1", Arrival: 60 * time.Second, Duration: 800 * time.Second, Requests: batch.Resources{CPU: 12, Memory: 16 << 30, GPU: 1}, Class: "LS/12000/2"},
+	}
+	if diff := cmp.Diff(want, got.Jobs); diff != "" || got.Skipped != 1 {
+		t.Errorf("skipped %d: %s", got.Skipped, diff)
+	}
+}
+
+func TestTextFormats(t *testing.T) {
+	for format, c := range map[string]struct {
+		text string
+		want simulate.Job
+	}{
+		"ecsched": {"1 88 34 7 1\n", simulate.Job{Name: "1", Duration: 34 * time.Second, Requests: batch.Resources{CPU: 7, Memory: 1 << 30}}},
+		"swf": {"; Version: 2.2\n 1 0 308434 31405 30 15702.5 -1 60 37980 512 1 9 1 1 -1 -1 1 -1 -1\n 2 0 0 -1 30 1 -1 60 1 -1 0 9 1 1 -1 -1 1 -1\n",
+			simulate.Job{Name: "job-1", Duration: 31405 * time.Second, Requests: batch.Resources{CPU: 60, Memory: 512 * 1024 * 60}, Use: 0.5, Class: "user-9"}},
+		"batch":       {"arrival_time,length,cpus\n3.5,10,2\n", simulate.Job{Name: "job-1", Duration: 10 * time.Second, Requests: batch.Resources{CPU: 2}}},
+		"batch-hours": {"arrival_time,length,cpus\n3.5,0.5,2\n", simulate.Job{Name: "job-1", Duration: 30 * time.Minute, Requests: batch.Resources{CPU: 2}}},
+		"kubeenergyscheduler": {"id,submit,cpu,mem,duration,tag\na,2025-01-02T03:04:05Z,2,4,60,web\n",
+			simulate.Job{Name: "a", Duration: time.Minute, Requests: batch.Resources{CPU: 2, Memory: 4 << 30}, Class: "web"}},
+		"planetlab": {"10,20,30\n", simulate.Job{Name: "vm-0001", Duration: 15 * time.Minute, Requests: batch.Resources{CPU: 1},
+			Profile: []float32{0.1, 0.2, 0.3}, Step: 5 * time.Minute, Class: "vm"}},
+	} {
+		got := read(t, format, c.text)
+		if diff := cmp.Diff([]simulate.Job{c.want}, got.Jobs); diff != "" {
+			t.Errorf("%s: %s", format, diff)
+		}
+		if empty := read(t, format, ""); len(empty.Jobs) != 0 {
+			t.Errorf("%s: an empty file has jobs", format)
+		}
+	}
+	if !slices.IsSorted(Formats()) {
+		t.Error("formats are not sorted")
+	}
+}
+
+func TestSURF(t *testing.T) {
+	tasks := "id,submission_time,duration,cpu_count,cpu_capacity,mem_capacity\n7,1000,1200000,16,33600,100\n8,2000,600000,1,0,1\n"
+	parts := "id,duration_ms,cpu_usage_mhz\n7,600000,16800\n7,600000,99999\n"
+	got, err := SURF("tasks", strings.NewReader(tasks), "parts", strings.NewReader(parts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []simulate.Job{
+		{Name: "7", Duration: 20 * time.Minute, Requests: batch.Resources{CPU: 16, Memory: 1e8}, Profile: []float32{0.5, 1}, Step: 10 * time.Minute},
+		{Name: "8", Arrival: time.Second, Duration: 10 * time.Minute, Requests: batch.Resources{CPU: 1, Memory: 1e6}},
+	}
+	if diff := cmp.Diff(want, got.Jobs); diff != "" {
+		t.Error(diff)
+	}
+	if s := Sized(got.Jobs); s[0].Requests.CPU != 12 || s[0].Profile != nil || got.Jobs[0].Profile == nil {
+		t.Errorf("sized: %+v", s[0])
+	}
+	if _, err := SURF("tasks", strings.NewReader(tasks), "parts", strings.NewReader("id,duration_ms,cpu_usage_mhz\n9,1,1\n")); err == nil {
+		t.Error("a fragment of no task passes")
+	}
+}
+
+// TestErrorsSayWhere: file, line and column of what is wrong.
+func TestErrorsSayWhere(t *testing.T) {
+	for _, c := range []struct {
+		format, text string
+		line, column int
+	}{
+		{"batch", "arrival_time,length,cpus\n1,2,3\n1,x,3\n", 3, 3},
+		{"batch", "arrival_time,length,cpus\n1,-2,3\n", 2, 3},
+		{"batch", "arrival_time,length,cpus\n-1,2,3\n", 2, 1},
+		{"batch", "arrival_time,length,cpus\n1,2,NaN\n", 2, 5},
+		{"batch", "arrival_time,length,cpus\n1\n", 2, 0},
+		{"batch", "arrival,length,cpus\n", 1, 0},
+		{"batch", "arrival_time,length,cpus\n1e300,2,3\n", 2, 1},
+		{"batch", "arrival_time,length,cpus\n\"1,2,3\n", 2, 8},
+		{"ecsched", "1 2 3 4 5\n1 2 -3 4 5\n", 2, 3},
+		{"ecsched", "1 2 3\n", 1, 0},
+		{"swf", "1 2 3\n", 1, 0},
+		{"swf", "1 0 1 1 1 1 1 q 1 1 1 1 1 1 1 1 1 1\n", 1, 8},
+		{"planetlab", "1,2\n1,101\n", 2, 2},
+		{"kubeenergyscheduler", "id,submit,cpu,mem,duration,tag\na,yesterday,2,4,60,web\n", 2, 3},
+		{"openb", "name,cpu_milli,memory_mib,num_gpu,gpu_milli,qos,creation_time,deletion_time,scheduled_time\np,1,1,0,0,LS,5,3,5\n", 2, 16},
+	} {
+		_, err := Read(c.format, "some.csv", strings.NewReader(c.text))
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.File != "some.csv" || e.Line != c.line || e.Column != c.column {
+			t.Errorf("%s %q: error %v, want line %d, column %d", c.format, c.text, err, c.line, c.column)
+		}
+	}
+	if _, err := Read("tea leaves", "f", strings.NewReader("")); err == nil || !strings.Contains(err.Error(), "openb") {
+		t.Errorf("error %v does not say what there is", err)
+	}
+}
+
+func TestKubeEnergyFiles(t *testing.T) {
+	nodes, err := KubeEnergyNodes("n.csv", strings.NewReader("name,cpu,mem,ci_profile,site_id,peak_power_w\na,16,64,sine:300:100:86400,s1,400\nb,8,32,static:50\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(nodes) != 2 || nodes[0].PeakWatts != 400 || nodes[1].Intensity.At(time.Hour, 0) != 50 || nodes[0].Site != "s1" {
+		t.Errorf("%+v", nodes)
+	}
+	if got := nodes[0].Intensity.At(6*time.Hour, 0); got < 399.9 || got > 400.1 {
+		t.Errorf("a quarter of the period gives %v, want 400", got)
+	}
+	m, err := nodes[0].Model()
+	if err != nil || m.Idle() != 60 || m.Peak() != 400 {
+		t.Errorf("model %v W to %v W, %v", m.Idle(), m.Peak(), err)
+	}
+	sites, err := KubeEnergySites("s.csv", strings.NewReader("s1,1.2,1,DE\n"))
+	if err != nil || len(sites) != 1 || sites[0] != (KubeEnergySite{"s1", 1.2, 1, "DE"}) {
+		t.Errorf("%+v, %v", sites, err)
+	}
+	for _, bad := range []string{"a,x,1,static:1\n", "a,1,1,tan:1\n", "a,1,1,sine:1:2:3\n", "a,1\n", "a,1,1,static:1,,x\n"} {
+		if _, err := KubeEnergyNodes("n.csv", strings.NewReader(bad)); err == nil {
+			t.Errorf("%q passes", bad)
+		}
+	}
+	walk, err := ParseIntensity("randwalk:100:200:60")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for h := range 100 {
+		v := walk.At(time.Duration(h)*time.Hour, 1)
+		if v < 100 || v > 200 || v != walk.At(time.Duration(h)*time.Hour, 1) {
+			t.Fatalf("the walk is at %v", v)
+		}
+	}
+}
+
+// shared finds the folder of public data beside the repository, or skips the test.
+func shared(t *testing.T, path ...string) io.Reader {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	for _, up := range []string{"..", "../.."} {
+		name := filepath.Join(append([]string{dir, up, "shared", "data"}, path...)...)
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		if !strings.HasSuffix(name, ".gz") {
+			return f
+		}
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	t.Skipf("the data file %s is not in ../shared/data", filepath.Join(path...))
+	return nil
+}
+
+// TestPublishedFiles reads the published traces whole.
+func TestPublishedFiles(t *testing.T) {
+	for _, c := range []struct {
+		format string
+		path   []string
+		jobs   int
+	}{
+		{"openb", []string{"openb", "openb_pod_list_default.csv"}, 8152},
+		{"batch", []string{"jobs", "pai_1k.csv"}, 1000},
+		{"batch-hours", []string{"jobs", "azure-100k.csv.gz"}, 99988},
+		{"ecsched", []string{"ecsched", "gtrace_input.txt"}, 85},
+		{"swf", []string{"swf", "hpc2n_sample_alea.swf"}, 3184},
+		{"planetlab", []string{"planetlab", "planetlab_20110303.csv.gz"}, 1052},
+	} {
+		t.Run(c.format, func(t *testing.T) {
+			r, err := Read(c.format, c.path[len(c.path)-1], shared(t, c.path...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(r.Jobs) + r.Skipped; n < c.jobs*99/100 || n > c.jobs*101/100 || len(r.Jobs) == 0 {
+				t.Errorf("%d jobs and %d skipped of about %d", len(r.Jobs), r.Skipped, c.jobs)
+			}
+			for i := range r.Jobs {
+				if err := r.Jobs[i].Validate(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+	t.Run("surf", func(t *testing.T) {
+		r, err := SURF("tasks", shared(t, "surf", "surf_week_tasks.csv.gz"), "fragments", shared(t, "surf", "surf_week_fragments_10min.csv.gz"))
+		if err != nil || len(r.Jobs) != 6295 {
+			t.Fatalf("%v", err)
+		}
+	})
+	t.Run("openb nodes", func(t *testing.T) {
+		n, err := OpenbNodes("nodes", shared(t, "openb", "openb_node_list_all_node.csv"))
+		if err != nil || len(n) != 1523 {
+			t.Fatalf("%d nodes, %v", len(n), err)
+		}
+	})
+}
+
+func FuzzRead(f *testing.F) {
+	for i := range Formats() {
+		f.Add(uint8(i), "arrival_time,length,cpus\n1,2,3\n")
+		f.Add(uint8(i), "1 88 34 7 1\n")
+		f.Add(uint8(i), "name,cpu_milli,memory_mib,num_gpu,gpu_milli,qos,creation_time,deletion_time,scheduled_time\np,1,1,0,0,LS,5,8,5\n")
+		f.Add(uint8(i), "id,submit,cpu,mem,duration,tag\na,2025-01-02T03:04:05Z,2,4,60,web\n")
+		f.Add(uint8(i), "1 0 308434 31405 30 15702.5 -1 60 37980 512 1 9 1 1 -1 -1 1 -1\n")
+	}
+	f.Fuzz(func(t *testing.T, k uint8, text string) {
+		r, err := Read(Formats()[int(k)%len(Formats())], "f", strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		var last time.Duration
+		for i := range r.Jobs {
+			if err := r.Jobs[i].Validate(); err != nil || r.Jobs[i].Arrival < last {
+				t.Fatalf("%+v: %v", r.Jobs[i], err)
+			}
+			last = r.Jobs[i].Arrival
+		}
+	})
+}
