@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -27,9 +28,10 @@ type Readings interface {
 
 // A Machine is a server as the cluster knows it.
 type Machine struct {
-	Name   string
-	Labels map[string]string
-	Cores  float64 // as its operating system counts them
+	Name    string
+	Address string // host or IP address, where the cluster knows one
+	Labels  map[string]string
+	Cores   float64 // as its operating system counts them
 }
 
 // SiteOptions tune a [Site]. The zero value works.
@@ -53,8 +55,8 @@ type Site struct {
 	log      *slog.Logger
 	changed  chan struct{}
 
-	mu    sync.Mutex
-	names map[string]struct{} // guarded by mu
+	mu       sync.Mutex
+	machines map[string]Machine // guarded by mu
 }
 
 // NewSite returns a site without machines. The function bind tells what is known of a machine; where it
@@ -67,7 +69,7 @@ func NewSite(r Readings, bind func(Machine) (Spec, error), o SiteOptions) *Site 
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Site{readings: r, bind: bind, fleet: NewFleet(o.Fleet), refresh: o.Refresh, log: o.Logger,
-		changed: make(chan struct{}, 1), names: make(map[string]struct{})}
+		changed: make(chan struct{}, 1), machines: make(map[string]Machine)}
 }
 
 // Put adds a machine or replaces what is known of it. While Run runs it shows in the view within moments.
@@ -82,7 +84,7 @@ func (s *Site) Put(m Machine) {
 	}
 	s.fleet.Put(spec)
 	s.mu.Lock()
-	s.names[m.Name] = struct{}{}
+	s.machines[m.Name] = m
 	s.mu.Unlock()
 	s.touch()
 }
@@ -91,9 +93,17 @@ func (s *Site) Put(m Machine) {
 func (s *Site) Remove(name string) {
 	s.fleet.Remove(name)
 	s.mu.Lock()
-	delete(s.names, name)
+	delete(s.machines, name)
 	s.mu.Unlock()
 	s.touch()
+}
+
+// Machine returns what was put under a name. Sources of readings ask it for addresses and labels.
+func (s *Site) Machine(name string) (Machine, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.machines[name]
+	return m, ok
 }
 
 func (s *Site) touch() {
@@ -156,11 +166,7 @@ func (s *Site) loop(ctx context.Context) {
 
 func (s *Site) setNodes() {
 	s.mu.Lock()
-	names := make([]string, 0, len(s.names))
-	for n := range s.names {
-		names = append(names, n)
-	}
+	names := slices.Sorted(maps.Keys(s.machines))
 	s.mu.Unlock()
-	slices.Sort(names)
 	s.readings.SetNodes(names)
 }

@@ -123,5 +123,9 @@ func open(path string) (scheduler.Setup, error) {
 	if err != nil {
 		return scheduler.Setup{}, err
 	}
-	return scheduler.Setup{Site: c.NewSite(r, scoring.SiteOptions{Logger: log}), Scorer: c.NewScorer()}, nil
+	s := scheduler.Setup{Site: c.NewSite(r, scoring.SiteOptions{Logger: log}), Scorer: c.NewScorer()}
+	if g := c.Scoring.GramsPerKWh; g > 0 {
+		s.GramsPerKWh = func() (float64, bool) { return g, true }
+	}
+	return s, nil
 }

@@ -19,7 +19,7 @@ func watchNodes(ctx context.Context, h fwk.Handle, site Site) error {
 		AddFunc: func(obj any) { site.Put(machine(obj.(*v1.Node))) },
 		UpdateFunc: func(before, after any) {
 			a, b := machine(before.(*v1.Node)), machine(after.(*v1.Node))
-			if a.Cores != b.Cores || !maps.Equal(a.Labels, b.Labels) {
+			if a.Cores != b.Cores || a.Address != b.Address || !maps.Equal(a.Labels, b.Labels) {
 				site.Put(b)
 			}
 		},
@@ -49,5 +49,12 @@ func machine(n *v1.Node) scoring.Machine {
 	if cores.IsZero() {
 		cores = n.Status.Allocatable.Cpu()
 	}
-	return scoring.Machine{Name: n.Name, Labels: n.Labels, Cores: cores.AsApproximateFloat64()}
+	m := scoring.Machine{Name: n.Name, Labels: n.Labels, Cores: cores.AsApproximateFloat64()}
+	for _, a := range n.Status.Addresses {
+		if a.Type == v1.NodeInternalIP {
+			m.Address = a.Address
+			break
+		}
+	}
+	return m
 }

@@ -34,6 +34,9 @@ type Scoring struct {
 	// SwitchOff says that servers without work are switched off or suspended; for the envelope scorer.
 	SwitchOff bool
 
+	// GramsPerKWh is the carbon intensity of the power in gCO2eq; 0 means unknown.
+	GramsPerKWh float64
+
 	// MaxAge is how old a reading may be, by the hardware's time; default one minute.
 	MaxAge time.Duration
 
@@ -102,6 +105,7 @@ func readScoring(file *section) Scoring {
 	if o.SwitchOff = s.flag("switchOff", false); o.SwitchOff && o.Scorer == "marginal" {
 		s.fail("switchOff", "is for the envelope scorer: the marginal one knows nothing of servers that are switched off later")
 	}
+	o.GramsPerKWh = s.number("gramsPerKWh", 0, 5000, 0)
 	o.MaxAge = s.duration("maxAge", o.MaxAge)
 	o.Refresh = s.duration("refresh", o.Refresh)
 	s.done()
