@@ -106,7 +106,8 @@ const (
 	// Clamp answers with the watts at the nearest point of the domain.
 	Clamp Outside = iota
 
-	// Reject answers with an error that wraps [ErrDomain].
+	// Reject answers with an error that wraps [ErrDomain]. A model that rejects some utilizations has no
+	// whole curve: [Tabulate] fails, and to scorers its server is unknown.
 	Reject
 )
 

@@ -191,28 +191,3 @@ func (p *Piecewise) Scale(f float64) (*Piecewise, error) {
 	}
 	return NewPiecewise(k)
 }
-
-// Tabulate asks p for the watts of s at points+1 evenly spaced utilizations, everything else in s held, in
-// one batch, and returns the curve through them. Background loops use it to turn a model that is slow
-// or remote into one that a decision can ask. The first failed point is the error.
-func Tabulate(ctx context.Context, p Predictor, s State, points int) (*Piecewise, error) {
-	if c, ok := p.(*Piecewise); ok {
-		return c, nil
-	}
-	if points < 1 || points >= MaxKnots {
-		return nil, fmt.Errorf("node %q: cannot tabulate at %d points: want 1 to %d", s.Node, points, MaxKnots-1)
-	}
-	states, out := make([]State, points+1), make([]Estimate, points+1)
-	for i := range states {
-		states[i] = s.With(float64(i) / float64(points))
-	}
-	PredictAll(ctx, p, states, out)
-	knots := make([]Knot, points+1)
-	for i, e := range out {
-		if e.Err != nil {
-			return nil, fmt.Errorf("tabulate at utilization %v: %w", states[i].Utilization, e.Err)
-		}
-		knots[i] = Knot{Utilization: states[i].Utilization, Watts: e.Watts}
-	}
-	return NewPiecewise(knots)
-}

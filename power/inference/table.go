@@ -268,6 +268,11 @@ func curveOf(states []power.State, out []power.Estimate) (*power.Piecewise, erro
 	return power.NewPiecewise(knots)
 }
 
+// Curve implements [power.Tabulator]: the curve that was fetched, whatever points says.
+func (t *Table) Curve(_ context.Context, s power.State, _ int) (*power.Piecewise, error) {
+	return t.curve(&s)
+}
+
 // Inputs implements [power.InputLister]: utilization and what the model needs.
 func (t *Table) Inputs() []power.Input {
 	in := []power.Input{power.InputUtilization}

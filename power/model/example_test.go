@@ -3,6 +3,7 @@ package model_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/model"
@@ -66,4 +67,21 @@ func ExampleUnmarshal() {
 	// Output:
 	// form.peak: missing
 	// 180.00 W <nil>
+}
+
+func ExampleLibrary() {
+	dir, err := os.MkdirTemp("", "models")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := model.WriteFile(filepath.Join(dir, "web.json"), &model.Model{Name: "web", Form: power.Linear{Idle: 60, Peak: 300}}); err != nil {
+		panic(err)
+	}
+	library := model.NewLibrary(dir, model.LibraryOptions{})
+	if err := library.Load(); err != nil { // Run follows the folder
+		panic(err)
+	}
+	fmt.Println(library.Set().Names())
+	// Output: [web]
 }

@@ -24,8 +24,8 @@ import (
 const patience = 30 * time.Second
 
 // TestPredictor checks the contract of [power.Predictor], and of [power.BatchPredictor],
-// [power.InputLister], [power.Domained] and [power.IntervalPredictor] where p implements them: results are
-// finite and not negative, a batch answers as single calls do with an error for each state, missing inputs
+// [power.InputLister], [power.Domained], [power.IntervalPredictor] and [power.Tabulator] where p implements
+// them: results are finite and not negative, a batch answers as single calls do with an error for each state, missing inputs
 // are [power.ErrMissingInput], the caller's map and pointers are neither changed nor kept, concurrent
 // calls agree, and an ended context ends the call.
 //
@@ -40,7 +40,7 @@ func TestPredictor(p power.Predictor, states ...power.State) error {
 	if len(c.errs) > 0 {
 		return errors.Join(c.errs...) // without answers to compare with, the rest says nothing
 	}
-	for _, check := range []func(){c.batch, c.missing, c.wild, c.ended, c.domain, c.interval} {
+	for _, check := range []func(){c.batch, c.missing, c.wild, c.ended, c.domain, c.interval, c.curve} {
 		check()
 	}
 	before := len(c.errs)
@@ -360,6 +360,32 @@ func (c *checker) interval() {
 		for _, level := range []float64{math.NaN(), -0.5, 0, 1, 2} {
 			if in, err := ip.PredictInterval(c.ctx, clone(s), level); err == nil {
 				c.errorf("%s: it gives an interval %v to %v at level %v", describe(s), in.Low, in.High, level)
+			}
+		}
+	}
+}
+
+func (c *checker) curve() {
+	p, ok := c.p.(power.Tabulator)
+	if !ok {
+		return
+	}
+	for _, s := range c.states {
+		blind := clone(s)
+		blind.Utilization = math.NaN() // must not matter
+		curve, err := p.Curve(c.ctx, blind, 20)
+		if errors.Is(err, power.ErrDomain) {
+			continue // it answers some loads alone
+		}
+		if err != nil {
+			c.errorf("%s: no curve: %w", describe(s), err)
+			continue
+		}
+		for _, k := range curve.Knots() {
+			w, err := c.p.Predict(c.ctx, clone(s).With(k.Utilization))
+			if err != nil || !near(w, k.Watts) {
+				c.errorf("%s: its curve has %v at utilization %v, where it answers %v, %v", describe(s), k.Watts, k.Utilization, w, err)
+				break
 			}
 		}
 	}

@@ -67,6 +67,12 @@ func (b brokenInterval) PredictInterval(ctx context.Context, s power.State, leve
 	return b.f(w, level)
 }
 
+type brokenCurve struct{ sound }
+
+func (brokenCurve) Curve(context.Context, power.State, int) (*power.Piecewise, error) {
+	return power.EvenPiecewise(55, 100, 155.1)
+}
+
 type forgetsAnInput struct{ sound }
 
 func (forgetsAnInput) Inputs() []power.Input { return []power.Input{power.InputUtilization} }
@@ -146,6 +152,7 @@ func TestBrokenFails(t *testing.T) {
 				s[i].Utilization = 0
 			}
 		}}, "it changed its caller's slice"},
+		"curve differs":    {brokenCurve{}, "its curve has"},
 		"forgets an input": {forgetsAnInput{}, "has all that Inputs lists"},
 		"empty domain":     {brokenDomain{}, "domain"},
 		"interval reversed": {brokenInterval{f: func(w power.Watts, _ float64) (power.Interval, error) {
