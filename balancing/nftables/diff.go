@@ -1,0 +1,229 @@
+package nftables
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/knftables"
+)
+
+// rewrite writes the whole table and removes what else was found in it.
+func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, found map[string][]string) map[element]int {
+	d := &w.d
+	tx.Add(&knftables.Table{Comment: new("shares of Services by Leastwatt; do not edit")})
+	keep := make(map[string]bool)
+	for _, h := range hooks {
+		keep[h.name] = true
+		c := &knftables.Chain{Name: h.name, Type: &h.kind, Hook: &h.at, Priority: &h.priority}
+		tx.Add(c)
+		tx.Flush(&knftables.Chain{Name: h.name})
+	}
+	shared := d.chains()
+	for _, c := range shared {
+		keep[c.name] = true
+		tx.Add(&knftables.Chain{Name: c.name})
+		tx.Flush(&knftables.Chain{Name: c.name})
+	}
+	for _, o := range d.tables() {
+		tx.Add(o)
+		tx.Flush(o)
+		keep[nameOf(o)] = true
+	}
+	refs := make(map[element]int)
+	keys := slices.Sorted(maps.Keys(next))
+	for _, k := range keys {
+		p := next[k]
+		for _, c := range p.chains {
+			keep[c.name] = true
+			tx.Add(&knftables.Chain{Name: c.name})
+			tx.Flush(&knftables.Chain{Name: c.name})
+		}
+		for _, s := range p.sets {
+			keep[s.name] = true
+			tx.Add(d.affinity(s))
+		}
+		for _, e := range p.elements {
+			refs[e]++
+		}
+	}
+	for _, c := range shared {
+		addRules(tx, c)
+	}
+	for _, h := range hooks {
+		tx.Add(&knftables.Rule{Chain: h.name, Rule: h.rule})
+	}
+	for _, k := range keys {
+		for _, c := range next[k].chains {
+			addRules(tx, c)
+		}
+	}
+	for _, e := range slices.SortedFunc(maps.Keys(refs), compare) {
+		tx.Add(e.object())
+	}
+	w.removeStale(tx, found, keep)
+	return refs
+}
+
+// removeStale deletes chains, maps and sets that an earlier life of this table left.
+func (w *Writer) removeStale(tx *knftables.Transaction, found map[string][]string, keep map[string]bool) {
+	stale := func(kind string) []string {
+		out := slices.DeleteFunc(slices.Clone(found[kind]), func(name string) bool { return keep[name] })
+		slices.Sort(out)
+		return out
+	}
+	chains := stale("chain")
+	for _, name := range chains {
+		tx.Flush(&knftables.Chain{Name: name})
+	}
+	for _, name := range stale("map") {
+		tx.Delete(&knftables.Map{Name: name})
+	}
+	for _, name := range chains {
+		tx.Delete(&knftables.Chain{Name: name})
+	}
+	for _, name := range stale("set") {
+		tx.Delete(&knftables.Set{Name: name})
+	}
+}
+
+// update writes what differs from what was applied and returns the elements then referred to.
+func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *Result) map[element]int {
+	var keys []string // of the ports that change, in order
+	for k, p := range w.ports {
+		if next[k] != p {
+			keys = append(keys, k)
+		}
+	}
+	for k := range next {
+		if w.ports[k] == nil {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return w.refs
+	}
+	slices.Sort(keys)
+	r.Changed = len(keys)
+	refs := maps.Clone(w.refs)
+	touched := make(map[element]bool)
+	oldChains, newChains := make(map[string]chain), make(map[string]chain)
+	oldSets, newSets := make(map[string]affinitySet), make(map[string]affinitySet)
+	for _, k := range keys {
+		if p := w.ports[k]; p != nil {
+			for _, e := range p.elements {
+				refs[e]--
+				touched[e] = true
+			}
+			collect(p, oldChains, oldSets)
+		}
+		if p := next[k]; p != nil {
+			for _, e := range p.elements {
+				refs[e]++
+				touched[e] = true
+			}
+			collect(p, newChains, newSets)
+		}
+	}
+	elements := slices.SortedFunc(maps.Keys(touched), compare)
+	for _, e := range elements {
+		if w.refs[e] > 0 && refs[e] == 0 {
+			tx.Delete(e.object())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(newSets)) {
+		if _, ok := oldSets[name]; !ok {
+			tx.Add(w.d.affinity(newSets[name]))
+		}
+	}
+	var changed []chain
+	for _, name := range slices.Sorted(maps.Keys(newChains)) {
+		c := newChains[name]
+		old, ok := oldChains[name]
+		if ok && slices.Equal(old.rules, c.rules) {
+			continue
+		}
+		if !ok {
+			tx.Add(&knftables.Chain{Name: name})
+		} else {
+			tx.Flush(&knftables.Chain{Name: name})
+		}
+		changed = append(changed, c)
+	}
+	for _, c := range changed {
+		addRules(tx, c)
+	}
+	for _, e := range elements {
+		if w.refs[e] == 0 && refs[e] > 0 {
+			tx.Add(e.object())
+		}
+		if refs[e] == 0 {
+			delete(refs, e)
+		}
+	}
+	removed := func(name string) bool { _, ok := newChains[name]; return !ok }
+	for _, name := range slices.Sorted(maps.Keys(oldChains)) {
+		if removed(name) {
+			tx.Flush(&knftables.Chain{Name: name})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(oldChains)) {
+		if removed(name) {
+			tx.Delete(&knftables.Chain{Name: name})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(oldSets)) {
+		if _, ok := newSets[name]; !ok {
+			tx.Delete(&knftables.Set{Name: name})
+		}
+	}
+	return refs
+}
+
+func collect(p *wanted, chains map[string]chain, sets map[string]affinitySet) {
+	for _, c := range p.chains {
+		chains[c.name] = c
+	}
+	for _, s := range p.sets {
+		sets[s.name] = s
+	}
+}
+
+func addRules(tx *knftables.Transaction, c chain) {
+	for _, r := range c.rules {
+		tx.Add(&knftables.Rule{Chain: c.name, Rule: r})
+	}
+}
+
+func (d *dialect) affinity(s affinitySet) *knftables.Set {
+	return &knftables.Set{Name: s.name, Type: d.addr, Flags: []knftables.SetFlag{knftables.DynamicFlag, knftables.TimeoutFlag},
+		Timeout: &s.timeout, Size: new(uint64(affinityClients))}
+}
+
+// affinityClients bounds how many clients an endpoint remembers, as the kernel wants for sets that packets fill.
+const affinityClients = 65_536
+
+func nameOf(o knftables.Object) string {
+	switch o := o.(type) {
+	case *knftables.Map:
+		return o.Name
+	case *knftables.Set:
+		return o.Name
+	}
+	return ""
+}
+
+func (e element) object() *knftables.Element {
+	o := &knftables.Element{Key: strings.Split(e.key, " . ")}
+	if e.value == "" {
+		o.Set = e.in
+	} else {
+		o.Map, o.Value = e.in, []string{e.value}
+	}
+	return o
+}
+
+func compare(a, b element) int {
+	return cmp.Or(cmp.Compare(a.in, b.in), cmp.Compare(a.key, b.key), cmp.Compare(a.value, b.value))
+}

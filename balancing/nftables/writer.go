@@ -1,0 +1,181 @@
+package nftables
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"sigs.k8s.io/knftables"
+)
+
+// A Writer keeps the table of one family at the Services that were last applied. It is safe for concurrent use.
+type Writer struct {
+	nft knftables.Interface
+	d   dialect
+
+	mu    sync.Mutex
+	known bool               // guarded by mu: what follows is what the kernel has
+	ports map[string]*wanted // by protocol and name
+	refs  map[element]int
+}
+
+// A wanted port is what was applied.
+type wanted struct {
+	*port
+	rendering
+}
+
+// Result says what an Apply did.
+type Result struct {
+	// Changed is the number of Services whose rules were written or removed, Operations the number of nft
+	// operations that took.
+	Changed, Operations int
+
+	// Refused says which Services were left out, and why; one error each.
+	Refused []error
+}
+
+// Open returns a writer for a family (knftables.IPv4Family or IPv6Family) that runs the nft program.
+func Open(f knftables.Family, o Options) (*Writer, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	nft, err := knftables.New(f, opts.Table)
+	if err != nil {
+		return nil, fmt.Errorf("nftables, family %s: %w (it needs the nft program, root or CAP_NET_ADMIN, and Linux 5.6)", f, err)
+	}
+	return New(nft, f, o)
+}
+
+// New returns a writer that runs its transactions on nft, which must be for family f and o's table.
+func New(nft knftables.Interface, f knftables.Family, o Options) (*Writer, error) {
+	if f != knftables.IPv4Family && f != knftables.IPv6Family {
+		return nil, fmt.Errorf("nftables: family %q: want ip or ip6", f)
+	}
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{nft: nft, d: dialectOf(f, opts)}, nil
+}
+
+// Apply makes the table hold these Services and no others, in one transaction with what changed since the last
+// Apply. The first Apply, and one after an error, adopts what it finds: chains are replaced, clients of
+// Services with affinity stay known, and no packet is lost between. A Service that cannot be written is left
+// out and named in the result; the others are written. After an error the rules are as they were.
+func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var r Result
+	next := w.normalize(services, &r)
+	tx := w.nft.NewTransaction()
+	var refs map[element]int
+	if w.known {
+		refs = w.update(tx, next, &r)
+	} else {
+		found, err := w.nft.ListAll(ctx)
+		if err != nil && !knftables.IsNotFound(err) {
+			return r, fmt.Errorf("nftables: list table %s: %w", w.d.options.Table, err)
+		}
+		refs = w.rewrite(tx, next, found)
+		r.Changed = len(next)
+	}
+	if r.Operations = tx.NumOperations(); r.Operations > 0 {
+		if err := w.nft.Run(ctx, tx); err != nil {
+			w.known = false
+			return r, fmt.Errorf("nftables: write table %s: %w", w.d.options.Table, err)
+		}
+	}
+	w.known, w.ports, w.refs = true, next, refs
+	return r, nil
+}
+
+// Cleanup removes the table and with it every trace.
+func (w *Writer) Cleanup(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = false
+	tx := w.nft.NewTransaction()
+	tx.Add(&knftables.Table{}) // so that deleting what is not there is no error
+	tx.Delete(&knftables.Table{})
+	if err := w.nft.Run(ctx, tx); err != nil {
+		return fmt.Errorf("nftables: remove table %s: %w", w.d.options.Table, err)
+	}
+	return nil
+}
+
+// Script returns the rules of the Services as a program for "nft -f", and which Services it leaves out.
+func Script(f knftables.Family, o Options, services []Service) (string, []error, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return "", nil, err
+	}
+	w, err := New(knftables.NewFake(f, opts.Table), f, o)
+	if err != nil {
+		return "", nil, err
+	}
+	var r Result
+	tx := w.nft.NewTransaction()
+	w.rewrite(tx, w.normalize(services, &r), nil)
+	return tx.String(), r.Refused, nil
+}
+
+// normalize brings the Services to one form; what was rendered before and has not changed is kept.
+func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
+	next := make(map[string]*wanted, len(services))
+	owner := make(map[string]string, len(services))
+	order := make([]int, len(services))
+	for i := range order {
+		order[i] = i
+	}
+	// The result does not depend on the order in which Services come.
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(services[a].Name, services[b].Name) })
+	for _, i := range order {
+		s := &services[i]
+		key := string(s.Protocol) + " " + s.Name
+		if next[key] != nil {
+			r.Refused = append(r.Refused, fmt.Errorf("service %q (%s) is there twice: %w", s.Name, s.Protocol, ErrDuplicate))
+			continue
+		}
+		old := w.ports[key]
+		if old == nil || !old.asked(s) {
+			p, err := normal(s, w.d.family == knftables.IPv6Family, w.d.options.Slots)
+			if err != nil {
+				r.Refused = append(r.Refused, err)
+				continue
+			}
+			if old == nil || !old.same(p) {
+				old = &wanted{port: p, rendering: w.d.render(p)}
+			}
+		}
+		if err := claim(owner, old); err != nil {
+			r.Refused = append(r.Refused, err)
+			continue
+		}
+		next[key] = old
+	}
+	return next
+}
+
+// claim gives a Service's addresses to it, unless another one has one of them.
+func claim(owner map[string]string, p *wanted) error {
+	for _, e := range p.elements[:p.addresses] {
+		if other, ok := owner[e.key]; ok {
+			return fmt.Errorf("service %q: %s belongs to %q: %w", p.Name, e.key, other, ErrDuplicate)
+		}
+	}
+	for _, e := range p.elements[:p.addresses] {
+		owner[e.key] = p.Name
+	}
+	return nil
+}
+
+// Known tells whether the writer knows what the kernel has, which it does after an Apply without error.
+func (w *Writer) Known() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known
+}

@@ -1,0 +1,377 @@
+package nftables_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/knftables"
+
+	"github.com/leastwatt/leastwatt/balancing/nftables"
+)
+
+func web(shares ...float64) nftables.Service {
+	s := nftables.Service{Name: "shop/web:http", Protocol: nftables.TCP, IPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Port: 80}
+	for i, v := range shares {
+		s.Endpoints = append(s.Endpoints, nftables.Endpoint{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 77, 0, byte(2 + i)}), 8080), Share: v})
+	}
+	return s
+}
+
+func fake(t *testing.T, f knftables.Family, o nftables.Options) (*knftables.Fake, *nftables.Writer) {
+	t.Helper()
+	table := o.Table
+	if table == "" {
+		table = "leastwatt"
+	}
+	nft := knftables.NewFake(f, table)
+	w, err := nftables.New(nft, f, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nft, w
+}
+
+func apply(t *testing.T, w *nftables.Writer, services ...nftables.Service) nftables.Result {
+	t.Helper()
+	r, err := w.Apply(t.Context(), services)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func holds(t *testing.T, nft *knftables.Fake, want string) {
+	t.Helper()
+	if !strings.Contains(nft.Dump(), want) {
+		t.Errorf("no %q in\n%s", want, nft.Dump())
+	}
+}
+
+func lacks(t *testing.T, nft *knftables.Fake, what string) {
+	t.Helper()
+	if strings.Contains(nft.Dump(), what) {
+		t.Errorf("still %q in\n%s", what, nft.Dump())
+	}
+}
+
+func TestSharesBecomeSlots(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 100})
+	apply(t, w, web(0.7, 0.2, 0.1))
+	holds(t, nft, "meta l4proto tcp dnat ip addr . port to numgen random mod 100 map { 0-69 : 10.77.0.2 . 8080, 70-89 : 10.77.0.3 . 8080, 90-99 : 10.77.0.4 . 8080 }")
+	holds(t, nft, "10.96.0.10 . tcp . 80 : goto svc-")
+	apply(t, w, web(0.005, 0.99, 0.005)) // a share above 0 keeps a slot
+	holds(t, nft, "map { 0 : 10.77.0.2 . 8080, 1-98 : 10.77.0.3 . 8080, 99 : 10.77.0.4 . 8080 }")
+	apply(t, w, web(0, 1, 0)) // none has none
+	holds(t, nft, "map { 0-99 : 10.77.0.3 . 8080 }")
+	lacks(t, nft, "10.77.0.2")
+}
+
+func TestIPv6(t *testing.T) {
+	nft, w := fake(t, knftables.IPv6Family, nftables.Options{Slots: 10, LocalCIDRs: []netip.Prefix{netip.MustParsePrefix("fd77::/64"), netip.MustParsePrefix("10.0.0.0/8")}})
+	s := nftables.Service{Name: "shop/dns:udp", Protocol: nftables.UDP, IPs: []netip.Addr{netip.MustParseAddr("fd96::a")}, Port: 53,
+		Endpoints: []nftables.Endpoint{{Addr: netip.MustParseAddrPort("[fd77::2]:5353"), Share: 1}}}
+	apply(t, w, s)
+	holds(t, nft, "meta l4proto udp dnat ip6 addr . port to numgen random mod 10 map { 0-9 : fd77::2 . 5353 }")
+	holds(t, nft, "ip6 saddr != { fd77::/64 } jump mark-masquerade")
+	if r := apply(t, w, web(1)); len(r.Refused) != 1 || !strings.Contains(r.Refused[0].Error(), "family") {
+		t.Errorf("an IPv4 Service in the IPv6 table: %v", r.Refused)
+	}
+	lacks(t, nft, "fd77::2")
+}
+
+func TestOnlyWhatChangedIsWritten(t *testing.T) {
+	_, w := fake(t, knftables.IPv4Family, nftables.Options{})
+	services := make([]nftables.Service, 200)
+	for i := range services {
+		services[i] = web(1, 2, 3)
+		services[i].Name = fmt.Sprintf("ns/s%d:http", i)
+		services[i].IPs = []netip.Addr{netip.AddrFrom4([4]byte{10, 96, 1, byte(i)})}
+	}
+	apply(t, w, services...)
+	if r := apply(t, w, services...); r.Operations != 0 || r.Changed != 0 {
+		t.Errorf("nothing changed: %+v", r)
+	}
+	services[7].Endpoints[0].Share = 5
+	if r := apply(t, w, services...); r.Changed != 1 || r.Operations > 3 {
+		t.Errorf("one Service's weights: %+v", r)
+	}
+	services[7].Endpoints[0].Share = 5.0000001 // less than a slot
+	if r := apply(t, w, services...); r.Operations != 0 {
+		t.Errorf("a change below a slot: %+v", r)
+	}
+	// The order of Services and endpoints is no change.
+	services[3], services[9] = services[9], services[3]
+	e := services[5].Endpoints
+	e[0], e[2] = e[2], e[0]
+	if r := apply(t, w, services...); r.Operations != 0 {
+		t.Errorf("another order: %+v", r)
+	}
+}
+
+// Whatever the way, the table ends as if it had been written at once.
+func TestTheWayDoesNotMatter(t *testing.T) {
+	affine := web(1, 2)
+	affine.Name, affine.Affinity, affine.IPs = "shop/cart:http", 90*time.Minute, []netip.Addr{netip.MustParseAddr("10.96.0.11")}
+	affine.NodePort = 30080
+	other := affine
+	other.Affinity = time.Hour
+	other.Endpoints = other.Endpoints[:1]
+	none := web()
+	none.NodePort = 30081
+	drop := none
+	drop.Drop = true
+	moved := web(1)
+	moved.IPs = []netip.Addr{netip.MustParseAddr("10.96.0.99")}
+	states := [][]nftables.Service{
+		{web(1, 1)}, {web(3, 1), affine}, {affine}, {other, web(1)}, {none, other}, {drop}, {}, {moved, affine}, {web(1, 2, 3), other},
+	}
+	for _, nodePortOnly := range []bool{false, true} {
+		nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+		for i, a := range states {
+			for j, b := range states {
+				if nodePortOnly != ((i+j)%2 == 0) {
+					continue
+				}
+				apply(t, w, a...)
+				apply(t, w, b...)
+				fresh, v := fake(t, knftables.IPv4Family, nftables.Options{})
+				apply(t, v, b...)
+				if d := cmp.Diff(lines(fresh), lines(nft)); d != "" {
+					t.Fatalf("from state %d to %d:\n%s", i, j, d)
+				}
+			}
+		}
+	}
+}
+
+// lines is a dump with the elements of sets and maps in one order; that of rules stays.
+func lines(nft *knftables.Fake) []string {
+	var elements, others []string
+	for l := range strings.Lines(nft.Dump()) {
+		if strings.HasPrefix(l, "add element") {
+			elements = append(elements, l)
+		} else {
+			others = append(others, l)
+		}
+	}
+	slices.Sort(elements)
+	return append(others, elements...)
+}
+
+func TestRestartAdoptsTheTable(t *testing.T) {
+	affine := web(1, 1)
+	affine.Affinity = time.Hour
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+	gone := web(1)
+	gone.Name, gone.IPs = "shop/gone:http", []netip.Addr{netip.MustParseAddr("10.96.0.12")}
+	apply(t, w, affine, gone)
+	// A client that the kernel remembers.
+	var set string
+	names, err := nft.List(t.Context(), "set")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, "aff-") {
+			set = n
+		}
+	}
+	tx := nft.NewTransaction()
+	tx.Add(&knftables.Element{Set: set, Key: []string{"10.77.0.200"}})
+	if err := nft.Run(t.Context(), tx); err != nil {
+		t.Fatal(err)
+	}
+	again, err := nftables.New(nft, knftables.IPv4Family, nftables.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, again, affine)
+	holds(t, nft, "10.77.0.200")
+	lacks(t, nft, "gone")
+	if r := apply(t, again, affine); r.Operations != 0 {
+		t.Errorf("after the adoption: %+v", r)
+	}
+}
+
+func TestWithoutEndpointsRejects(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+	s := web()
+	s.NodePort = 30080
+	apply(t, w, s)
+	holds(t, nft, "no-endpoint-ips { 10.96.0.10 . tcp . 80 : goto reject-new }")
+	holds(t, nft, "no-endpoint-nodeports { tcp . 30080 : goto reject-new }")
+	s.Drop = true
+	apply(t, w, s)
+	holds(t, nft, "10.96.0.10 . tcp . 80 : goto drop-new")
+}
+
+func TestAffinity(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 4})
+	s := web(1, 3)
+	s.Affinity = 3 * time.Hour
+	apply(t, w, s)
+	holds(t, nft, "timeout 10800s")
+	holds(t, nft, "numgen random mod 4 vmap { 0 : goto ep-")
+	holds(t, nft, "dnat to 10.77.0.3:8080")
+}
+
+func TestBadServicesAreRefusedAlone(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+	thief := web(1)
+	thief.Name = "zoo/thief:http"
+	twice := web(1)
+	bad := web(1)
+	bad.Name, bad.Endpoints[0].Share = "a/bad:http", -1
+	zero := web(1)
+	zero.Name, zero.Port = "a/zero:http", 0
+	odd := web(1)
+	odd.Name, odd.Protocol = "a/odd:http", "icmp"
+	r := apply(t, w, thief, web(1, 1), twice, bad, zero, odd)
+	if len(r.Refused) != 5 {
+		t.Errorf("refused: %v", errors.Join(r.Refused...))
+	}
+	n := 0
+	for _, err := range r.Refused {
+		if errors.Is(err, nftables.ErrDuplicate) {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d of %v are duplicates: want 2", n, r.Refused)
+	}
+	holds(t, nft, "10.77.0.3")
+	lacks(t, nft, "thief")
+}
+
+func TestDuplicateEndpointsAreOne(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 4})
+	s := web(1, 2)
+	s.Endpoints = append(s.Endpoints, s.Endpoints[0])
+	apply(t, w, s)
+	holds(t, nft, "map { 0-1 : 10.77.0.2 . 8080, 2-3 : 10.77.0.3 . 8080 }")
+}
+
+func TestManyEndpoints(t *testing.T) {
+	s := web()
+	for i := range 6000 {
+		s.Endpoints = append(s.Endpoints, nftables.Endpoint{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 78, byte(i >> 8), byte(i)}), 80), Share: 1e-9})
+	}
+	s.Endpoints[0].Share = 1
+	script, refused, err := nftables.Script(knftables.IPv4Family, nftables.Options{}, []nftables.Service{s})
+	if err != nil || len(refused) > 0 {
+		t.Fatal(err, refused)
+	}
+	for _, want := range []string{"numgen random mod 100000", "10.78.23.111 . 80 }"} {
+		if !strings.Contains(script, want) {
+			t.Errorf("no %q in %d bytes of rules", want, len(script))
+		}
+	}
+}
+
+// refusing fails while told to.
+type refusing struct {
+	knftables.Interface
+	mu  sync.Mutex
+	err error
+}
+
+func (r *refusing) Run(ctx context.Context, tx *knftables.Transaction) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return r.err
+	}
+	return r.Interface.Run(ctx, tx)
+}
+
+func TestNftRefuses(t *testing.T) {
+	nft := knftables.NewFake(knftables.IPv4Family, "leastwatt")
+	r := &refusing{Interface: nft}
+	w, err := nftables.New(r, knftables.IPv4Family, nftables.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, w, web(1, 1))
+	before := nft.Dump()
+	why := errors.New("no")
+	r.err = why
+	if _, err := w.Apply(t.Context(), []nftables.Service{web(1, 5)}); !errors.Is(err, why) {
+		t.Errorf("error is %v", err)
+	}
+	if nft.Dump() != before {
+		t.Error("the rules changed")
+	}
+	r.err = nil
+	apply(t, w, web(1, 4))
+	holds(t, nft, "0-1999 : 10.77.0.2")
+}
+
+func TestConcurrentApply(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 100})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 20 {
+				if _, err := w.Apply(t.Context(), []nftables.Service{web(float64(1+i), float64(1+j))}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	apply(t, w, web(1, 1))
+	holds(t, nft, "map { 0-49 : 10.77.0.2 . 8080, 50-99 : 10.77.0.3 . 8080 }")
+}
+
+func TestCleanup(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+	apply(t, w, web(1))
+	for range 2 {
+		if err := w.Cleanup(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lacks(t, nft, "leastwatt")
+	}
+	apply(t, w, web(1))
+	holds(t, nft, "10.77.0.2")
+}
+
+func TestOptions(t *testing.T) {
+	nft := knftables.NewFake(knftables.IPv4Family, "x")
+	for _, o := range []nftables.Options{{Slots: -1}, {Slots: 1e9}, {Mark: 3}} {
+		if _, err := nftables.New(nft, knftables.IPv4Family, o); err == nil {
+			t.Errorf("%+v: no error", o)
+		}
+	}
+	if _, err := nftables.New(nft, knftables.InetFamily, nftables.Options{}); err == nil {
+		t.Error("family inet: no error")
+	}
+}
+
+func ExampleScript() {
+	s := nftables.Service{Name: "shop/web:http", Protocol: nftables.TCP, IPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Port: 80,
+		Endpoints: []nftables.Endpoint{
+			{Addr: netip.MustParseAddrPort("10.77.0.2:8080"), Share: 0.7},
+			{Addr: netip.MustParseAddrPort("10.77.0.3:8080"), Share: 0.3},
+		}}
+	script, refused, err := nftables.Script(knftables.IPv4Family, nftables.Options{}, []nftables.Service{s})
+	if err != nil || len(refused) > 0 {
+		panic(fmt.Sprint(err, refused))
+	}
+	for line := range strings.Lines(script) {
+		if strings.Contains(line, "numgen") {
+			_, rule, _ := strings.Cut(line, "shop/web-http ")
+			fmt.Print(rule)
+		}
+	}
+	// Output:
+	// meta l4proto tcp dnat ip addr . port to numgen random mod 10000 map { 0-6999 : 10.77.0.2 . 8080, 7000-9999 : 10.77.0.3 . 8080 }
+}
