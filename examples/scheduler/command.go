@@ -72,6 +72,10 @@ func newCommand() (*cobra.Command, error) {
 		cmd.Flags().AddFlagSet(fs)
 	}
 	cliflag.SetUsageAndHelpFunc(cmd, *sets, 0)
+	summary := newSummary()
+	summary.SetUsageFunc(new(cobra.Command).UsageFunc())
+	summary.SetHelpFunc(new(cobra.Command).HelpFunc())
+	cmd.AddCommand(summary)
 	for _, name := range []string{"config", "leastwatt-config"} {
 		if err := cmd.MarkFlagFilename(name, "yaml", "yml"); err != nil {
 			return nil, err
