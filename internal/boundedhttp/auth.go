@@ -69,17 +69,23 @@ func File(path string) Secret {
 		if err != nil {
 			return "", fmt.Errorf("secret: %w", err)
 		}
-		s := strings.TrimRight(string(b), "\r\n")
-		switch {
-		case len(b) > limit:
+		if len(b) > limit {
 			return "", fmt.Errorf("secret: file %s is larger than %d bytes", path, limit)
-		case s == "":
-			return "", fmt.Errorf("secret: file %s is empty", path)
-		case strings.ContainsAny(s, "\r\n"):
-			return "", fmt.Errorf("secret: file %s has more than one line", path)
 		}
-		return s, nil
+		return OneLine(string(b), path)
 	}
+}
+
+// OneLine returns the one line that a secret is, without its end; file is the name that errors give.
+func OneLine(text, file string) (string, error) {
+	s := strings.TrimRight(text, "\r\n")
+	switch {
+	case s == "":
+		return "", fmt.Errorf("secret: file %s is empty", file)
+	case strings.ContainsAny(s, "\r\n"):
+		return "", fmt.Errorf("secret: file %s has more than one line", file)
+	}
+	return s, nil
 }
 
 // Env reads a secret from an environment variable at every use.

@@ -52,6 +52,7 @@ var rules = []rule{
 	{"balancing", []string{"scoring", "power", "sensors"}, nil, "shares are computed in memory"},
 	{"balancing/nftables", []string{"balancing", "scoring", "power", "sensors"}, []string{"sigs.k8s.io/knftables"}, "rules through one library"},
 
+	{"internal/strictyaml", []string{"internal"}, []string{"go.yaml.in/yaml/v3"}, "what configurations are read with"},
 	{"internal", nil, []string{"github.com/prometheus/common", "github.com/prometheus/client_model"}, "plumbing knows no domain"},
 }
 

@@ -1,0 +1,253 @@
+// Package strictyaml reads YAML into structs, and takes nothing that it does not understand: a field that
+// does not exist, is given twice or has the wrong type is an error with file, line and field.
+//
+// Its main function is [Decode]. [Schema] describes the same structs as a JSON schema. Both go by tags:
+//
+//	yaml:"name"      the field's name; a field without it is an error of the program
+//	doc:"…"          what it means, for the schema
+//	enum:"a,b"       what it may be
+//	required:"true"  must be there
+package strictyaml
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	maxErrors = 20        // more would help nobody
+	maxValues = 2_000_000 // once aliases are followed
+	maxDepth  = 64
+)
+
+// Decode reads a node into what into points to. Fields that the node lacks keep their values. All that is
+// wrong with it is told at once, joined; path is how the fields are called in errors.
+func Decode(file string, n *yaml.Node, path string, into any) error {
+	d := &decoder{file: file}
+	d.value(n, path, reflect.ValueOf(into).Elem(), "", 0)
+	return errors.Join(d.errs...)
+}
+
+// Errorf returns an error at a node.
+func Errorf(file string, n *yaml.Node, path, format string, args ...any) error {
+	line := 0
+	if n != nil {
+		line = n.Line
+	}
+	return fmt.Errorf("%s:%d: %s: %w", file, line, path, fmt.Errorf(format, args...))
+}
+
+type decoder struct {
+	file   string
+	values int
+	errs   []error
+}
+
+func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
+	if len(d.errs) < maxErrors {
+		d.errs = append(d.errs, Errorf(d.file, n, path, format, args...))
+	}
+}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	nodeType     = reflect.TypeFor[*yaml.Node]()
+)
+
+func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, enum string, depth int) {
+	if d.values++; d.values == maxValues || depth > maxDepth {
+		d.fail(n, path, "the file holds too much, or in too many layers")
+	}
+	if d.values >= maxValues || depth > maxDepth {
+		return
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if v.Type() == nodeType {
+		v.Set(reflect.ValueOf(n))
+		return
+	}
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return // as if it were absent
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		d.value(n, path, v.Elem(), enum, depth+1)
+	case reflect.Struct:
+		d.object(n, path, v, depth)
+	case reflect.Map:
+		d.table(n, path, v, depth)
+	case reflect.Slice:
+		d.list(n, path, v, depth)
+	default:
+		d.scalar(n, path, v, enum)
+	}
+}
+
+func (d *decoder) object(n *yaml.Node, path string, v reflect.Value, depth int) {
+	if n.Kind != yaml.MappingNode {
+		d.fail(n, path, "want fields and their values")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, name := n.Content[i], n.Content[i].Value
+		field, tag, ok := fieldOf(v, name)
+		switch {
+		case !ok:
+			d.fail(key, join(path, name), "there is no such field; there are %s", strings.Join(names(v.Type()), ", "))
+		case seen[name]:
+			d.fail(key, join(path, name), "is given twice")
+		default:
+			d.value(n.Content[i+1], join(path, name), field, tag.Get("enum"), depth+1)
+		}
+		seen[name] = true
+	}
+	for name, f := range fields(v.Type()) {
+		if f.Tag.Get("required") != "" && !seen[name] {
+			d.fail(n, join(path, name), "is missing")
+		}
+	}
+}
+
+func (d *decoder) table(n *yaml.Node, path string, v reflect.Value, depth int) {
+	if n.Kind != yaml.MappingNode {
+		d.fail(n, path, "want names and their values")
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key())
+		if v.MapIndex(key).IsValid() {
+			d.fail(n.Content[i], join(path, n.Content[i].Value), "is given twice")
+			continue
+		}
+		x := reflect.New(v.Type().Elem()).Elem()
+		d.value(n.Content[i+1], join(path, n.Content[i].Value), x, "", depth+1)
+		v.SetMapIndex(key, x)
+	}
+}
+
+func (d *decoder) list(n *yaml.Node, path string, v reflect.Value, depth int) {
+	if n.Kind != yaml.SequenceNode {
+		d.fail(n, path, "want a list")
+		return
+	}
+	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, x := range n.Content {
+		d.value(x, fmt.Sprintf("%s[%d]", path, i), list.Index(i), "", depth+1)
+	}
+	v.Set(list)
+}
+
+func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value, enum string) {
+	if n.Kind != yaml.ScalarNode {
+		d.fail(n, path, "want one value")
+		return
+	}
+	switch {
+	case v.Type() == durationType:
+		t, err := time.ParseDuration(n.Value)
+		if err != nil || t <= 0 {
+			d.fail(n, path, "is %q: want a duration above 0 such as 30s", n.Value)
+			return
+		}
+		v.SetInt(int64(t))
+	case v.Kind() == reflect.String:
+		if n.Tag != "!!str" && n.Tag != "!!int" && n.Tag != "!!float" && n.Tag != "!!timestamp" {
+			d.fail(n, path, "is %q: want a text", n.Value)
+			return
+		}
+		if enum != "" && !slices.Contains(strings.Split(enum, ","), n.Value) {
+			d.fail(n, path, "is %q: want %s", n.Value, strings.ReplaceAll(enum, ",", ", "))
+			return
+		}
+		v.SetString(n.Value)
+	case v.Kind() == reflect.Bool:
+		var b bool
+		if n.Tag != "!!bool" || n.Decode(&b) != nil {
+			d.fail(n, path, "is %q: want true or false", n.Value)
+			return
+		}
+		v.SetBool(b)
+	case v.CanInt():
+		var i int64
+		if n.Tag != "!!int" || n.Decode(&i) != nil || i < 0 || v.OverflowInt(i) {
+			d.fail(n, path, "is %q: want a whole number, not negative", n.Value)
+			return
+		}
+		v.SetInt(i)
+	case v.CanFloat():
+		var f float64
+		if n.Tag != "!!int" && n.Tag != "!!float" || n.Decode(&f) != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			d.fail(n, path, "is %q: want a finite number", n.Value)
+			return
+		}
+		v.SetFloat(f)
+	default:
+		panic("strictyaml: a field of type " + v.Type().String())
+	}
+}
+
+// fieldOf returns the field of a struct that has a name, also of a struct that is embedded in it.
+func fieldOf(v reflect.Value, name string) (reflect.Value, reflect.StructTag, bool) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			if x, tag, ok := fieldOf(v.Field(i), name); ok {
+				return x, tag, true
+			}
+		} else if f.IsExported() && f.Tag.Get("yaml") == name {
+			return v.Field(i), f.Tag, true
+		}
+	}
+	return reflect.Value{}, "", false
+}
+
+// fields ranges over the fields of a struct and those that are embedded, by name, in order.
+func fields(t reflect.Type) func(func(string, reflect.StructField) bool) {
+	return func(yield func(string, reflect.StructField) bool) {
+		var walk func(t reflect.Type) bool
+		walk = func(t reflect.Type) bool {
+			for f := range t.Fields() {
+				if f.Anonymous {
+					if !walk(f.Type) {
+						return false
+					}
+					continue
+				}
+				if name := f.Tag.Get("yaml"); f.IsExported() && name != "" && name != "-" && !yield(name, f) {
+					return false
+				}
+			}
+			return true
+		}
+		walk(t)
+	}
+}
+
+func names(t reflect.Type) []string {
+	var all []string
+	for name := range fields(t) {
+		all = append(all, name)
+	}
+	return all
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}

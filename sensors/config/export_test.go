@@ -1,0 +1,4 @@
+package config
+
+// Expand lets tests expand a template.
+var Expand = expand

@@ -1,0 +1,157 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/dcgm"
+	"github.com/leastwatt/leastwatt/sensors/internal/scrape"
+	"github.com/leastwatt/leastwatt/sensors/ipmi"
+	"github.com/leastwatt/leastwatt/sensors/ipmiexporter"
+	"github.com/leastwatt/leastwatt/sensors/kepler"
+	"github.com/leastwatt/leastwatt/sensors/redfish"
+	"github.com/leastwatt/leastwatt/sensors/scaphandre"
+)
+
+// source makes one source.
+func (b *builder) source(at string, s *single) (sensors.SensorSource, error) {
+	src, err := b.protocol(at, s)
+	if err != nil {
+		return nil, err
+	}
+	switch c := src.(type) {
+	case interface{ Close(context.Context) error }:
+		b.set.closers = append(b.set.closers, c.Close)
+	case io.Closer:
+		b.set.closers = append(b.set.closers, func(context.Context) error { return c.Close() })
+	}
+	if len(s.Kinds) > 0 {
+		src = sensors.Only(src, kinds(s.Kinds)...)
+	}
+	return src, nil
+}
+
+func (b *builder) protocol(at string, s *single) (sensors.SensorSource, error) {
+	exporter := func(node string) (scrape.Endpoint, error) {
+		r, err := b.lookup(at, s, node)
+		return scrape.Endpoint{URL: r.URL, User: r.User, PasswordFrom: r.password, TokenFrom: r.token, TLS: r.tls, Match: r.Match,
+			Sensors: byKind(r.Sensors)}, err
+	}
+	o := scrape.Options{Timeout: s.Timeout}
+	switch s.Type {
+	case "redfish":
+		lookup, err := b.redfish(at, s)
+		if err != nil {
+			return nil, err
+		}
+		ro := redfish.Options{Timeout: s.Timeout}
+		if len(s.Kinds) > 0 {
+			ro.Kinds = kinds(s.Kinds)
+		}
+		return redfish.New(lookup, ro), nil
+	case "kepler":
+		return kepler.New(exporter, o), nil
+	case "scaphandre":
+		return scaphandre.New(exporter, o), nil
+	case "dcgm":
+		return dcgm.New(exporter, o), nil
+	case "ipmi-exporter":
+		return ipmiexporter.New(exporter, o), nil
+	case "ipmi":
+		return &lazy{make: func(node string) (closeSource, error) { return b.ipmi(at, s, node) }, made: make(map[string]closeSource)}, nil
+	}
+	return nil, b.errorf(at+".type", "%q is not built in", s.Type)
+}
+
+func (b *builder) redfish(at string, s *single) (redfish.Lookup, error) {
+	var listed map[string]redfish.Endpoint
+	if s.KeplerFile != "" {
+		var err error
+		if listed, err = redfish.KeplerFile(b.path(s.KeplerFile)); err != nil {
+			return nil, b.errorf(at+".keplerFile", "%w", err)
+		}
+	}
+	return func(node string) (redfish.Endpoint, error) {
+		if e, ok := listed[node]; ok && s.reads(node) {
+			return e, nil
+		}
+		r, err := b.lookup(at, s, node)
+		if err != nil {
+			return redfish.Endpoint{}, err
+		}
+		return redfish.Endpoint{URL: r.URL, User: r.User, PasswordFrom: r.password, Session: r.Session != nil && *r.Session, TLS: r.tls,
+			Chassis: r.Chassis, Override: byKind(r.Override)}, nil
+	}, nil
+}
+
+func (b *builder) ipmi(at string, s *single, node string) (closeSource, error) {
+	r, err := b.lookup(at, s, node)
+	if err != nil {
+		return nil, err
+	}
+	bmc := ipmi.BMC{Address: r.URL, Username: r.User, Sensors: byKind(r.Sensors)}
+	if r.CipherSuite != nil {
+		bmc.CipherSuite = *r.CipherSuite
+	}
+	if r.password != nil {
+		if bmc.Password, err = r.password(); err != nil {
+			return nil, fmt.Errorf("%w: %w", sensors.ErrUnauthorized, err)
+		}
+	}
+	return ipmi.New(map[string]ipmi.BMC{node: bmc}, ipmi.Options{Timeout: s.Timeout})
+}
+
+type closeSource interface {
+	sensors.SensorSource
+	io.Closer
+}
+
+// lazy makes a source for each node at its first read, for protocols that want to know it all at once.
+type lazy struct {
+	make func(node string) (closeSource, error)
+
+	mu   sync.Mutex
+	made map[string]closeSource // guarded by mu
+}
+
+// Read implements [sensors.SensorSource].
+func (l *lazy) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
+	s, err := l.of(node)
+	if err != nil {
+		return nil, &sensors.Error{Source: l.String(), Node: node, Err: err}
+	}
+	return s.Read(ctx, node)
+}
+
+func (l *lazy) of(node string) (closeSource, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.made[node]; s != nil {
+		return s, nil
+	}
+	s, err := l.make(node)
+	if err == nil {
+		l.made[node] = s
+	}
+	return s, err
+}
+
+// String names the protocol.
+func (l *lazy) String() string { return "ipmi" }
+
+// Close closes all of them.
+func (l *lazy) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var first error
+	for _, s := range l.made {
+		if err := s.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	clear(l.made)
+	return first
+}
