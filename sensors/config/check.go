@@ -19,6 +19,7 @@ var uses = map[string][]string{
 	"dcgm":          {"user", "password", "token", "tls", "match"},
 	"ipmi-exporter": {"user", "password", "token", "tls", "match", "sensors"},
 	"ipmi":          {"user", "password", "sensors", "cipherSuite"},
+	"prometheus":    {"user", "password", "token", "tls"},
 }
 
 // check finds what is wrong beyond the types of fields. It tells all of it.
@@ -78,6 +79,23 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 	}
 	if s.KeplerFile != "" && s.Type != "redfish" {
 		fail(at+".keplerFile", "is for type redfish, not %s", s.Type)
+	}
+	if s.Type == "prometheus" {
+		if len(s.PerNode) > 0 {
+			fail(at+".perNode", "is not for type prometheus, which is asked for all nodes at once")
+		}
+		for field, text := range texts(&s.endpoint) {
+			if strings.Contains(text, "{{") {
+				fail(at+"."+field, "cannot be a template: type prometheus is asked for all nodes at once")
+			}
+		}
+		if all, err := s.ask(); err != nil {
+			fail(at, "%w", err)
+		} else if len(all) == 0 {
+			fail(at, "has no query: want ready, queries or pdu")
+		}
+	} else if s.given() {
+		fail(at, "queries, their label and window are for type prometheus, not %s", s.Type)
 	}
 	if s.URL == "" && s.KeplerFile == "" && len(s.PerNode) == 0 {
 		fail(at, "has no url, neither here nor under perNode")

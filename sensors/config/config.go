@@ -77,10 +77,11 @@ type source struct {
 // single is one source with its endpoint, which holds for all nodes that perNode does not except.
 type single struct {
 	Name  string   `yaml:"name" doc:"how precedence and errors call it (its type)"`
-	Type  string   `yaml:"type" required:"true" enum:"redfish,kepler,scaphandre,dcgm,ipmi-exporter,ipmi" doc:"the protocol"`
+	Type  string   `yaml:"type" required:"true" enum:"redfish,ipmi,kepler,scaphandre,dcgm,ipmi-exporter,prometheus" doc:"the protocol"`
 	Nodes []string `yaml:"nodes" doc:"patterns of the names of the nodes that it reads, such as rack1-* (all)"`
 	Kinds []string `yaml:"kinds" doc:"the only kinds that are taken from it (all)"`
 	endpoint
+	queries
 	PerNode    map[string]endpoint `yaml:"perNode" doc:"what is different for single nodes"`
 	KeplerFile string              `yaml:"keplerFile" doc:"redfish: nodes and BMCs from the file that Kepler uses for its Redfish option"`
 	Timeout    time.Duration       `yaml:"timeout" doc:"of one request (5s)"`
@@ -100,7 +101,7 @@ type endpoint struct {
 	Override     map[string]string `yaml:"override" doc:"redfish: for single kinds, path and JSON pointer of the value"`
 	Match        map[string]string `yaml:"match" doc:"exporters: labels that choose the node's series"`
 	Sensors      map[string]string `yaml:"sensors" doc:"ipmi and ipmi-exporter: for single kinds, the name of the sensor"`
-	CipherSuite  *int              `yaml:"cipherSuite" doc:"ipmi: 3 or 17 (17)"`
+	CipherSuite  *int              `yaml:"cipherSuite" doc:"ipmi: 3 or 17 (3)"`
 }
 
 type tlsSettings struct {

@@ -2,9 +2,7 @@ package config
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"sync"
 
 	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/dcgm"
@@ -27,6 +25,9 @@ func (b *builder) source(at string, s *single) (sensors.SensorSource, error) {
 		b.set.closers = append(b.set.closers, c.Close)
 	case io.Closer:
 		b.set.closers = append(b.set.closers, func(context.Context) error { return c.Close() })
+	}
+	if all, ok := src.(sensors.BatchSource); ok && len(s.Nodes) > 0 {
+		src = some{all, s.reads}
 	}
 	if len(s.Kinds) > 0 {
 		src = sensors.Only(src, kinds(s.Kinds)...)
@@ -61,7 +62,9 @@ func (b *builder) protocol(at string, s *single) (sensors.SensorSource, error) {
 	case "ipmi-exporter":
 		return ipmiexporter.New(exporter, o), nil
 	case "ipmi":
-		return &lazy{make: func(node string) (closeSource, error) { return b.ipmi(at, s, node) }, made: make(map[string]closeSource)}, nil
+		return ipmi.New(b.ipmi(at, s), ipmi.Options{Timeout: s.Timeout}), nil
+	case "prometheus":
+		return b.prometheus(at, s)
 	}
 	return nil, b.errorf(at+".type", "%q is not built in", s.Type)
 }
@@ -87,71 +90,19 @@ func (b *builder) redfish(at string, s *single) (redfish.Lookup, error) {
 	}, nil
 }
 
-func (b *builder) ipmi(at string, s *single, node string) (closeSource, error) {
-	r, err := b.lookup(at, s, node)
-	if err != nil {
-		return nil, err
-	}
-	bmc := ipmi.BMC{Address: r.URL, Username: r.User, Sensors: byKind(r.Sensors)}
-	if r.CipherSuite != nil {
-		bmc.CipherSuite = *r.CipherSuite
-	}
-	if r.password != nil {
-		if bmc.Password, err = r.password(); err != nil {
-			return nil, fmt.Errorf("%w: %w", sensors.ErrUnauthorized, err)
+func (b *builder) ipmi(at string, s *single) ipmi.Lookup {
+	return func(node string) (ipmi.BMC, error) {
+		r, err := b.lookup(at, s, node)
+		if err != nil {
+			return ipmi.BMC{}, err
 		}
-	}
-	return ipmi.New(map[string]ipmi.BMC{node: bmc}, ipmi.Options{Timeout: s.Timeout})
-}
-
-type closeSource interface {
-	sensors.SensorSource
-	io.Closer
-}
-
-// lazy makes a source for each node at its first read, for protocols that want to know it all at once.
-type lazy struct {
-	make func(node string) (closeSource, error)
-
-	mu   sync.Mutex
-	made map[string]closeSource // guarded by mu
-}
-
-// Read implements [sensors.SensorSource].
-func (l *lazy) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
-	s, err := l.of(node)
-	if err != nil {
-		return nil, &sensors.Error{Source: l.String(), Node: node, Err: err}
-	}
-	return s.Read(ctx, node)
-}
-
-func (l *lazy) of(node string) (closeSource, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := l.made[node]; s != nil {
-		return s, nil
-	}
-	s, err := l.make(node)
-	if err == nil {
-		l.made[node] = s
-	}
-	return s, err
-}
-
-// String names the protocol.
-func (l *lazy) String() string { return "ipmi" }
-
-// Close closes all of them.
-func (l *lazy) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var first error
-	for _, s := range l.made {
-		if err := s.Close(); err != nil && first == nil {
-			first = err
+		bmc := ipmi.BMC{Address: r.URL, Username: r.User, PasswordFrom: r.password, Sensors: byKind(r.Sensors)}
+		if r.CipherSuite != nil {
+			bmc.CipherSuite = *r.CipherSuite
 		}
+		if err := bmc.Check(); err != nil {
+			return bmc, b.errorf(at, "node %q: %w", node, err)
+		}
+		return bmc, nil
 	}
-	clear(l.made)
-	return first
 }
