@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/config"
+)
+
+// openSensors builds the sources that a YAML file describes. A node that the file does not list is this machine.
+func openSensors(name, node string) (sensors.SensorSource, func(), error) {
+	c, err := config.Load(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	set, err := c.Build(config.BuildOptions{Node: func(n string) (config.Node, bool) {
+		return config.Node{Name: n, Address: "localhost"}, n == node
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return set.Source, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = set.Close(ctx) // what was measured is written
+	}, nil
+}
