@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apiserver/pkg/server"
@@ -23,7 +25,6 @@ import (
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
-	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
 )
 
@@ -123,11 +124,13 @@ func open(path string) (scheduler.Setup, error) {
 		return scheduler.Setup{}, err
 	}
 	log := slog.New(logr.ToSlogHandler(klog.Background()))
-	r, err := readings(c, log)
+	// Several files poll apart from each other, and are told apart.
+	metrics := prometheus.WrapRegistererWith(prometheus.Labels{"config": filepath.Base(path)}, legacyregistry.Registerer())
+	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics})
 	if err != nil {
 		return scheduler.Setup{}, err
 	}
-	s := scheduler.Setup{Site: c.NewSite(r, scoring.SiteOptions{Logger: log}), Scorer: c.NewScorer()}
+	s := scheduler.Setup{Site: site, Scorer: c.NewScorer()}
 	if g := c.Scoring.GramsPerKWh; g > 0 {
 		s.GramsPerKWh = func() (float64, bool) { return g, true }
 	}

@@ -119,9 +119,3 @@ func (c *Config) NewScorer() scoring.Scorer {
 	}
 	return scoring.EnvelopePower{SwitchOff: c.Scoring.SwitchOff}
 }
-
-// NewSite returns a site without machines whose readings come from r and whose models are the file's.
-func (c *Config) NewSite(r scoring.Readings, o scoring.SiteOptions) *scoring.Site {
-	o.Refresh, o.Fleet.MaxAge = c.Scoring.Refresh, c.Scoring.MaxAge
-	return scoring.NewSite(r, c.Bind, o)
-}

@@ -1,0 +1,65 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/sensors"
+	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
+)
+
+// SiteOptions are what a program adds to the file. The zero value works.
+type SiteOptions struct {
+	// Logger is told what fails in the background; nil discards it.
+	Logger *slog.Logger
+
+	// Registerer is given the poller's metrics; nil means none.
+	Registerer sensors.Registerer
+}
+
+// NewSite returns a site without machines, with the file's sensors and models. It connects to nothing before
+// Run, which ends the sensors' sessions when it returns. What templates say of a node is filled in from the
+// machine of its name.
+func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
+	section, err := sensorsconfig.ParseSection(c.File, c.sensors)
+	if err != nil {
+		return nil, err
+	}
+	var site *scoring.Site // nodes are read after they were put in it
+	set, err := section.Build(sensorsconfig.BuildOptions{Node: func(name string) (sensorsconfig.Node, bool) {
+		m, ok := site.Machine(name)
+		return sensorsconfig.Node{Name: m.Name, Address: m.Address, Labels: m.Labels}, ok
+	}})
+	if err != nil {
+		return nil, err
+	}
+	p := set.NewPoller(o.Logger)
+	if o.Registerer != nil {
+		if err := p.Register(o.Registerer); err != nil {
+			return nil, errors.Join(err, set.Close(context.Background()))
+		}
+	}
+	site = scoring.NewSite(polled{p, set}, c.Bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
+		Fleet: scoring.FleetOptions{MaxAge: c.Scoring.MaxAge}})
+	return site, nil
+}
+
+// polled is a poller that closes its sources when it ends.
+type polled struct {
+	*sensors.Poller
+	set *sensorsconfig.Set
+}
+
+// goodbye is how long BMCs have to end our sessions.
+const goodbye = 5 * time.Second
+
+// Run implements [scoring.Readings].
+func (p polled) Run(ctx context.Context) error {
+	err := p.Poller.Run(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	return errors.Join(err, p.set.Close(ctx))
+}
