@@ -1,6 +1,7 @@
 package power_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -66,7 +67,7 @@ func ExampleGPU() {
 	if err != nil {
 		panic(err)
 	}
-	w, err := p.Predict(nil, power.State{Utilization: 0.25, Inputs: map[string]float64{"gpu": 0.5}})
+	w, err := p.Predict(context.Background(), power.State{Utilization: 0.25, Inputs: map[string]float64{"gpu": 0.5}})
 	fmt.Println(w, err)
 	// Output: 2380.00 W <nil>
 }
@@ -76,7 +77,7 @@ func ExamplePressure() {
 	if err != nil {
 		panic(err)
 	}
-	w, err := p.Predict(nil, power.State{Utilization: 0.5, PressureDelta: new(power.Pascals(8))})
+	w, err := p.Predict(context.Background(), power.State{Utilization: 0.5, PressureDelta: new(power.Pascals(8))})
 	fmt.Println(w, err)
 	// Output: 178.00 W <nil>
 }

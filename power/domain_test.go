@@ -1,6 +1,7 @@
 package power_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -93,7 +94,7 @@ func ExampleBounded() {
 	if err != nil {
 		panic(err)
 	}
-	_, err = p.Predict(nil, power.State{Node: "a", Utilization: 0.9})
+	_, err = p.Predict(context.Background(), power.State{Node: "a", Utilization: 0.9})
 	fmt.Println(err)
 	// Output: node "a": input "utilization" is 0.9, outside 0 to 0.6: outside the model's domain
 }
@@ -103,7 +104,7 @@ func ExamplePredictInterval() {
 	if err != nil {
 		panic(err)
 	}
-	in, err := power.PredictInterval(nil, p, power.State{Utilization: 0.5}, 0.9)
+	in, err := power.PredictInterval(context.Background(), p, power.State{Utilization: 0.5}, 0.9)
 	fmt.Println(in.Low, in.High, err)
 	// Output: 172.80 W 189.00 W <nil>
 }

@@ -1,6 +1,7 @@
 package power_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -84,20 +85,20 @@ func TestParametersThatMakeNoSenseEndInAnError(t *testing.T) {
 
 func ExampleExponential() {
 	p := power.Exponential{K0: 471.74, K1: -91.505, K2: -0.07186}
-	before, _ := p.Predict(nil, power.State{Utilization: 0.2})
-	after, _ := p.Predict(nil, power.State{Utilization: 0.3})
+	before, _ := p.Predict(context.Background(), power.State{Utilization: 0.2})
+	after, _ := p.Predict(context.Background(), power.State{Utilization: 0.3})
 	fmt.Println(after - before)
 	// Output: 11.14 W
 }
 
 func ExampleLinear() {
-	w, err := power.Linear{Idle: 60, Peak: 300}.Predict(nil, power.State{Utilization: 0.25})
+	w, err := power.Linear{Idle: 60, Peak: 300}.Predict(context.Background(), power.State{Utilization: 0.25})
 	fmt.Println(w, err)
 	// Output: 120.00 W <nil>
 }
 
 func ExampleFan() {
-	w, err := power.Fan{Idle: 60, Peak: 300}.Predict(nil, power.State{Utilization: 0.25})
+	w, err := power.Fan{Idle: 60, Peak: 300}.Predict(context.Background(), power.State{Utilization: 0.25})
 	fmt.Println(w, err)
 	// Output: 145.54 W <nil>
 }

@@ -1,6 +1,7 @@
 package power_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -113,7 +114,7 @@ func ExampleInlet() {
 		panic(err)
 	}
 	for _, c := range []power.Celsius{23, 28} {
-		w, err := p.Predict(nil, power.State{Utilization: 0.5, InletTemp: &c})
+		w, err := p.Predict(context.Background(), power.State{Utilization: 0.5, InletTemp: &c})
 		fmt.Println(c, w, err)
 	}
 	// Output:

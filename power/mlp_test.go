@@ -1,6 +1,7 @@
 package power_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -133,7 +134,7 @@ func ExampleMLP() {
 		panic(err)
 	}
 	for _, u := range []float64{0, 0.5, 1} {
-		w, err := p.Predict(nil, power.State{Utilization: u})
+		w, err := p.Predict(context.Background(), power.State{Utilization: u})
 		fmt.Println(w, err)
 	}
 	// Output:

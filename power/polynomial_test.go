@@ -1,6 +1,7 @@
 package power_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -61,7 +62,7 @@ func ExamplePolynomialOf() {
 	if err != nil {
 		panic(err)
 	}
-	w, err := cubic.Predict(nil, power.State{Utilization: 0.5})
+	w, err := cubic.Predict(context.Background(), power.State{Utilization: 0.5})
 	fmt.Println(w, err)
 	// Output: 196.25 W <nil>
 }

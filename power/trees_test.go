@@ -2,6 +2,7 @@ package power_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -220,7 +221,7 @@ func ExampleReadXGBoost() {
 		panic(err)
 	}
 	for _, u := range []float64{0.2, 0.8} {
-		w, err := p.Predict(nil, power.State{Utilization: u})
+		w, err := p.Predict(context.Background(), power.State{Utilization: u})
 		fmt.Println(w, err)
 	}
 	// Output:

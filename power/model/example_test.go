@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,7 +63,7 @@ func ExampleUnmarshal() {
 	if err != nil {
 		panic(err)
 	}
-	w, err := p.Predict(nil, power.State{Utilization: 0.5})
+	w, err := p.Predict(context.Background(), power.State{Utilization: 0.5})
 	fmt.Println(w, err)
 	// Output:
 	// form.peak: missing

@@ -44,7 +44,7 @@ func layout(b *bytes.Buffer, src []byte, depth int) {
 
 // plain says that an array holds neither arrays nor objects.
 func plain(src []byte) bool {
-	return src[0] == '[' && bytes.IndexAny(src[1:], "[{") < 0
+	return src[0] == '[' && !bytes.ContainsAny(src[1:], "[{")
 }
 
 // parts splits the inside of an array or object at its own commas.
