@@ -170,8 +170,12 @@ func TestAgainstExhaustiveSearch(t *testing.T) {
 // Where a plan in time exists, one is found, even where that plan leaves nothing free in its busiest slot.
 func TestDeadlinesAreMetWhenTheyCanBe(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 1))
+	cases := 40
+	if testing.Short() {
+		cases = 5
+	}
 	for _, spare := range []float64{0, 0.1, 0.5} {
-		for range 40 {
+		for range cases {
 			p := random(r, 1+r.IntN(5), 12+r.IntN(60), 5+r.IntN(60), spare, true)
 			plan, err := spacetime.Solve(p)
 			if err != nil {
