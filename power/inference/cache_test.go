@@ -283,3 +283,18 @@ func TestTableReportsEachReasonOnce(t *testing.T) {
 		t.Errorf("%v: want the reason", err)
 	}
 }
+
+func BenchmarkTable(b *testing.B) {
+	table := must(inference.NewTable(remote(&slow{}), inference.TableOptions{}))
+	s := state(0.4)
+	_, _ = table.Predict(b.Context(), s)
+	if err := table.Refresh(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := table.Predict(b.Context(), s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
