@@ -96,13 +96,18 @@ func waoNormalize(watts, lo, hi int64) int64 {
 // curve, and the lowest difference wins. Its scores 100 − 100·(cost−min)/(max−min) are integers; the earlier name wins a tie.
 // Where PEAKS fails it returns cost 0, which then wins; that case is left out here: such a node comes last.
 type peaks struct {
-	fits map[*power.Piecewise]Exponential
+	fits []fitted // of each node
 	cost []float64
 }
 
+type fitted struct {
+	curve *power.Piecewise
+	model Exponential
+}
+
 func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
-	if p.fits == nil {
-		p.fits = make(map[*power.Piecewise]Exponential)
+	if len(p.fits) != c.Len() {
+		p.fits = make([]fitted, c.Len())
 	}
 	lo, hi := math.Inf(1), math.Inf(-1)
 	p.cost = p.cost[:0]
@@ -113,11 +118,10 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 			if curve := c.curve[i]; curve == nil {
 				unknown = i
 			} else {
-				e, ok := p.fits[curve]
-				if !ok {
-					e = FitExponential(curve)
-					p.fits[curve] = e
+				if p.fits[i].curve != curve {
+					p.fits[i] = fitted{curve, FitExponential(curve)}
 				}
+				e := &p.fits[i].model
 				x := 100 * c.use[i] / c.work[i]
 				v = e.Rise(x, x+100*j.Demand.CPU/c.work[i])
 				lo, hi = min(lo, v), max(hi, v)

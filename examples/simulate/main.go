@@ -1,0 +1,226 @@
+// Simulate asks what each placement strategy would draw on a trace and a set of servers, and prints the answer beside the lower
+// bound that no placement can beat.
+//
+// Without flags it runs an embedded synthetic workload on embedded servers in seconds. With -trace it draws jobs from a published
+// trace (or replays it with -load 0), with -nodes it takes other servers, with -out it writes tables, a database and a report.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/leastwatt/leastwatt/scoring/batch"
+	"github.com/leastwatt/leastwatt/scoring/simulate"
+)
+
+// options are the flags.
+type options struct {
+	nodes, trace, format, fragments, strategies string
+	load                                        float64
+	off, told, declared, asJSON, sweep, quiet   bool
+	seed                                        uint64
+	out, loads                                  string
+	hours, warmup                               float64
+	longest, wake                               time.Duration
+	moves                                       float64
+	memory                                      float64
+	every                                       time.Duration
+	intensity, price, pue                       float64
+	seeds                                       int
+}
+
+func main() {
+	var o options
+	f := flag.NewFlagSet("simulate", flag.ContinueOnError)
+	f.StringVar(&o.nodes, "nodes", "embedded:24", "servers: embedded:N, or a CSV of SPECpower curves, openb nodes or KubeEnergyScheduler nodes; FILE:N draws N of them")
+	f.StringVar(&o.trace, "trace", "", "file (or openb's folder) to draw jobs from; .gz is read; empty is an embedded synthetic workload")
+	f.StringVar(&o.format, "format", "openb", "format of the trace: openb, batch, batch-hours, ecsched, kubeenergyscheduler, swf, planetlab, surf")
+	f.StringVar(&o.fragments, "fragments", "", "the second file of SURF's format: use over time")
+	f.StringVar(&o.strategies, "strategies", "all", "comma-separated names, or all")
+	f.Float64Var(&o.load, "load", 0.5, "mean share of all cores that jobs reserve; 0 replays the trace with its own arrivals")
+	f.BoolVar(&o.off, "off", false, "switch servers without jobs off")
+	f.BoolVar(&o.told, "told", false, "tell strategies lifetimes, uses and models instead of letting them learn")
+	f.BoolVar(&o.declared, "declared", false, "keep the requests that a trace declares; without it jobs request the mean of what they use")
+	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
+	f.BoolVar(&o.sweep, "sweep", false, "run -seeds seeds at each of -loads, and report means and 95 % intervals")
+	f.BoolVar(&o.quiet, "quiet", false, "no progress bar")
+	f.Uint64Var(&o.seed, "seed", 1, "seed of everything that is drawn at random")
+	f.IntVar(&o.seeds, "seeds", 5, "how many seeds -sweep runs, from -seed on")
+	f.StringVar(&o.loads, "loads", "0.3,0.5,0.7", "loads that -sweep runs")
+	f.StringVar(&o.out, "out", "", "folder for run_log.csv, schedule_log.csv, summary.csv, results.db and report.html")
+	f.Float64Var(&o.hours, "hours", 24, "hours that are measured")
+	f.Float64Var(&o.warmup, "warmup", 12, "hours before that are not")
+	f.DurationVar(&o.longest, "longest", 24*time.Hour, "cut lifetimes to this when drawing from a trace; 0 does not")
+	f.DurationVar(&o.wake, "wake", 0, "how long a server needs from off to ready")
+	f.Float64Var(&o.moves, "moves", 0, "share of the running jobs that Leastwatt may move in an hour")
+	f.Float64Var(&o.memory, "memory", 0, "GiB a core of embedded and SPECpower servers; 0 does not limit")
+	f.DurationVar(&o.every, "every", 0, "decide in batches at this interval; 0 decides at each arrival")
+	f.Float64Var(&o.intensity, "intensity", 300, "grid carbon intensity, gCO2eq/kWh")
+	f.Float64Var(&o.price, "price", 0.15, "price of electricity per kWh")
+	f.Float64Var(&o.pue, "pue", 1, "power usage effectiveness")
+	if err := f.Parse(os.Args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return
+		}
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	progress := io.Writer(os.Stderr)
+	if o.quiet {
+		progress = io.Discard
+	}
+	if err := run(ctx, &o, os.Stdout, progress); err != nil {
+		fmt.Fprintln(os.Stderr, "simulate:", err)
+		os.Exit(1)
+	}
+}
+
+// outcome is one strategy's run.
+type outcome struct {
+	result  *simulate.Result
+	records []simulate.Record
+	load    float64
+	seed    uint64
+}
+
+func run(ctx context.Context, o *options, out, progress io.Writer) error {
+	names := batch.Names()
+	if o.strategies != "all" {
+		names = strings.Split(o.strategies, ",")
+	}
+	for _, n := range names {
+		if _, err := batch.New(n, batch.Options{}); err != nil {
+			return err
+		}
+	}
+	jobs, err := loadJobs(o)
+	if err != nil {
+		return err
+	}
+	if o.sweep {
+		return sweep(ctx, o, names, jobs, out, progress)
+	}
+	var tasks []task
+	for _, n := range names {
+		tasks = append(tasks, task{n, o.load, o.seed})
+	}
+	done, err := runAll(ctx, o, jobs, tasks, progress)
+	if err != nil {
+		return err
+	}
+	if o.out != "" {
+		if err := writeAll(ctx, o, done); err != nil {
+			return err
+		}
+		fmt.Fprintln(progress, "wrote", filepath.Join(o.out, "report.html"))
+	}
+	if o.asJSON {
+		return writeJSON(out, o, done)
+	}
+	return writeTable(out, o, done)
+}
+
+type task struct {
+	name string
+	load float64
+	seed uint64
+}
+
+// runAll simulates tasks on all processors; the outcomes are in the order of the tasks.
+func runAll(ctx context.Context, o *options, jobs []simulate.Job, tasks []task, progress io.Writer) ([]outcome, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out := make([]outcome, len(tasks))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	finished := 0
+	for range min(runtime.GOMAXPROCS(0), len(tasks)) {
+		wg.Go(func() {
+			for k := range next {
+				r, err := runOne(ctx, o, jobs, tasks[k])
+				if err != nil {
+					cancel(err)
+					return
+				}
+				out[k] = *r
+				mu.Lock()
+				finished++
+				bar(progress, finished, len(tasks), tasks[k].name)
+				mu.Unlock()
+			}
+		})
+	}
+	for k := range tasks {
+		select {
+		case next <- k:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func bar(w io.Writer, done, all int, name string) {
+	const width = 30
+	n := width * done / all
+	fmt.Fprintf(w, "\r[%s%s] %d/%d %-20s", strings.Repeat("█", n), strings.Repeat("·", width-n), done, all, name)
+	if done == all {
+		fmt.Fprintln(w)
+	}
+}
+
+func writeJSON(out io.Writer, o *options, done []outcome) error {
+	type row struct {
+		Name              string  `json:"name"`
+		EnergyKWh         float64 `json:"energyKWh"`
+		BoundKWh          float64 `json:"boundKWh"`
+		OverBound         float64 `json:"overBound"`
+		CarbonKg          float64 `json:"carbonKg"`
+		Cost              float64 `json:"cost"`
+		MeanWaitSeconds   float64 `json:"meanWaitSeconds"`
+		P95WaitSeconds    float64 `json:"p95WaitSeconds"`
+		TurnaroundSeconds float64 `json:"meanTurnaroundSeconds"`
+		MakespanSeconds   float64 `json:"makespanSeconds"`
+		Finished          int     `json:"finished"`
+		Waiting           int     `json:"waiting"`
+		Unplaced          int     `json:"unplaced"`
+		SwitchOns         int     `json:"switchOns"`
+		Moves             int     `json:"moves"`
+		SolveMillisPerJob float64 `json:"solveMillisPerJob"`
+	}
+	doc := struct {
+		Strategies []row `json:"strategies"`
+	}{Strategies: []row{}}
+	for _, d := range done {
+		r := d.result
+		k := r.Energy.KilowattHours()
+		doc.Strategies = append(doc.Strategies, row{Name: r.Strategy, EnergyKWh: k, BoundKWh: r.Bound.KilowattHours(), OverBound: r.OverBound(),
+			CarbonKg: k * o.intensity / 1000, Cost: k * o.price, MeanWaitSeconds: r.MeanWait.Seconds(), P95WaitSeconds: r.P95Wait.Seconds(),
+			TurnaroundSeconds: r.MeanTurnaround.Seconds(), MakespanSeconds: r.Makespan.Seconds(), Finished: r.Finished, Waiting: r.Waiting,
+			Unplaced: r.Unplaced, SwitchOns: r.SwitchOns, Moves: r.Moves, SolveMillisPerJob: solveMillis(r)})
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(doc)
+}
+
+func solveMillis(r *simulate.Result) float64 {
+	return float64(r.SolveTime) / 1e6 / float64(max(r.Arrived, 1))
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring/batch"
+	"github.com/leastwatt/leastwatt/scoring/simulate"
+	"github.com/leastwatt/leastwatt/scoring/simulate/trace"
+)
+
+// loadJobs reads the trace, or makes the embedded synthetic one.
+func loadJobs(o *options) ([]simulate.Job, error) {
+	if o.trace == "" {
+		if o.load == 0 {
+			return nil, errors.New("-load 0 replays a trace: name one with -trace")
+		}
+		return synthetic(), nil
+	}
+	file := o.trace
+	if st, err := os.Stat(file); err == nil && st.IsDir() {
+		switch o.format {
+		case "openb":
+			file = filepath.Join(file, "openb_pod_list_default.csv")
+		case "surf":
+			o.fragments = filepath.Join(file, "surf_week_fragments_10min.csv.gz")
+			file = filepath.Join(file, "surf_week_tasks.csv.gz")
+		}
+	}
+	r, err := open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var res *trace.Result
+	if o.format == "surf" {
+		if o.fragments == "" {
+			return nil, errors.New("the format surf needs -fragments, the file of use over time")
+		}
+		f, err := open(o.fragments)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if res, err = trace.SURF(file, r, o.fragments, f); err != nil {
+			return nil, err
+		}
+	} else if res, err = trace.Read(o.format, file, r); err != nil {
+		return nil, err
+	}
+	jobs := res.Jobs
+	if !o.declared {
+		jobs = trace.Sized(jobs)
+	}
+	// GPUs are left out: the servers here have none.
+	for i := range jobs {
+		jobs[i].Requests.GPU = 0
+	}
+	if len(jobs) == 0 {
+		return nil, fmt.Errorf("%s: no jobs", file)
+	}
+	return jobs, nil
+}
+
+type file struct {
+	io.Reader
+	f *os.File
+}
+
+func (f *file) Close() error { return f.f.Close() }
+
+func open(name string) (io.ReadCloser, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasSuffix(name, ".gz") {
+		return f, nil
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &file{z, f}, nil
+}
+
+// synthetic draws the shapes of the embedded workload: three kinds of jobs in the mix of KubeEnergyScheduler's generator (many small
+// and short, some of middle size, few large and long), with log-normal lifetimes.
+func synthetic() []simulate.Job {
+	r := rand.New(rand.NewPCG(1, 0x73796e74))
+	kinds := []struct {
+		class        string
+		share        float64
+		cores        []float64
+		median, wide float64 // of the lifetime: minutes, sigma
+	}{{"small", 0.7, []float64{0.5, 1, 2}, 8, 1.2}, {"medium", 0.22, []float64{2, 4, 8}, 45, 1.2}, {"large", 0.08, []float64{8, 12, 16}, 180, 1}}
+	var jobs []simulate.Job
+	for _, k := range kinds {
+		for range int(1000 * k.share) {
+			c := k.cores[r.IntN(len(k.cores))]
+			life := time.Duration(k.median * math.Exp(k.wide*r.NormFloat64()) * float64(time.Minute))
+			jobs = append(jobs, simulate.Job{Duration: life, Class: k.class, Requests: batch.Resources{CPU: c, Memory: c * (2 << 30)}})
+		}
+	}
+	return jobs
+}
+
+// runOne simulates one strategy.
+func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outcome, error) {
+	nodes, err := loadNodes(o, t.seed)
+	if err != nil {
+		return nil, err
+	}
+	s, err := batch.New(t.name, batch.Options{Seed: t.seed})
+	if err != nil {
+		return nil, err
+	}
+	cfg := simulate.Config{Nodes: nodes, Strategy: s, SwitchOff: o.off, Every: o.every, PUE: o.pue, Bound: true, Seed: t.seed}
+	if o.told {
+		cfg.Lifetimes, cfg.Uses = simulate.Told, simulate.Told
+	} else {
+		// Models are learned: the strategy begins with the truth wrong by a tenth for each server, and reads sensors every minute.
+		r := rand.New(rand.NewPCG(t.seed, 0x6d6f64656c))
+		cfg.Believe = func(_ string, p *power.Piecewise) *power.Piecewise {
+			q, err := p.Scale(math.Exp(0.1 * r.NormFloat64()))
+			if err != nil {
+				return nil
+			}
+			return q
+		}
+		cfg.Sensors = &simulate.Sensors{Every: time.Minute, UseNoise: 0.02, WattNoise: 0.02, Learn: true}
+	}
+	if t.name == "leastwatt" && o.moves > 0 {
+		cfg.Rebalancer = batch.NewRebalancer(batch.RebalanceOptions{Share: o.moves})
+	}
+	work := simulate.Jobs(jobs)
+	if t.load > 0 {
+		var cores float64
+		for i := range nodes {
+			cores += nodes[i].Capacity.Cores
+		}
+		cfg.From = time.Duration(o.warmup * float64(time.Hour))
+		cfg.To = cfg.From + time.Duration(o.hours*float64(time.Hour))
+		g := simulate.Generator{Shapes: jobs, Load: t.load, Cores: cores, Until: cfg.To, Stationary: true, Longest: o.longest, Seed: t.seed}
+		work = g.Workload()
+	}
+	out := &outcome{load: t.load, seed: t.seed}
+	if o.out != "" {
+		cfg.Trace = max(time.Minute, cfg.To/400)
+		if cfg.To == 0 {
+			cfg.Trace = 10 * time.Minute
+		}
+		cfg.OnJob = func(r simulate.Record) {
+			j := *r.Job // it is the simulator's
+			j.Profile = nil
+			r.Job = &j
+			out.records = append(out.records, r)
+		}
+	}
+	if out.result, err = simulate.Run(ctx, cfg, work); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
