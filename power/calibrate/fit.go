@@ -26,6 +26,10 @@ type Options struct {
 	// fitted and shown, but not chosen: it has mistaken what happened together for a cause, and fails
 	// when the mix of work changes.
 	Falling bool
+
+	// Steps lets trees be chosen. Without it they are fitted and shown, but not chosen: they rise in steps,
+	// so that most small work seems to cost nothing, and stay level beyond the samples.
+	Steps bool
 }
 
 // A Candidate is one form, fitted to all samples, and how well it did on samples that it had not seen.
@@ -58,6 +62,7 @@ type Report struct {
 type form struct {
 	name string
 	free bool // may fall as an activity rises
+	step bool // rises in steps
 	fit  func(t *table, rows []int) (power.Predictor, error)
 }
 
@@ -89,7 +94,7 @@ func forms(t *table) []form {
 			}})
 		}
 	}
-	return out
+	return append(out, form{name: "network", free: true, fit: fitNetwork}, form{name: "trees", step: true, fit: fitTrees})
 }
 
 // counters tells whether there are inputs beyond those that a curve takes.
@@ -175,6 +180,9 @@ func validate(t *table, f form, all []int, o Options) Candidate {
 		if in, share := fallsMost(t, c.Predictor, all); share > 0.05 {
 			c.Why = fmt.Sprintf("not eligible: at %.0f %% of the samples it draws less when %s rises", 100*share, in)
 		}
+	}
+	if c.Err == nil && f.step && !o.Steps {
+		c.Why = "not eligible: it rises in steps, so that small work seems to cost nothing"
 	}
 	return c
 }

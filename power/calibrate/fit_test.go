@@ -295,3 +295,49 @@ func FuzzReadCSV(f *testing.F) {
 		}
 	})
 }
+
+// Trees and the network learn what two inputs do together, and trees rise in each.
+func TestLearnersOfShape(t *testing.T) {
+	inputs := []power.Input{"a", "b"}
+	truth := func(a, b float64) float64 { return 100 + 80*a + 120*a*b }
+	rng := rand.New(rand.NewPCG(1, 2))
+	s := make([]calibrate.Sample, 3000)
+	for i := range s {
+		a, b := rng.Float64(), rng.Float64()
+		s[i] = calibrate.Sample{State: power.State{Inputs: map[string]float64{"a": a, "b": b}}, Watts: power.Watts(truth(a, b) * (1 + 0.01*rng.NormFloat64()))}
+	}
+	r, err := calibrate.Fit(seq(s), inputs, calibrate.Options{Steps: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, c := range r.Forms {
+		if c.Form != "trees" && c.Form != "network" {
+			continue
+		}
+		seen++
+		// Noise alone gives 0.8 %.
+		if c.Err != nil || c.MAPE > 0.016 {
+			t.Errorf("%s: error %.4f, %v", c.Form, c.MAPE, c.Err)
+		}
+		if c.Form != "trees" {
+			continue
+		}
+		for i := 0.0; i < 1; i += 0.1 {
+			last := power.Watts(0)
+			for j := 0.0; j <= 1; j += 0.02 {
+				w, err := c.Predictor.Predict(t.Context(), power.State{Inputs: map[string]float64{"a": i, "b": j}})
+				if err != nil || w < last-0.001 {
+					t.Errorf("trees fall at %.2f, %.2f: %v after %v (%v)", i, j, w, last, err)
+				}
+				last = w
+			}
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d of two forms", seen)
+	}
+	if best := r.Best(); best.MAPE > 0.016 {
+		t.Errorf("%s was chosen with %.4f", best.Form, best.MAPE)
+	}
+}
