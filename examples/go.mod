@@ -2,7 +2,10 @@ module github.com/leastwatt/leastwatt/examples
 
 go 1.26.0
 
-require gonum.org/v1/plot v0.16.0
+require (
+	gonum.org/v1/plot v0.16.0
+	modernc.org/sqlite v1.46.1
+)
 
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect
@@ -45,7 +48,6 @@ require (
 	modernc.org/libc v1.67.6 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.11.0 // indirect
-	modernc.org/sqlite v1.46.1 // indirect
 )
 
 require (
