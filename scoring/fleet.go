@@ -27,6 +27,13 @@ type Spec struct {
 	OffPower  power.Watts
 }
 
+// A Describer is a predictor whose models change while it runs: it says what its model of a node is now, and
+// whether it is still a prior. It takes the place of the spec's Model and Prior.
+type Describer interface {
+	power.Predictor
+	Describe(node string) (model string, prior bool)
+}
+
 // FleetOptions tune a [Fleet]. The zero value works.
 type FleetOptions struct {
 	// MaxAge is how old a reading may be, by the hardware's time, to be used; 0 means one minute.
@@ -109,6 +116,9 @@ func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now t
 	o.State.Node = s.Name
 	n := Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower,
 		Model: s.Model, Prior: s.Prior, Readings: r}
+	if d, ok := s.Predictor.(Describer); ok {
+		n.Model, n.Prior = d.Describe(s.Name)
+	}
 	if s.Predictor == nil {
 		n.Err = fmt.Errorf("node %q: %w", s.Name, cmp.Or(s.Err, power.ErrNoModel))
 		return n

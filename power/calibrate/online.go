@@ -180,8 +180,9 @@ func degrees(s *power.State) float64 {
 	return min(max(t, coldest), warmest) - float64(ReferenceInlet)
 }
 
-// outlier is how many standard deviations a reading may be off before it counts for less (Huber, Annals of
-// Mathematical Statistics 35, 1964).
+// outlier is how many standard deviations a reading may be off before it counts for less: its variance is then
+// taken to be as large as makes it so many. A wild reading hardly counts; a server unlike anything the start
+// knew is still learned in a few readings, because each leaves more doubt than it would otherwise.
 const outlier = 3
 
 // Observe takes in the watts that the server drew in a state. An invalid reading changes nothing and is an
@@ -207,14 +208,13 @@ func (l *Online) Observe(s power.State, w power.Watts) (Event, error) {
 	}
 	var ev Event
 	l.judge(&s, w, in)
-	step := in
 	if z > outlier || z < -outlier {
 		ev |= Outlier
-		step *= outlier / math.Abs(z)
+		total = in * in / (outlier * outlier)
 	}
 	for i := range ph {
 		gain := ph[i] / total
-		l.mean[i] += gain * step
+		l.mean[i] += gain * in
 		row := &l.cov[i]
 		for j := range i + 1 {
 			row[j] -= gain * ph[j]

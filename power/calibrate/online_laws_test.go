@@ -384,3 +384,27 @@ func FuzzReadOnline(f *testing.F) {
 		}
 	})
 }
+
+// A server that draws five times as much, or a fifth, of what any like it was thought to is learned in ten
+// readings all the same.
+func TestFarFromTheStart(t *testing.T) {
+	for _, s := range table(t) {
+		for _, f := range []float64{0.2, 5} {
+			o := calibrate.NewOnline(belief(t, hardware(&s)), calibrate.OnlineOptions{})
+			rng := rand.New(rand.NewPCG(4, 4))
+			for range 10 {
+				u := rng.Float64()
+				if _, err := o.Observe(power.State{Utilization: u}, noisy(s.Curve().At(u)*power.Watts(f), rng)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m, err := o.Model()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e := math.Abs(float64(m.Curve().At(0.5)/s.Curve().At(0.5))/f - 1); e > 0.15 {
+				t.Errorf("%s times %v: off by %.3f after ten readings", s.Name(), f, e)
+			}
+		}
+	}
+}

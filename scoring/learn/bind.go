@@ -19,20 +19,20 @@ func (l *Learner) Bind(bind func(scoring.Machine) (scoring.Spec, error)) func(sc
 		if err := l.Add(m.Name); err != nil {
 			return spec, err
 		}
-		spec.Predictor, spec.Model, spec.Err = l, "learned from live readings", nil
-		s, _ := l.Status(m.Name)
-		if spec.Prior = s.Prior; s.Prior {
-			spec.Model = "prior: " + l.source(m.Name)
-		}
+		spec.Predictor, spec.Err = l, nil
+		spec.Model, spec.Prior = l.Describe(m.Name)
 		return spec, nil
 	}
 }
 
-func (l *Learner) source(name string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n := l.nodes[name]; n != nil {
-		return n.online.Start().Source
+// Describe implements [scoring.Describer]: what the model of a node rests on, and whether it is still the prior.
+func (l *Learner) Describe(name string) (string, bool) {
+	e, ok := l.models.Load(name)
+	if !ok {
+		return "none", false
 	}
-	return ""
+	if s := e.(*entry).status.Load(); !s.Prior {
+		return "learned from live readings", false
+	}
+	return "prior: " + e.(*entry).source, true
 }

@@ -73,6 +73,7 @@ type Learner struct {
 
 // An entry is what readers see of a node.
 type entry struct {
+	source string // of the prior
 	model  atomic.Pointer[calibrate.Learned]
 	status atomic.Pointer[Status]
 }
@@ -145,7 +146,7 @@ func (l *Learner) node(name string, now time.Time) (*node, error) {
 		}
 		online = calibrate.NewOnline(b, l.opts.Online)
 	}
-	n := &node{online: online, entry: &entry{}, seen: now, status: Status{Node: name, Readings: online.Readings()}}
+	n := &node{online: online, entry: &entry{source: online.Start().Source}, seen: now, status: Status{Node: name, Readings: online.Readings()}}
 	if err := n.publish(); err != nil {
 		return nil, fmt.Errorf("node %q: %w", name, err)
 	}
@@ -187,12 +188,26 @@ func (l *Learner) Take(snap *sensors.Snapshot, now time.Time) int {
 			n.seen = now // added before its first snapshot
 		}
 		if now.Sub(n.seen) > l.opts.Forget {
-			l.save(name, n)
+			l.retire(name, n)
 			delete(l.nodes, name)
 			l.models.Delete(name)
 		}
 	}
 	return taken
+}
+
+// retire writes the file of a node that is about to be forgotten.
+func (l *Learner) retire(name string, n *node) {
+	if l.opts.Dir == "" {
+		return
+	}
+	m, err := n.file(name)
+	if err == nil && m != nil {
+		err = l.write(name, m)
+	}
+	if err != nil {
+		l.opts.Logger.Error("model not saved", "node", name, "err", err)
+	}
 }
 
 func (l *Learner) take(r *sensors.NodeReadings, now time.Time) (bool, error) {

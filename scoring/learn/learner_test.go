@@ -264,7 +264,20 @@ func TestBind(t *testing.T) {
 	if _, err := bind(scoring.Machine{Name: "broken"}); err == nil {
 		t.Error("a failure became a model")
 	}
-	l.Take(snapshot(epoch, pair("n", 0.5, 200, epoch)), epoch)
+	// A fleet sees the model change without being told.
+	fleet := scoring.NewFleet(scoring.FleetOptions{})
+	fleet.Put(s)
+	for _, prior := range []bool{true, false} {
+		snap := snapshot(epoch, pair("n", 0.5, 200, epoch))
+		if err := fleet.Refresh(t.Context(), snap, epoch); err != nil {
+			t.Fatal(err)
+		}
+		n := fleet.View().Node("n")
+		if n.Err != nil || n.Prior != prior || strings.HasPrefix(n.Model, "prior") != prior {
+			t.Errorf("want prior %v: %q, %v, %v", prior, n.Model, n.Prior, n.Err)
+		}
+		l.Take(snap, epoch)
+	}
 	if s, err := bind(scoring.Machine{Name: "n", Cores: 8}); err != nil || s.Prior {
 		t.Errorf("after a reading: %+v, %v", s, err)
 	}
