@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+)
+
+// options are the command's flags.
+type options struct {
+	nodes int
+	pods  int
+	load  float64
+	seed  uint64
+	keep  bool
+	json  bool
+
+	bench       bool
+	repetitions int
+}
+
+const usage = `Starts a real Kubernetes control plane on loopback with simulated servers, places the same
+pods with the default scheduler and with LeastWatt, and prints what each placement draws beside
+the physical lower bound. The first run builds the control plane, which takes some minutes;
+where KUBEBUILDER_ASSETS names a folder, etcd and kube-apiserver are taken from there.
+
+`
+
+// parseOptions reads the command line. It has written what is wrong to stderr when it fails.
+func parseOptions(args []string, stderr io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("cluster", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		f.PrintDefaults()
+	}
+	f.IntVar(&o.nodes, "nodes", 24, "servers; 500 with -bench")
+	f.IntVar(&o.pods, "pods", 120, "pods to place; 2000 with -bench")
+	f.Float64Var(&o.load, "load", 0.4, "CPU that the pods use together, as a share of all servers' CPU")
+	f.Uint64Var(&o.seed, "seed", 1, "decides the servers, their differences and the pods")
+	f.BoolVar(&o.keep, "keep", false, "leave the cluster up until Ctrl-C and print the kubeconfig's path")
+	f.BoolVar(&o.json, "json", false, "print one JSON object on stdout; progress goes to stderr")
+	f.BoolVar(&o.bench, "bench", false, "measure the scheduler's milliseconds per pod with and without the plugin instead")
+	f.IntVar(&o.repetitions, "repetitions", 3, "how often -bench measures each scheduler")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	given := map[string]bool{}
+	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.bench {
+		if !given["nodes"] {
+			o.nodes = 500
+		}
+		if !given["pods"] {
+			o.pods = 2000
+		}
+	}
+	err := o.validate(f.Args())
+	if err == nil && o.bench && (o.keep || o.json) {
+		err = errors.New("-bench goes with neither -keep nor -json")
+	}
+	if err == nil && !o.bench && given["repetitions"] {
+		err = errors.New("-repetitions needs -bench")
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%v\nrun with -help for the flags\n", err)
+	}
+	return o, err
+}
+
+func (o *options) validate(rest []string) error {
+	const mostNodes, mostPods, mostRepetitions = 2000, 20000, 100
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(rest) > 0 {
+		bad("unexpected argument %q", rest[0])
+	}
+	if o.nodes < 1 || o.nodes > mostNodes {
+		bad("-nodes is %d: want 1 to %d", o.nodes, mostNodes)
+	}
+	if o.pods < 1 || o.pods > mostPods {
+		bad("-pods is %d: want 1 to %d", o.pods, mostPods)
+	}
+	if !(o.load > 0 && o.load <= 1) || math.IsNaN(o.load) {
+		bad("-load is %v: want more than 0, at most 1, which is all CPU of all servers", o.load)
+	}
+	if o.repetitions < 1 || o.repetitions > mostRepetitions {
+		bad("-repetitions is %d: want 1 to %d", o.repetitions, mostRepetitions)
+	}
+	return errors.Join(errs...)
+}

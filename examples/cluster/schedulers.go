@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/k8s/scheduler"
+	"github.com/leastwatt/leastwatt/scoring/config"
+)
+
+// defaultScheduler is the scheduler as Kubernetes ships it.
+func defaultScheduler() contender {
+	return contender{name: "default-scheduler"}
+}
+
+// leastwattScheduler decides by watts: the two scores that spread pods by their requests are off, all
+// others keep their say.
+func (h *hardware) leastwattScheduler(folder string) (contender, error) {
+	path, err := h.writeConfig(folder, 2*time.Second)
+	if err != nil {
+		return contender{}, err
+	}
+	return contender{
+		name: "leastwatt",
+		config: `profiles:
+- schedulerName: leastwatt
+  plugins:
+    multiPoint:
+      enabled: [{name: ` + scheduler.Name + `, weight: 10}]
+    score:
+      disabled: [{name: NodeResourcesFit}, {name: NodeResourcesBalancedAllocation}]
+`,
+		args:  []string{"--leastwatt-config=" + path},
+		ready: h.allKnown,
+	}, nil
+}
+
+// benchScheduler is one of the benchmark's schedulers: every node is scored, and nothing but the
+// plugin differs between the two of a contest. More is added to the profile's pluginConfig.
+func benchScheduler(name, pluginConfig string) contender {
+	return contender{name: name, config: "percentageOfNodesToScore: 100\nprofiles:\n- schedulerName: " + name + "\n" + pluginConfig}
+}
+
+// withPlugin adds the plugin to a benchmark's scheduler.
+func (h *hardware) withPlugin(folder string, s contender) (contender, error) {
+	path, err := h.writeConfig(folder, 30*time.Second)
+	if err != nil {
+		return contender{}, err
+	}
+	s.config += "  plugins: {multiPoint: {enabled: [{name: " + scheduler.Name + ", weight: 10}]}}\n"
+	s.args = []string{"--leastwatt-config=" + path}
+	s.ready = h.allKnown
+	return s, nil
+}
+
+// allKnown returns nil when the plugin knows every server: its sensors were read and it has a model.
+func (h *hardware) allKnown(ctx context.Context, s *controlplane.Scheduler) error {
+	metrics, err := s.Metrics(ctx)
+	if err != nil {
+		return err
+	}
+	known := 0.0
+	var states []string
+	for _, m := range metrics["leastwatt_nodes"].GetMetric() {
+		for _, l := range m.GetLabel() {
+			states = append(states, fmt.Sprintf("%.0f %s", m.GetGauge().GetValue(), l.GetValue()))
+			if l.GetValue() == "known" {
+				known = m.GetGauge().GetValue()
+			}
+		}
+	}
+	if int(known) != len(h.names) {
+		return fmt.Errorf("of %d servers the plugin has: %s", len(h.names), strings.Join(states, ", "))
+	}
+	return nil
+}
+
+const hardwareLabel = config.HardwareLabel
+
+// labelValue makes a name fit for a label: letters, digits and dashes.
+func labelValue(name string) string {
+	return strings.Join(strings.FieldsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9')
+	}), "-")
+}
+
+// writeConfig writes what the plugin is told: where the sensors are and how often they are read, and that each
+// server's model is the published curve of the hardware that its label names. The truth is not in it.
+func (h *hardware) writeConfig(folder string, interval time.Duration) (string, error) {
+	type endpoint struct {
+		URL string `json:"url"`
+	}
+	type source struct {
+		Type         string              `json:"type"`
+		User         string              `json:"user,omitempty"`
+		PasswordFile string              `json:"passwordFile,omitempty"`
+		TLS          map[string]string   `json:"tls,omitempty"`
+		PerNode      map[string]endpoint `json:"perNode"`
+	}
+	redfish := source{
+		Type: "redfish", User: bmcUser, PasswordFile: "bmc-password", TLS: map[string]string{"caFile": "bmc-ca.crt"},
+		PerNode: make(map[string]endpoint),
+	}
+	kepler := source{Type: "kepler", PerNode: make(map[string]endpoint)}
+	for i, name := range h.names {
+		redfish.PerNode[name] = endpoint{h.bmcs[i].URL}
+		kepler.PerNode[name] = endpoint{h.exporters[i].URL + "/metrics"}
+	}
+	text, err := yaml.Marshal(map[string]any{
+		"sensors": map[string]any{
+			"poll":    map[string]string{"interval": interval.String()},
+			"sources": []source{redfish, kepler},
+		},
+		"models": []map[string]any{{
+			"name": "published", "kind": "published", "inlet": "published",
+			"speed": 1, // a pod keeps the CPU that it requests busy, on whatever server it runs
+		}},
+	})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "leastwatt.yaml")
+	return path, errors.Join(
+		os.WriteFile(path, text, 0o600),
+		os.WriteFile(filepath.Join(folder, redfish.TLS["caFile"]), h.authority.PEM(), 0o600),
+		os.WriteFile(filepath.Join(folder, redfish.PasswordFile), []byte(h.password), 0o600),
+	)
+}
