@@ -33,8 +33,9 @@ type Set struct {
 	// Named are the single sources by their names, with what they fall back to.
 	Named map[string]sensors.SensorSource
 
-	config  *Config
-	closers []func(context.Context) error
+	config   *Config
+	closers  []func(context.Context) error
+	breakers []*sensors.Breaker
 }
 
 // Build makes the sources. It connects to nothing and reads no credential; the files of certificates are read.
@@ -96,6 +97,15 @@ func (s *Set) NewPoller(log *slog.Logger) *sensors.Poller {
 	return sensors.NewPoller(s.Source, s.config.Nodes(), o)
 }
 
+// Register registers collectors of the set's circuit breakers; those of polling are the poller's.
+func (s *Set) Register(r sensors.Registerer) error {
+	var errs []error
+	for _, b := range s.breakers {
+		errs = append(errs, b.Register(r))
+	}
+	return errors.Join(errs...)
+}
+
 // Close ends sessions and closes connections.
 func (s *Set) Close(ctx context.Context) error {
 	var errs []error
@@ -128,6 +138,9 @@ func (b *builder) node(name string) Node {
 	if listed, ok := b.static[name]; ok {
 		if listed.Address != "" {
 			n.Address = listed.Address
+		}
+		if listed.Cores > 0 {
+			n.Cores = listed.Cores
 		}
 		n.Labels = maps.Clone(n.Labels)
 		if n.Labels == nil {

@@ -77,6 +77,18 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 			fail(fmt.Sprintf("%s.kinds[%d]", at, i), "there is no kind %q", kind)
 		}
 	}
+	for _, k := range slices.Sorted(maps.Keys(s.Plausible)) {
+		c := s.Plausible[k]
+		if !known(k) {
+			fail(at+".plausible."+k, "there is no such kind")
+		}
+		if c.Min != nil && c.Max != nil && *c.Min > *c.Max {
+			fail(at+".plausible."+k, "min is more than max")
+		}
+		if c.MaxPerSecond < 0 {
+			fail(at+".plausible."+k+".maxPerSecond", "is negative")
+		}
+	}
 	if s.KeplerFile != "" && s.Type != "redfish" {
 		fail(at+".keplerFile", "is for type redfish, not %s", s.Type)
 	}

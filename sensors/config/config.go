@@ -66,6 +66,7 @@ type node struct {
 	Name    string            `yaml:"name" required:"true"`
 	Address string            `yaml:"address" doc:"host or IP address, for templates"`
 	Labels  map[string]string `yaml:"labels" doc:"for templates"`
+	Cores   float64           `yaml:"cores" doc:"CPU capacity, where utilization is derived from cores in use"`
 }
 
 // source is one source, with those that it falls back to.
@@ -82,6 +83,7 @@ type single struct {
 	Kinds []string `yaml:"kinds" doc:"the only kinds that are taken from it (all)"`
 	endpoint
 	queries
+	treatment
 	PerNode    map[string]endpoint `yaml:"perNode" doc:"what is different for single nodes"`
 	KeplerFile string              `yaml:"keplerFile" doc:"redfish: nodes and BMCs from the file that Kepler uses for its Redfish option"`
 	Timeout    time.Duration       `yaml:"timeout" doc:"of one request (5s)"`

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/config"
@@ -215,6 +216,43 @@ sensors:
 	rs, err := set.Source.Read(t.Context(), "a")
 	if len(rs) != 1 || rs[0].Value != 200 || !errors.Is(err, sensors.ErrUnreachable) {
 		t.Errorf("%v, %v, want 200 W of the fallback and why it was needed", rs, err)
+	}
+}
+
+func TestTreatment(t *testing.T) {
+	s := newSite(t)
+	device := emulate.NewKepler("a", machine, emulate.KeplerOptions{Platform: true})
+	set := s.build(t, `
+sensors:
+  nodes: [{name: a, cores: 8}]
+  sources:
+  - type: kepler
+    url: `+s.serve(t, false, device)+`
+    breaker: {failures: 1}
+    plausible: {power_watts: {max: 100}}
+    derive: true
+    limit: 1ms
+    kinds: [power_watts, cpu_power_watts]
+`)
+	rs, err := set.Source.Read(t.Context(), "a")
+	if len(rs) != 1 || rs[0].Kind != sensors.CPUPower || !errors.Is(err, sensors.ErrImplausible) {
+		t.Errorf("%v, %v, want CPU power, and 200 W refused", rs, err)
+	}
+	reg := prometheus.NewPedanticRegistry()
+	if err := set.Register(reg); err != nil {
+		t.Fatal(err)
+	}
+	device.SetFault(emulate.Fail500)
+	for range 2 {
+		if _, err = set.Source.Read(t.Context(), "a"); !errors.Is(err, sensors.ErrDevice) {
+			t.Errorf("error %v, want ErrDevice", err)
+		}
+	}
+	if families, err := reg.Gather(); err != nil || len(families) != 1 {
+		t.Errorf("%v, %v, want the breaker that is open", families, err)
+	}
+	if !strings.Contains(err.Error(), "not asked again") {
+		t.Errorf("error %v, want the breaker's", err)
 	}
 }
 

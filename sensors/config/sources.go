@@ -29,10 +29,7 @@ func (b *builder) source(at string, s *single) (sensors.SensorSource, error) {
 	if all, ok := src.(sensors.BatchSource); ok && len(s.Nodes) > 0 {
 		src = some{all, s.reads}
 	}
-	if len(s.Kinds) > 0 {
-		src = sensors.Only(src, kinds(s.Kinds)...)
-	}
-	return src, nil
+	return b.treat(s, src), nil
 }
 
 func (b *builder) protocol(at string, s *single) (sensors.SensorSource, error) {
@@ -49,7 +46,7 @@ func (b *builder) protocol(at string, s *single) (sensors.SensorSource, error) {
 			return nil, err
 		}
 		ro := redfish.Options{Timeout: s.Timeout}
-		if len(s.Kinds) > 0 {
+		if len(s.Kinds) > 0 && !s.Derive { // what is derived needs others
 			ro.Kinds = kinds(s.Kinds)
 		}
 		return redfish.New(lookup, ro), nil

@@ -22,6 +22,7 @@ type Node struct {
 	Name    string
 	Address string // host name or IP address; "" where it is not known
 	Labels  map[string]string
+	Cores   float64 // CPU capacity, for derived utilization; 0 where it is not known
 }
 
 // view is a Node as templates see it.

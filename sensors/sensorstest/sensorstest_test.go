@@ -108,12 +108,23 @@ func want() sensorstest.Want {
 		Fails: map[string]error{"dead": sensors.ErrUnreachable}, Secrets: []string{secret}}
 }
 
+var checks = map[sensors.Kind]sensors.Check{sensors.Power: {MaxPerSecond: 1000}}
+
+func batchBreaker() sensors.SensorSource {
+	b, _ := sensors.NewBreaker(flawedBatch{}, sensors.BreakerOptions{}).Batch()
+	return b
+}
+
 func TestASoundSourcePasses(t *testing.T) {
 	for name, s := range map[string]sensors.SensorSource{
 		"source": flawed{}, "batch": flawedBatch{},
 		"first": sensors.First(flawed{}, flawed{}), "first of batches": sensors.First(flawedBatch{}, flawedBatch{}),
 		"merge": sensors.Merge(flawed{}, flawedBatch{}),
 		"only":  sensors.Only(flawed{}, sensors.Power), "only of a batch": sensors.Only(flawedBatch{}, sensors.Power),
+		"limit": sensors.Limit(flawed{}, time.Millisecond), "limit of a batch": sensors.Limit(flawedBatch{}, time.Millisecond),
+		"breaker": sensors.NewBreaker(flawed{}, sensors.BreakerOptions{}), "breaker of a batch": batchBreaker(),
+		"plausible": sensors.Plausible(flawed{}, checks), "plausible of a batch": sensors.Plausible(flawedBatch{}, checks),
+		"derive": sensors.Derive(flawed{}, sensors.DeriveOptions{}), "derive of a batch": sensors.Derive(flawedBatch{}, sensors.DeriveOptions{}),
 	} {
 		if err := sensorstest.TestSource(s, want()); err != nil {
 			t.Errorf("%s: %v", name, err)
