@@ -39,12 +39,14 @@ type Cluster struct {
 
 	// Flat copies for the loops over all nodes.
 	freeCPU, freeMem []float64
+	fitCPU           []float64 // what a job may ask for: nothing on a node that is down
 	work             []float64 // cores of speed 1
 	perWork          []float64 // 1 over work
 	rises            []bool    // more load never draws less
 	use              []float64 // cores of speed 1 in use, as believed
 	curve            []*power.Piecewise
 	env              []*power.Piecewise // through off power where nodes are switched off
+	envAt, curveAt   []slopeAt
 	largest          Resources
 	tree             *fitTree
 	other            bool // some node or job has GPUs or other resources
@@ -63,7 +65,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 	n := len(nodes)
 	c := &Cluster{nodes: slices.Clone(nodes), order: make([]int, n), free: make([]Resources, n), jobs: make([]int32, n),
 		until: make([]time.Duration, n), switchOff: o.SwitchOff,
-		freeCPU: make([]float64, n), freeMem: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), use: make([]float64, n),
+		freeCPU: make([]float64, n), freeMem: make([]float64, n), fitCPU: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), envAt: make([]slopeAt, n), curveAt: make([]slopeAt, n), use: make([]float64, n),
 		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n)}
 	for i := range c.order {
 		c.order[i] = i
@@ -84,7 +86,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 		}
 		c.free[i] = d.Allocatable.clone()
 		c.work[i] = work
-		c.freeCPU[i], c.freeMem[i] = c.free[i].CPU, c.free[i].Memory
+		c.refresh(i)
 		if u := d.State.Utilization; u > 0 {
 			c.use[i] = u * work
 		}
@@ -130,6 +132,8 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 	if c.switchOff {
 		c.env[i] = p.EnvelopeFromOff(d.OffPower)
 	}
+	c.envAt[i].knots, c.curveAt[i].knots = c.env[i].Knots(), knots
+	c.locate(i)
 	return nil
 }
 
@@ -176,9 +180,15 @@ func (c *Cluster) SwitchOff() bool { return c.switchOff }
 
 // Fits reports whether a job can be placed on a node now.
 func (c *Cluster) Fits(i int, j *Job) bool {
-	if j.Requests.CPU > c.freeCPU[i]+fitSlack || j.Requests.Memory > c.freeMem[i] || c.nodes[i].Down {
-		return false
-	}
+	return j.Requests.CPU <= c.fitCPU[i] && j.Requests.Memory <= c.freeMem[i] && (!c.special(j) || c.fitsSpecial(i, j))
+}
+
+// special tells whether a job needs more than a look at CPU and memory.
+func (c *Cluster) special(j *Job) bool {
+	return c.other || j.Node != "" || j.Requests.GPU > 0 || j.Requests.Other != nil
+}
+
+func (c *Cluster) fitsSpecial(i int, j *Job) bool {
 	if c.other && !j.Requests.Fits(&c.free[i]) || !c.other && (j.Requests.GPU > 0 || len(j.Requests.Other) > 0) {
 		return false
 	}
@@ -203,9 +213,8 @@ func (c *Cluster) Release(i int, j *Job) {
 		c.until[i] = 0
 		// Nothing runs: forget what rounding has left.
 		c.free[i] = c.nodes[i].Allocatable.clone()
-		c.freeCPU[i], c.freeMem[i] = c.free[i].CPU, c.free[i].Memory
 		c.use[i] = 0
-		c.tree.set(i, c)
+		c.refresh(i)
 	}
 }
 
@@ -216,13 +225,26 @@ func (c *Cluster) take(i int, j *Job, sign float64) {
 		c.free[i].CPU -= sign * j.Requests.CPU
 		c.free[i].Memory -= sign * j.Requests.Memory
 	}
-	c.freeCPU[i], c.freeMem[i] = c.free[i].CPU, c.free[i].Memory
 	c.use[i] = max(0, c.use[i]+sign*j.Demand.CPU)
+	c.refresh(i)
+}
+
+// refresh brings the flat copies of what is free on a node up to date.
+func (c *Cluster) refresh(i int) {
+	c.freeCPU[i], c.freeMem[i] = c.free[i].CPU, c.free[i].Memory
+	c.fitCPU[i] = c.freeCPU[i] + fitSlack
+	if c.nodes[i].Down {
+		c.fitCPU[i] = -1
+	}
+	c.locate(i)
 	c.tree.set(i, c)
 }
 
 // SetUse says how busy a node was measured to be, in cores of speed 1.
-func (c *Cluster) SetUse(i int, cores float64) { c.use[i] = max(0, cores) }
+func (c *Cluster) SetUse(i int, cores float64) {
+	c.use[i] = max(0, cores)
+	c.locate(i)
+}
 
 // Use returns how busy a node is believed to be, in cores of speed 1.
 func (c *Cluster) Use(i int) float64 { return c.use[i] }
@@ -236,7 +258,7 @@ func (c *Cluster) SetOff(i int, off bool) { c.nodes[i].Off = off }
 // SetDown says whether a node takes jobs.
 func (c *Cluster) SetDown(i int, down bool) {
 	c.nodes[i].Down = down
-	c.tree.set(i, c)
+	c.refresh(i)
 }
 
 // Largest returns the most that any one node has of each resource, not all of it on one node.

@@ -27,10 +27,7 @@ func newFitTree(c *Cluster) *fitTree {
 
 func (t *fitTree) leaf(i int, c *Cluster) {
 	k := t.size + i
-	t.cpu[k], t.mem[k] = c.freeCPU[i]+fitSlack, c.freeMem[i]
-	if c.nodes[i].Down {
-		t.cpu[k], t.mem[k] = -1, -1
-	}
+	t.cpu[k], t.mem[k] = c.fitCPU[i], c.freeMem[i]
 }
 
 func (t *fitTree) join(k int) {

@@ -35,8 +35,9 @@ func (leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 	if life > 0 {
 		perLife = 1 / float64(life)
 	}
-	for i := range c.nodes {
-		if !c.Fits(i, j) {
+	cpu, mem, special := j.Requests.CPU, j.Requests.Memory, c.special(j)
+	for i, free := range c.fitCPU {
+		if cpu > free || mem > c.freeMem[i] || special && !c.fitsSpecial(i, j) {
 			continue
 		}
 		e := c.env[i]
@@ -46,19 +47,18 @@ func (leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 			}
 			continue
 		}
-		u, v := c.use[i]*c.perWork[i], (c.use[i]+d)*c.perWork[i]
-		cost := a * float64(e.Rise(u, v))
+		cost := a * c.riseOf(&c.envAt[i], e, i, d)
 		if cost > bestCost && c.rises[i] {
 			continue // the other terms are not negative
 		}
-		cost += (1 - a) * float64(c.curve[i].Rise(u, v))
+		cost += (1 - a) * c.riseOf(&c.curveAt[i], c.curve[i], i, d)
 		if c.switchOff && perLife > 0 {
 			if extra := now + life - max(c.until[i], now); extra > 0 {
 				share := min(1, idleShare*d*c.perWork[i]) * min(1, float64(extra)*perLife)
 				cost += (1 - a) * float64(c.curve[i].Idle()-c.nodes[i].OffPower) * share
 			}
 		}
-		tie := -u
+		tie := -c.use[i] * c.perWork[i]
 		if c.jobs[i] == 0 {
 			tie = 1
 		}

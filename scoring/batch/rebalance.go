@@ -157,8 +157,7 @@ func (t *trial) keep(i int) {
 func (t *trial) undo() {
 	for i, s := range t.saved {
 		t.c.free[i], t.c.use[i], t.c.jobs[i], t.c.until[i], t.c.nodes[i].Off = s.free, s.use, s.jobs, s.until, s.off
-		t.c.freeCPU[i], t.c.freeMem[i] = s.free.CPU, s.free.Memory
-		t.c.tree.set(i, t.c)
+		t.c.refresh(i)
 	}
 }
 
@@ -325,6 +324,7 @@ func (t *trial) drain(budget int) proposal {
 		}
 		for x, s := range begun {
 			c.use[x], c.until[x] = s.use, s.until
+			c.locate(x)
 		}
 		for m := range p.moves {
 			p.moves[m].Saves = power.Joules(p.saves / float64(len(p.moves)))

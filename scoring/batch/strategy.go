@@ -185,8 +185,9 @@ func atLeast(j, f *Job) bool {
 // behind every number, and the job still gets a node: unknown never wins and never blocks.
 func least(c *Cluster, j *Job, cost func(i int) float64) int {
 	best, bestCost, unknown := -1, math.Inf(1), -1
-	for i := range c.nodes {
-		if !c.Fits(i, j) {
+	cpu, mem, special := j.Requests.CPU, j.Requests.Memory, c.special(j)
+	for i, free := range c.fitCPU {
+		if cpu > free || mem > c.freeMem[i] || special && !c.fitsSpecial(i, j) {
 			continue
 		}
 		switch v := cost(i); {

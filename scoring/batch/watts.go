@@ -19,7 +19,7 @@ func (c *Cluster) added(i int, cores float64) float64 {
 	if c.switchOff && c.jobs[i] == 0 {
 		return float64(p.At((c.use[i]+cores)/c.work[i]) - c.nodes[i].OffPower)
 	}
-	return float64(p.Rise(c.use[i]/c.work[i], (c.use[i]+cores)/c.work[i]))
+	return c.riseOf(&c.curveAt[i], p, i, cores)
 }
 
 // rise is added without the watts of switching on: what the published formulas see, which compare the
@@ -29,7 +29,7 @@ func (c *Cluster) rise(i int, cores float64) float64 {
 	if p == nil {
 		return math.NaN()
 	}
-	return float64(p.Rise(c.use[i]/c.work[i], (c.use[i]+cores)/c.work[i]))
+	return c.riseOf(&c.curveAt[i], p, i, cores)
 }
 
 // energyAware takes the node where the job adds the fewest watts now, the watts of an idle server that must be

@@ -1,0 +1,43 @@
+package batch
+
+import "github.com/leastwatt/leastwatt/power"
+
+// slopeAt is where a node stands on a curve: the watts of a further core, and for how many cores that holds. Loops over all nodes then
+// need no search.
+type slopeAt struct {
+	slope, room float64 // watts a core; cores
+	knots       []power.Knot
+}
+
+// locate brings both curves' places up to date with the node's use.
+func (c *Cluster) locate(i int) {
+	if c.env[i] == nil {
+		return
+	}
+	u := c.use[i] * c.perWork[i]
+	c.envAt[i].find(u, c.work[i], c.perWork[i])
+	c.curveAt[i].find(u, c.work[i], c.perWork[i])
+}
+
+func (s *slopeAt) find(u, work, perWork float64) {
+	s.slope, s.room = 0, -1 // outside the knots: ask the curve
+	k := s.knots
+	if u < k[0].Utilization {
+		return
+	}
+	for n := 1; n < len(k); n++ {
+		if u < k[n].Utilization {
+			s.slope = float64(k[n].Watts-k[n-1].Watts) / (k[n].Utilization - k[n-1].Utilization) * perWork
+			s.room = (k[n].Utilization - u) * work
+			return
+		}
+	}
+}
+
+// riseOf is what d more cores add along a curve.
+func (c *Cluster) riseOf(s *slopeAt, p *power.Piecewise, i int, d float64) float64 {
+	if d <= s.room {
+		return s.slope * d
+	}
+	return float64(p.Rise(c.use[i]*c.perWork[i], (c.use[i]+d)*c.perWork[i]))
+}
