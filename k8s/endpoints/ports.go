@@ -1,0 +1,236 @@
+package endpoints
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/leastwatt/leastwatt/balancing/nftables"
+)
+
+// A servicePort is one port of one Service in one family, before it is weighed.
+type servicePort struct {
+	service   *v1.Service
+	key       types.NamespacedName
+	port      string // name, or number where it has none
+	family    v1.IPFamily
+	rules     nftables.Service
+	endpoints []candidate
+}
+
+// A candidate may get new connections.
+type candidate struct {
+	addr netip.AddrPort
+	node string
+}
+
+// ports returns the ports of all Services, in the order of their names.
+func (w *world) ports(node string) []servicePort {
+	var out []servicePort
+	for key, s := range w.services {
+		for i := range s.Spec.Ports {
+			for _, f := range s.Spec.IPFamilies {
+				if p, ok := w.port(key, s, &s.Spec.Ports[i], f, node); ok {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b servicePort) int {
+		return cmp.Or(cmp.Compare(a.rules.Name, b.rules.Name), cmp.Compare(a.rules.Protocol, b.rules.Protocol), cmp.Compare(a.family, b.family))
+	})
+	return out
+}
+
+func (w *world) port(key types.NamespacedName, s *v1.Service, sp *v1.ServicePort, f v1.IPFamily, node string) (servicePort, bool) {
+	p := servicePort{service: s, key: key, port: sp.Name, family: f}
+	if p.port == "" {
+		p.port = strconv.Itoa(int(sp.Port))
+	}
+	protocol := cmp.Or(sp.Protocol, v1.ProtocolTCP)
+	p.rules = nftables.Service{Name: key.String() + ":" + p.port, Protocol: nftables.Protocol(strings.ToLower(string(protocol))), Port: uint16(sp.Port)}
+	ips := s.Spec.ClusterIPs
+	if len(ips) == 0 {
+		ips = []string{s.Spec.ClusterIP}
+	}
+	for _, text := range ips {
+		if ip, err := netip.ParseAddr(text); err == nil && familyOf(ip) == f {
+			p.rules.IPs = append(p.rules.IPs, ip)
+		}
+	}
+	if len(p.rules.IPs) == 0 {
+		return p, false
+	}
+	if s.Spec.Type != v1.ServiceTypeClusterIP && sp.NodePort > 0 {
+		p.rules.NodePort = uint16(sp.NodePort)
+	}
+	if s.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
+		p.rules.Affinity = time.Duration(v1.DefaultClientIPServiceAffinitySeconds) * time.Second
+		if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
+			p.rules.Affinity = time.Duration(*c.ClientIP.TimeoutSeconds) * time.Second
+		}
+	}
+	local := s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == v1.ServiceInternalTrafficPolicyLocal
+	all := w.endpoints(key, sp, protocol, f)
+	p.endpoints = choose(all, local, node, w.topology)
+	p.rules.Drop = local && len(all) > 0
+	return p, true
+}
+
+func familyOf(ip netip.Addr) v1.IPFamily {
+	if ip.Is4() {
+		return v1.IPv4Protocol
+	}
+	return v1.IPv6Protocol
+}
+
+// A backend is an endpoint of any slice with what decides whether it gets connections.
+type backend struct {
+	candidate
+	ready, serving bool // serving: terminating, but still answering
+	zones, nodes   []string
+}
+
+// endpoints returns a Service port's endpoints from all slices, each address once: ready wins over terminating.
+func (w *world) endpoints(key types.NamespacedName, sp *v1.ServicePort, protocol v1.Protocol, f v1.IPFamily) []backend {
+	byAddr := make(map[netip.AddrPort]backend)
+	for _, sl := range w.slices[key] {
+		if string(sl.AddressType) != string(f) {
+			continue
+		}
+		for _, ep := range sl.Ports {
+			name, number, proto := "", int32(0), v1.ProtocolTCP
+			if ep.Name != nil {
+				name = *ep.Name
+			}
+			if ep.Port != nil {
+				number = *ep.Port
+			}
+			if ep.Protocol != nil {
+				proto = *ep.Protocol
+			}
+			if name != sp.Name || proto != protocol || number <= 0 || number > 65535 {
+				continue
+			}
+			for i := range sl.Endpoints {
+				b, ok := newBackend(&sl.Endpoints[i], uint16(number), f)
+				if old, there := byAddr[b.addr]; ok && (!there || b.ready && !old.ready) {
+					byAddr[b.addr] = b
+				}
+			}
+		}
+	}
+	out := make([]backend, 0, len(byAddr))
+	for _, b := range byAddr {
+		out = append(out, b)
+	}
+	slices.SortFunc(out, func(a, b backend) int { return a.addr.Compare(b.addr) })
+	return out
+}
+
+func newBackend(e *discovery.Endpoint, port uint16, f v1.IPFamily) (backend, bool) {
+	if len(e.Addresses) == 0 {
+		return backend{}, false
+	}
+	ip, err := netip.ParseAddr(e.Addresses[0])
+	if err != nil || familyOf(ip) != f {
+		return backend{}, false
+	}
+	b := backend{candidate: candidate{addr: netip.AddrPortFrom(ip, port)}}
+	c := e.Conditions
+	terminating := c.Terminating != nil && *c.Terminating
+	b.ready = c.Ready == nil || *c.Ready
+	b.serving = terminating && (c.Serving == nil || *c.Serving)
+	if e.NodeName != nil {
+		b.node = *e.NodeName
+	}
+	if e.Hints != nil {
+		for _, z := range e.Hints.ForZones {
+			b.zones = append(b.zones, z.Name)
+		}
+		for _, n := range e.Hints.ForNodes {
+			b.nodes = append(b.nodes, n.Name)
+		}
+	}
+	return b, true
+}
+
+// choose returns the endpoints that get new connections: of this node only if the policy says so, else those that
+// topology hints give to this node, if every one has hints; the ready ones, or the terminating ones that still
+// answer where none is ready.
+func choose(all []backend, local bool, node string, topology map[string]string) []candidate {
+	if local {
+		all = slices.DeleteFunc(slices.Clone(all), func(b backend) bool { return b.node != node || node == "" })
+	}
+	usable := make([]backend, 0, len(all))
+	for _, b := range all {
+		if b.ready {
+			usable = append(usable, b)
+		}
+	}
+	if len(usable) == 0 {
+		for _, b := range all {
+			if b.serving {
+				usable = append(usable, b)
+			}
+		}
+	} else if !local {
+		usable = hinted(usable, func(b *backend) []string { return b.nodes }, node,
+			func() []backend {
+				return hinted(usable, func(b *backend) []string { return b.zones }, topology[v1.LabelTopologyZone], func() []backend { return usable })
+			})
+	}
+	out := make([]candidate, len(usable))
+	for i := range usable {
+		out[i] = usable[i].candidate
+	}
+	return out
+}
+
+// hinted returns the endpoints whose hints name us; otherwise's answer if one has no hint or none names us.
+func hinted(all []backend, hints func(*backend) []string, us string, otherwise func() []backend) []backend {
+	var out []backend
+	for i := range all {
+		h := hints(&all[i])
+		if len(h) == 0 || us == "" {
+			return otherwise()
+		}
+		if slices.Contains(h, us) {
+			out = append(out, all[i])
+		}
+	}
+	if len(out) == 0 {
+		return otherwise()
+	}
+	return out
+}
+
+// unsupported says what of a Service this proxy does not do; "" if it does all.
+func unsupported(s *v1.Service) string {
+	var what []string
+	if len(s.Spec.ExternalIPs) > 0 {
+		what = append(what, "externalIPs")
+	}
+	if s.Spec.Type == v1.ServiceTypeLoadBalancer {
+		what = append(what, "load balancer addresses")
+	}
+	if s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal && s.Spec.Type != v1.ServiceTypeClusterIP {
+		what = append(what, "externalTrafficPolicy Local (node ports reach all endpoints)")
+	}
+	for _, p := range s.Spec.Ports {
+		switch p.Protocol {
+		case "", v1.ProtocolTCP, v1.ProtocolUDP, v1.ProtocolSCTP:
+		default:
+			what = append(what, fmt.Sprintf("protocol %s of port %d", p.Protocol, p.Port))
+		}
+	}
+	return strings.Join(what, ", ")
+}

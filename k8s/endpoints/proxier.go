@@ -1,0 +1,205 @@
+package endpoints
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/leastwatt/leastwatt/balancing"
+	"github.com/leastwatt/leastwatt/balancing/nftables"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// An Applier makes the kernel, or whatever divides connections, hold these Services and no others. A
+// [nftables.Writer] is one.
+type Applier interface {
+	Apply(ctx context.Context, services []nftables.Service) (nftables.Result, error)
+}
+
+// DefaultName is the value of the label service.kubernetes.io/service-proxy-name of the Services that are ours.
+const DefaultName = "leastwatt"
+
+// retry is how long after a failure the rules are tried again.
+const retry = time.Second
+
+// NameLabel is the label that takes a Service away from kube-proxy and gives it to the proxy that it names.
+const NameLabel = "service.kubernetes.io/service-proxy-name"
+
+// Options tune a [Proxier]. The zero value works, without a model of any node: every Service is then divided
+// evenly.
+type Options struct {
+	// Name is the value of [NameLabel] of the Services that are taken; "" means DefaultName.
+	Name string
+
+	// All takes the Services without the label instead, as a forked kube-proxy does.
+	All bool
+
+	// Node is the name of the node that this process runs on, for traffic policies and topology.
+	Node string
+
+	// View returns the servers as they are now, without waiting: [scoring.Site.View]. Nil means that none
+	// is known.
+	View func() *scoring.View
+
+	// Weigher divides; nil means a damped [balancing.Optimal].
+	Weigher balancing.Weigher
+
+	// Rate returns a Service port's requests per second in the whole cluster, and false while it is not
+	// known; the annotation [RateAnnotation] counts then, or 1. Nil knows none. It must not wait.
+	Rate func(service types.NamespacedName, port string) (float64, bool)
+
+	// CPU returns the work of one request in core-seconds, as [balancing.CPULearner] learns it, and false
+	// while it is not known. It counts where no annotation says it. Nil knows none. It must not wait.
+	CPU func(service types.NamespacedName, port string) (float64, bool)
+
+	// Refresh is how often weights are computed anew without a change; 0 means 15 s.
+	Refresh time.Duration
+
+	// Pause is the least time between two writes of the rules, however many changes come; 0 means 100 ms.
+	Pause time.Duration
+
+	// Forget is told of connections that conntrack must forget: UDP clients of an endpoint that is gone. Nil
+	// leaves them.
+	Forget func(ctx context.Context, stale []Stale)
+
+	// Events gets an Event for each Service of which something is not supported; nil means none.
+	Events events.EventRecorder
+
+	// Registerer gets the metrics; nil means none.
+	Registerer prometheus.Registerer
+
+	// Log gets what goes wrong in the background; nil discards it.
+	Log *slog.Logger
+}
+
+// A Proxier keeps rules at the cluster's Services and the shares of their endpoints. Its methods On… are the
+// handlers of kube-proxy's proxy.Provider; they only remember. Run does the work.
+type Proxier struct {
+	opts     Options
+	appliers map[v1.IPFamily]Applier
+	kick     chan struct{} // holds one change not yet looked at
+	metrics  *metrics
+
+	mu     sync.Mutex
+	world  world // guarded by mu
+	synced [2]bool
+
+	// Of the goroutine that runs.
+	last    map[string]map[string]float64 // share by port and endpoint, as applied
+	applied map[string]udpPort
+	noted   map[types.UID]string
+}
+
+// world is what the cluster's objects say. The objects are shared and not to be changed.
+type world struct {
+	services map[types.NamespacedName]*v1.Service
+	slices   map[types.NamespacedName]map[string]*discovery.EndpointSlice // by Service, by name
+	topology map[string]string
+}
+
+// New returns a proxier that writes each family's rules with its applier; a family without one is left out. It
+// starts nothing.
+func New(appliers map[v1.IPFamily]Applier, o Options) (*Proxier, error) {
+	if len(appliers) == 0 {
+		return nil, errors.New("endpoints: no address family has an applier")
+	}
+	if o.Name == "" {
+		o.Name = DefaultName
+	}
+	if o.View == nil {
+		o.View = func() *scoring.View { return nil }
+	}
+	if o.Weigher == nil {
+		o.Weigher = balancing.NewDamped(&balancing.Optimal{}, 0)
+	}
+	if o.Refresh <= 0 {
+		o.Refresh = 15 * time.Second
+	}
+	if o.Pause <= 0 {
+		o.Pause = 100 * time.Millisecond
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &Proxier{
+		opts: o, appliers: appliers, kick: make(chan struct{}, 1), noted: make(map[types.UID]string),
+		world: world{services: make(map[types.NamespacedName]*v1.Service), slices: make(map[types.NamespacedName]map[string]*discovery.EndpointSlice)},
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	p.metrics = m
+	return p, nil
+}
+
+// Run writes the rules once all objects have been heard of, then after every change and every Refresh, until ctx
+// ends. It leaves the rules as they are, so that traffic goes on while another process takes over.
+func (p *Proxier) Run(ctx context.Context) error {
+	refresh := time.NewTicker(p.opts.Refresh)
+	defer refresh.Stop()
+	for {
+		if p.ready() {
+			if err := p.sync(ctx); err != nil && ctx.Err() == nil {
+				p.opts.Log.Error("rules are not written; trying again", "after", retry, "err", err)
+				time.AfterFunc(retry, p.Sync)
+			}
+			select { // however fast the changes come
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(p.opts.Pause):
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-p.kick:
+		case <-refresh.C:
+		}
+	}
+}
+
+// SyncLoop is Run without an end, as proxy.Provider has it.
+func (p *Proxier) SyncLoop() { _ = p.Run(context.Background()) }
+
+// Sync asks for the rules to be written soon. It does not wait.
+func (p *Proxier) Sync() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Proxier) ready() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.synced[0] && p.synced[1]
+}
+
+// change lets f change what is known of the cluster and asks for a sync if it returns true.
+func (p *Proxier) change(f func(w *world) bool) {
+	p.mu.Lock()
+	changed := f(&p.world)
+	p.mu.Unlock()
+	if changed {
+		p.Sync()
+	}
+}
+
+// ours tells whether a Service is for this proxy.
+func (p *Proxier) ours(s *v1.Service) bool {
+	name, labelled := s.Labels[NameLabel]
+	if p.opts.All && labelled || !p.opts.All && name != p.opts.Name {
+		return false
+	}
+	return s.Spec.Type != v1.ServiceTypeExternalName && s.Spec.ClusterIP != "" && s.Spec.ClusterIP != v1.ClusterIPNone
+}

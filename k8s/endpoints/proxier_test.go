@@ -1,0 +1,456 @@
+package endpoints_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/knftables"
+
+	"github.com/leastwatt/leastwatt/balancing"
+	"github.com/leastwatt/leastwatt/balancing/nftables"
+	"github.com/leastwatt/leastwatt/k8s/endpoints"
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// recorder is an Applier that keeps what it was told last and fails when told to.
+type recorder struct {
+	mu    sync.Mutex
+	last  map[string]nftables.Service
+	calls int
+	err   error
+}
+
+func (r *recorder) Apply(_ context.Context, services []nftables.Service) (nftables.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls++
+	if r.err != nil {
+		return nftables.Result{}, r.err
+	}
+	r.last = make(map[string]nftables.Service)
+	for _, s := range services {
+		r.last[s.Name+"/"+string(s.Protocol)] = s
+	}
+	return nftables.Result{}, nil
+}
+
+func (r *recorder) shares(name string) map[string]float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[string]float64{}
+	for _, e := range r.last[name].Endpoints {
+		out[e.Addr.String()] = e.Share
+	}
+	return out
+}
+
+func (r *recorder) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls
+}
+
+func service(name string, change ...func(*v1.Service)) *v1.Service {
+	s := &v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), Labels: map[string]string{endpoints.NameLabel: endpoints.DefaultName}},
+		Spec: v1.ServiceSpec{Type: v1.ServiceTypeClusterIP, ClusterIP: "10.96.0.10", ClusterIPs: []string{"10.96.0.10"}, IPFamilies: []v1.IPFamily{v1.IPv4Protocol},
+			Ports: []v1.ServicePort{{Name: "http", Port: 80, Protocol: v1.ProtocolTCP}}}}
+	for _, c := range change {
+		c(s)
+	}
+	return s
+}
+
+func endpoint(ip, node string, change ...func(*discovery.Endpoint)) discovery.Endpoint {
+	e := discovery.Endpoint{Addresses: []string{ip}, NodeName: &node, Conditions: discovery.EndpointConditions{Ready: new(true)}}
+	for _, c := range change {
+		c(&e)
+	}
+	return e
+}
+
+func slice(name, svc string, eps ...discovery.Endpoint) *discovery.EndpointSlice {
+	return &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name,
+		Labels: map[string]string{discovery.LabelServiceName: svc, endpoints.NameLabel: endpoints.DefaultName}},
+		AddressType: discovery.AddressTypeIPv4, Endpoints: eps,
+		Ports: []discovery.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(v1.ProtocolTCP)}}}
+}
+
+// site returns a view of two servers, one cheap and one dear.
+func site(t testing.TB) func() *scoring.View {
+	t.Helper()
+	f := scoring.NewFleet(scoring.FleetOptions{})
+	snap := map[string]*sensors.NodeReadings{}
+	for name, watts := range map[string][]power.Watts{"cheap": {80, 100}, "dear": {80, 400}} {
+		c, err := power.EvenPiecewise(watts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Put(scoring.Spec{Name: name, Capacity: power.Capacity{Cores: 10}, Predictor: c})
+		snap[name] = &sensors.NodeReadings{Node: name, Readings: []sensors.Reading{{Kind: sensors.CPUUtilization, Value: 0.1, At: time.Now(), Source: "test"}}}
+	}
+	if err := f.Refresh(t.Context(), sensors.NewSnapshot(time.Now(), snap), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return f.View
+}
+
+// start runs a proxier in a synctest bubble with both kinds of objects synced.
+func start(t *testing.T, r endpoints.Applier, o endpoints.Options) *endpoints.Proxier {
+	t.Helper()
+	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: r}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = p.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	p.OnServiceSynced()
+	p.OnEndpointSlicesSynced()
+	return p
+}
+
+// settle lets the proxier do what there is to do.
+func settle() {
+	time.Sleep(time.Second) // of the bubble's clock
+	synctest.Wait()
+}
+
+const web = "shop/web:http/tcp"
+
+func TestSharesFollowTheModels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		p := start(t, &r, endpoints.Options{View: site(t), Weigher: &balancing.Optimal{}})
+		p.OnServiceAdd(service("web"))
+		// All slices count, not only the first.
+		p.OnEndpointSliceAdd(slice("web-1", "web", endpoint("10.0.0.1", "cheap")))
+		p.OnEndpointSliceAdd(slice("web-2", "web", endpoint("10.0.0.2", "dear")))
+		p.OnEndpointSliceAdd(slice("web-3", "web", endpoint("10.0.0.3", "nobody knows this one")))
+		settle()
+		s := r.shares(web)
+		if len(s) != 3 || s["10.0.0.1:8080"] < 0.9 || s["10.0.0.3:8080"] > s["10.0.0.2:8080"] || s["10.0.0.3:8080"] == 0 {
+			t.Errorf("shares %v", s)
+		}
+		p.OnEndpointSliceDelete(slice("web-1", "web"))
+		settle()
+		if s := r.shares(web); len(s) != 2 {
+			t.Errorf("after a slice is gone: %v", s)
+		}
+		p.OnServiceDelete(service("web"))
+		settle()
+		if len(r.last) != 0 {
+			t.Errorf("after the Service is gone: %v", r.last)
+		}
+	})
+}
+
+func TestNobodyKnownIsUniform(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		p := start(t, &r, endpoints.Options{})
+		p.OnServiceAdd(service("web"))
+		p.OnEndpointSliceAdd(slice("web-1", "web", endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b")))
+		settle()
+		if s := r.shares(web); s["10.0.0.1:8080"] != 0.5 || s["10.0.0.2:8080"] != 0.5 {
+			t.Errorf("shares %v", s)
+		}
+	})
+}
+
+func TestConditionsAndPolicies(t *testing.T) {
+	not := func(e *discovery.Endpoint) { e.Conditions.Ready = new(false) }
+	ending := func(e *discovery.Endpoint) {
+		e.Conditions = discovery.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
+	}
+	dead := func(e *discovery.Endpoint) {
+		e.Conditions = discovery.EndpointConditions{Ready: new(false), Serving: new(false), Terminating: new(true)}
+	}
+	unsaid := func(e *discovery.Endpoint) { e.Conditions.Ready = nil }
+	zone := func(z string) func(*discovery.Endpoint) {
+		return func(e *discovery.Endpoint) {
+			e.Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: z}}}
+		}
+	}
+	forNode := func(n string) func(*discovery.Endpoint) {
+		return func(e *discovery.Endpoint) {
+			e.Hints = &discovery.EndpointHints{ForNodes: []discovery.ForNode{{Name: n}}}
+		}
+	}
+	local := func(s *v1.Service) { s.Spec.InternalTrafficPolicy = new(v1.ServiceInternalTrafficPolicyLocal) }
+	for name, c := range map[string]struct {
+		service   *v1.Service
+		endpoints []discovery.Endpoint
+		want      string
+	}{
+		"ready and not":              {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b", not)}, "1"},
+		"not said is ready":          {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a", unsaid)}, "1"},
+		"terminating beside ready":   {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b", ending)}, "1"},
+		"only terminating":           {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a", dead), endpoint("10.0.0.2", "b", ending)}, "2"},
+		"internal policy Local":      {service("web", local), []discovery.Endpoint{endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b")}, "1"},
+		"Local without one here":     {service("web", local), []discovery.Endpoint{endpoint("10.0.0.2", "b")}, " drop"},
+		"hints for our zone":         {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a", zone("z1")), endpoint("10.0.0.2", "b", zone("z2"))}, "1"},
+		"one without a hint":         {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a", zone("z1")), endpoint("10.0.0.2", "b")}, "12"},
+		"hints, none for our zone":   {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a", zone("z3")), endpoint("10.0.0.2", "b", zone("z2"))}, "12"},
+		"hints for our node":         {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "us", forNode("us")), endpoint("10.0.0.2", "b", forNode("b"))}, "1"},
+		"the same address twice":     {service("web"), []discovery.Endpoint{endpoint("10.0.0.1", "a"), endpoint("10.0.0.1", "a", not)}, "1"},
+		"no address, not an address": {service("web"), []discovery.Endpoint{{}, endpoint("nonsense", "a"), endpoint("fd00::1", "a")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r recorder
+				p := start(t, &r, endpoints.Options{Node: "us"})
+				p.OnTopologyChange(map[string]string{v1.LabelTopologyZone: "z1"})
+				p.OnServiceAdd(c.service)
+				p.OnEndpointSliceAdd(slice("web-1", "web", c.endpoints...))
+				settle()
+				got := ""
+				for _, e := range r.last[web].Endpoints {
+					got += fmt.Sprint(e.Addr.Addr().As4()[3])
+				}
+				if r.last[web].Drop && got == "" {
+					got = " drop"
+				}
+				if got != c.want {
+					t.Errorf("endpoints %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestOnlyOurServices(t *testing.T) {
+	other := func(s *v1.Service) { s.Labels[endpoints.NameLabel] = "someone-else" }
+	none := func(s *v1.Service) { delete(s.Labels, endpoints.NameLabel) }
+	headless := func(s *v1.Service) {
+		s.Spec.ClusterIP, s.Spec.ClusterIPs = v1.ClusterIPNone, []string{v1.ClusterIPNone}
+	}
+	for _, c := range []struct {
+		name    string
+		all     bool
+		service *v1.Service
+		want    int
+	}{{"labelled", false, service("web"), 1}, {"another proxy's", false, service("web", other), 0}, {"kube-proxy's", false, service("web", none), 0},
+		{"headless", false, service("web", headless), 0}, {"in a fork", true, service("web", none), 1}, {"labelled, in a fork", true, service("web"), 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			var r recorder
+			p := start(t, &r, endpoints.Options{All: c.all})
+			p.OnServiceAdd(c.service)
+			settle()
+			if len(r.last) != c.want {
+				t.Errorf("%s: %d Services written, want %d", c.name, len(r.last), c.want)
+			}
+			p.OnServiceUpdate(c.service, service("web", other)) // the label is taken away
+			settle()
+			if len(r.last) != 0 {
+				t.Errorf("%s: it is kept", c.name)
+			}
+		})
+	}
+}
+
+// A flapping endpoint costs a bounded number of writes, and the end state is written.
+func TestFlappingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		p := start(t, &r, endpoints.Options{})
+		p.OnServiceAdd(service("web"))
+		settle()
+		before := r.count()
+		for i := range 1000 { // 10 s at 100 a second
+			e := endpoint("10.0.0.1", "a")
+			e.Conditions.Ready = new(i%2 == 1)
+			p.OnEndpointSliceUpdate(nil, slice("web-1", "web", e))
+			time.Sleep(10 * time.Millisecond)
+		}
+		settle()
+		if n := r.count() - before; n > 120 || n < 50 {
+			t.Errorf("%d writes in 10 s of flapping", n)
+		}
+		if len(r.shares(web)) != 1 {
+			t.Error("the last change is not written")
+		}
+	})
+}
+
+func TestFailedWriteIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recorder{err: errors.New("nft says no")}
+		reg := prometheus.NewRegistry()
+		p := start(t, &r, endpoints.Options{Registerer: reg})
+		p.OnServiceAdd(service("web"))
+		settle()
+		r.mu.Lock()
+		r.err = nil
+		r.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if len(r.last) != 1 {
+			t.Error("not written after the failure ended")
+		}
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "leastwatt_endpoint_sync_failures_total" && f.Metric[0].Counter.GetValue() < 1 {
+				t.Error("the failure is not counted")
+			}
+		}
+	})
+}
+
+func TestBadAnnotationsAndUnsupportedGetAnEvent(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*v1.Service)
+		want   string
+	}{
+		"cpu abc":     {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "abc"} }, "abc"},
+		"cpu -5":      {func(s *v1.Service) { s.Annotations = map[string]string{balancing.WAOCPUAnnotation: "-5"} }, "-5"},
+		"cpu 1e99":    {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "1e99"} }, "1e99"},
+		"rate":        {func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "many"} }, "many"},
+		"externalIPs": {func(s *v1.Service) { s.Spec.ExternalIPs = []string{"192.0.2.1"} }, "externalIPs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r recorder
+				rec := events.NewFakeRecorder(10)
+				p := start(t, &r, endpoints.Options{Events: rec})
+				p.OnServiceAdd(service("web", c.change))
+				p.OnEndpointSliceAdd(slice("web-1", "web", endpoint("10.0.0.1", "a")))
+				settle()
+				p.Sync()
+				settle()
+				if len(rec.Events) != 1 {
+					t.Fatalf("%d events, want one", len(rec.Events))
+				}
+				if e := <-rec.Events; !strings.Contains(e, c.want) {
+					t.Errorf("event %q", e)
+				}
+				if len(r.shares(web)) != 1 {
+					t.Error("the Service is not served")
+				}
+			})
+		})
+	}
+}
+
+func TestUDPIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		var got atomic.Pointer[[]endpoints.Stale]
+		p := start(t, &r, endpoints.Options{Forget: func(_ context.Context, s []endpoints.Stale) { got.Store(&s) }})
+		udp := func(s *v1.Service) { s.Spec.Ports[0].Protocol = v1.ProtocolUDP }
+		us := func(eps ...discovery.Endpoint) *discovery.EndpointSlice {
+			s := slice("dns-1", "dns", eps...)
+			s.Ports[0].Protocol = new(v1.ProtocolUDP)
+			return s
+		}
+		p.OnServiceAdd(service("dns", udp))
+		p.OnEndpointSliceAdd(us(endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b")))
+		settle()
+		if got.Load() != nil {
+			t.Errorf("forgotten at the start: %v", *got.Load())
+		}
+		p.OnEndpointSliceUpdate(nil, us(endpoint("10.0.0.2", "b")))
+		settle()
+		want := endpoints.Stale{Service: netip.MustParseAddrPort("10.96.0.10:80"), Endpoint: netip.MustParseAddrPort("10.0.0.1:8080")}
+		if s := got.Load(); s == nil || len(*s) != 1 || (*s)[0] != want {
+			t.Errorf("forgotten: %v", s)
+		}
+	})
+}
+
+// The API server goes away: what is there stays, and weights are still refreshed.
+func TestWeightsAreRefreshedWithoutChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		p := start(t, &r, endpoints.Options{View: site(t), Refresh: 5 * time.Second})
+		p.OnServiceAdd(service("web"))
+		p.OnEndpointSliceAdd(slice("web-1", "web", endpoint("10.0.0.1", "cheap"), endpoint("10.0.0.2", "dear")))
+		settle()
+		before := r.count()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if n := r.count() - before; n < 50 || len(r.shares(web)) != 2 {
+			t.Errorf("%d refreshes in five minutes of 5 s, shares %v", n, r.shares(web))
+		}
+	})
+}
+
+func TestWatchWithTheRealWriter(t *testing.T) {
+	client := fake.NewClientset(service("web"), slice("web-1", "web", endpoint("10.0.0.1", "cheap"), endpoint("10.0.0.2", "dear")))
+	nft := knftables.NewFake(knftables.IPv4Family, "leastwatt")
+	w, err := nftables.New(nft, knftables.IPv4Family, nftables.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: w}, endpoints.Options{View: site(t), Registerer: reg, Pause: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = p.Watch(ctx, client) })
+	wg.Go(func() { _ = p.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	await := func(want ...string) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			dump, all := nft.Dump(), true
+			for _, s := range want {
+				all = all && strings.Contains(dump, s)
+			}
+			if all {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("no %q in\n%s", want, dump)
+			}
+		}
+	}
+	await("10.0.0.1 . 8080", "10.0.0.2 . 8080")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		n, err := testutil.GatherAndCount(reg, "leastwatt_endpoint_share_ratio", "leastwatt_endpoint_node_watts", "leastwatt_endpoint_node_age_seconds")
+		if err == nil && n == 6 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d metrics, %v: want two shares, watts and ages", n, err)
+		}
+	}
+	if err := client.CoreV1().Services("shop").Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); strings.Contains(nft.Dump(), "10.0.0.1"); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still there:\n%s", nft.Dump())
+		}
+	}
+}
+
+func TestNewNeedsAnApplier(t *testing.T) {
+	if _, err := endpoints.New(nil, endpoints.Options{}); err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,221 @@
+package endpoints
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strconv"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/leastwatt/leastwatt/balancing"
+	"github.com/leastwatt/leastwatt/balancing/nftables"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// RateAnnotation holds how many requests a second a Service expects on each port in the whole cluster.
+const RateAnnotation = "leastwatt.github.io/requests-per-second"
+
+// Stale is what conntrack must forget: UDP packets from clients to Service that go to Endpoint.
+type Stale struct {
+	Service  netip.AddrPort
+	Endpoint netip.AddrPort // invalid: wherever they go
+}
+
+type udpPort struct {
+	services  []netip.AddrPort
+	endpoints map[netip.AddrPort]bool
+}
+
+// sync weighs and writes once. Only what is remembered of the cluster is read under the lock.
+func (p *Proxier) sync(ctx context.Context) error {
+	began := time.Now()
+	ports := p.snapshot()
+	services := make([]balancing.Service, len(ports))
+	view := p.opts.View()
+	for i := range ports {
+		services[i] = p.service(&ports[i], view)
+	}
+	shares, err := p.opts.Weigher.Weigh(ctx, services)
+	if err != nil {
+		p.metrics.failed()
+		return fmt.Errorf("weigh %d Service ports: %w", len(ports), err)
+	}
+	rules := make(map[v1.IPFamily][]nftables.Service)
+	for i := range ports {
+		r := ports[i].rules
+		for j, e := range ports[i].endpoints {
+			r.Endpoints = append(r.Endpoints, nftables.Endpoint{Addr: e.addr, Share: shares[i][j].Value})
+		}
+		rules[ports[i].family] = append(rules[ports[i].family], r)
+	}
+	var errs []error
+	for f, a := range p.appliers {
+		r, err := a.Apply(ctx, rules[f])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f, err))
+			continue
+		}
+		for _, err := range r.Refused {
+			p.opts.Log.Warn("a Service has no rules", "family", f, "err", err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		p.metrics.failed()
+		return err
+	}
+	p.remember(ctx, ports, services, shares)
+	p.metrics.synced(time.Since(began), ports, services, shares)
+	return nil
+}
+
+func (p *Proxier) snapshot() []servicePort {
+	p.mu.Lock()
+	w := world{services: maps.Clone(p.world.services), topology: p.world.topology, slices: make(map[types.NamespacedName]map[string]*discovery.EndpointSlice, len(p.world.services))}
+	for k := range w.services {
+		w.slices[k] = maps.Clone(p.world.slices[k])
+	}
+	p.mu.Unlock()
+	return w.ports(p.opts.Node)
+}
+
+// service is what the weigher is told of a port.
+func (p *Proxier) service(sp *servicePort, view *scoring.View) balancing.Service {
+	s := balancing.Service{Name: string(sp.family) + " " + sp.rules.Name + "/" + string(sp.rules.Protocol)}
+	var trouble []error
+	var err error
+	if s.CPU, err = balancing.CPUFromAnnotations(sp.service.Annotations); err != nil {
+		s.CPU = 0
+		if !errors.Is(err, balancing.ErrNoCPU) {
+			trouble = append(trouble, err)
+		}
+		if p.opts.CPU != nil {
+			if v, ok := p.opts.CPU(sp.key, sp.port); ok && v > 0 && v <= balancing.MaxCPU {
+				s.CPU = v
+			}
+		}
+	}
+	if s.Rate, err = rateFromAnnotations(sp.service.Annotations); err != nil {
+		trouble = append(trouble, err)
+	}
+	if p.opts.Rate != nil {
+		if v, ok := p.opts.Rate(sp.key, sp.port); ok && v >= 0 && v <= maxRate {
+			s.Rate = v
+		}
+	}
+	s.Rate /= float64(len(sp.service.Spec.IPFamilies)) // as if clients came evenly by both
+	if what := unsupported(sp.service); what != "" {
+		trouble = append(trouble, fmt.Errorf("not supported by this proxy: %s", what))
+	}
+	p.note(sp.service, errors.Join(trouble...))
+	last := p.last[s.Name]
+	for _, c := range sp.endpoints {
+		e := balancing.Endpoint{ID: c.addr.String()}
+		if view != nil {
+			e.Node = view.Node(c.node)
+		}
+		if s.Rate > 0 && e.Node != nil {
+			e.Load = min(last[e.ID]*s.Demand(), e.Node.State.Utilization*e.Node.Capacity.Work())
+			if !(e.Load >= 0) {
+				e.Load = 0
+			}
+		}
+		s.Endpoints = append(s.Endpoints, e)
+	}
+	return s
+}
+
+const maxRate = 1e9
+
+// rateFromAnnotations returns the expected request rate; 0 without an annotation.
+func rateFromAnnotations(a map[string]string) (float64, error) {
+	text, ok := a[RateAnnotation]
+	if !ok {
+		return 0, nil
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if len(text) > 32 || err != nil || !(v > 0 && v <= maxRate) {
+		return 0, fmt.Errorf("annotation %s: %.40q is not a number of requests per second above 0, at most %g", RateAnnotation, text, float64(maxRate))
+	}
+	return v, nil
+}
+
+// note makes an Event of what is wrong with a Service, once until that changes.
+func (p *Proxier) note(s *v1.Service, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if p.noted[s.UID] == text {
+		return
+	}
+	p.noted[s.UID] = text
+	if text != "" {
+		p.opts.Log.Warn("Service is not served as it asks", "namespace", s.Namespace, "service", s.Name, "err", text)
+		if p.opts.Events != nil {
+			p.opts.Events.Eventf(s, nil, v1.EventTypeWarning, "NotSupported", "Proxy", "%s", text)
+		}
+	}
+}
+
+// remember keeps what was applied and lets conntrack forget what went.
+func (p *Proxier) remember(ctx context.Context, ports []servicePort, services []balancing.Service, shares [][]balancing.Share) {
+	p.last = make(map[string]map[string]float64, len(ports))
+	applied := make(map[string]udpPort)
+	live := make(map[types.UID]bool, len(ports))
+	var stale []Stale
+	for i := range ports {
+		sp := &ports[i]
+		live[sp.service.UID] = true
+		m := make(map[string]float64, len(sp.endpoints))
+		for j := range services[i].Endpoints {
+			m[services[i].Endpoints[j].ID] = shares[i][j].Value
+		}
+		p.last[services[i].Name] = m
+		if sp.rules.Protocol != nftables.UDP {
+			continue
+		}
+		now := udpPort{endpoints: make(map[netip.AddrPort]bool, len(sp.endpoints))}
+		for _, ip := range sp.rules.IPs {
+			now.services = append(now.services, netip.AddrPortFrom(ip, sp.rules.Port))
+		}
+		for _, e := range sp.endpoints {
+			now.endpoints[e.addr] = true
+		}
+		before, known := p.applied[services[i].Name]
+		if known && len(before.endpoints) == 0 && len(now.endpoints) > 0 {
+			stale = append(stale, now.stale(netip.AddrPort{})...)
+		}
+		for e := range before.endpoints {
+			if !now.endpoints[e] {
+				stale = append(stale, before.stale(e)...)
+			}
+		}
+		applied[services[i].Name] = now
+	}
+	for name, before := range p.applied {
+		if _, still := applied[name]; !still {
+			for e := range before.endpoints {
+				stale = append(stale, before.stale(e)...)
+			}
+		}
+	}
+	p.applied = applied
+	maps.DeleteFunc(p.noted, func(u types.UID, _ string) bool { return !live[u] })
+	if len(stale) > 0 && p.opts.Forget != nil {
+		p.opts.Forget(ctx, stale)
+	}
+}
+
+func (u *udpPort) stale(endpoint netip.AddrPort) []Stale {
+	out := make([]Stale, len(u.services))
+	for i, s := range u.services {
+		out[i] = Stale{Service: s, Endpoint: endpoint}
+	}
+	return out
+}
