@@ -125,6 +125,90 @@ func forgeries(p []byte) [][]byte {
 	return append(out, flip, body, short, plain, unsigned, p[:len(p)-5])
 }
 
+// A busy BMC answers the first try when the second is under way. That is no wrong password.
+func TestLateAnswersAreNotTakenForRefusals(t *testing.T) {
+	e, err := emulate.NewIPMI("u", "p", emulate.IPMISensor{Name: "Inlet", Entity: 0x37, Unit: 1, Raw: 24})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { _ = e.Run(ctx) })
+	front, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() { delayFirst(ctx, front, e.Addr()) })
+	s := New(Nodes(map[string]BMC{"n": {Address: front.LocalAddr().String(), Username: "u", Password: "p"}}), Options{Timeout: 100 * time.Millisecond, Attempts: 3})
+	defer s.Close()
+	got, err := s.Read(ctx, "n")
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%v, %v", got, err)
+	}
+}
+
+// delayFirst relays datagrams, and holds the first answer to RAKP message 1 until a second message of that
+// type came.
+func delayFirst(ctx context.Context, front *net.UDPConn, bmc string) {
+	stop := context.AfterFunc(ctx, func() { front.Close() })
+	defer stop()
+	var mu sync.Mutex
+	var held func()
+	first := true
+	ports := map[string]net.Conn{}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer func() {
+		for _, c := range ports {
+			c.Close()
+		}
+	}()
+	p := make([]byte, 4096)
+	for {
+		n, from, err := front.ReadFrom(p)
+		if err != nil {
+			return
+		}
+		back := ports[from.String()]
+		if back == nil {
+			if back, err = net.Dial("udp", bmc); err != nil {
+				return
+			}
+			ports[from.String()] = back
+			wg.Go(func() {
+				q := make([]byte, 4096)
+				for {
+					n, err := back.Read(q)
+					if err != nil {
+						return
+					}
+					packet := slices.Clone(q[:n])
+					send := func() { _, _ = front.WriteTo(packet, from) }
+					mu.Lock()
+					if first && packet[offPayloadType]&0x3f == byte(types.PayloadTypeRAKPMessage2) {
+						first, held = false, send
+						mu.Unlock()
+						continue
+					}
+					mu.Unlock()
+					send()
+				}
+			})
+		}
+		if p[offPayloadType]&0x3f == byte(types.PayloadTypeRAKPMessage1) {
+			mu.Lock()
+			if held != nil {
+				held()
+				held = nil
+			}
+			mu.Unlock()
+		}
+		_, _ = back.Write(p[:n])
+	}
+}
+
 // A BMC that answers with another suite than the pinned one is not talked to.
 func TestDowngradeIsRefused(t *testing.T) {
 	g := newGuard(nil, "u", "p", types.CipherSuiteID3)

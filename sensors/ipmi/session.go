@@ -34,7 +34,18 @@ type session struct {
 	used     time.Time
 }
 
-func openSession(ctx context.Context, address string, b *BMC, o Options) (_ *session, err error) {
+// openSession opens a session, and tries again where nothing came back: from a new port, because a late answer
+// to the first try would fit no random number of the second, and look like a wrong password.
+func openSession(ctx context.Context, address string, b *BMC, o Options) (s *session, err error) {
+	for range o.Attempts {
+		if s, err = connect(ctx, address, b, o); !errors.Is(err, errSilent) || over(ctx) != nil {
+			break
+		}
+	}
+	return s, err
+}
+
+func connect(ctx context.Context, address string, b *BMC, o Options) (_ *session, err error) {
 	password, err := b.PasswordFrom()
 	if err != nil {
 		return nil, fmt.Errorf("%w: no password: %w", sensors.ErrUnauthorized, err)
@@ -57,7 +68,7 @@ func openSession(ctx context.Context, address string, b *BMC, o Options) (_ *ses
 	}
 	cl.WithUDPProxy(onlyDialer{g}).WithTimeout(o.Timeout).WithRetry(0).
 		WithCipherSuiteID(types.CipherSuiteID(b.CipherSuite)).WithMaxPrivilegeLevel(types.PrivilegeLevelUser)
-	s := &session{client: cl, guard: g, attempts: o.Attempts, timeout: o.Timeout, used: time.Now()}
+	s := &session{client: cl, guard: g, attempts: 1, timeout: o.Timeout, used: time.Now()}
 	defer func() {
 		if err != nil {
 			s.abandon()
@@ -66,11 +77,11 @@ func openSession(ctx context.Context, address string, b *BMC, o Options) (_ *ses
 	if err := s.handshake(ctx); err != nil {
 		return nil, err
 	}
+	s.attempts = o.Attempts
 	return s, nil
 }
 
-// handshake sends IPMI v2.0 §13.15's messages. Each is repeated only while nothing came back: an answer that
-// refuses is final.
+// handshake sends IPMI v2.0 §13.15's messages, each once.
 func (s *session) handshake(ctx context.Context) error {
 	for _, step := range []struct {
 		what string

@@ -1,10 +1,12 @@
 package emulate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -30,6 +32,37 @@ type IPMISensor struct {
 	RExp   int8
 	Raw    uint8
 	Off    bool // reports that its reading is unavailable
+
+	// Live, where it is not nil, gives the value, in the sensor's unit; Raw then does not count. NaN is Off.
+	Live func() float64
+}
+
+// raw returns the byte that reads as the sensor's value, and whether there is one.
+func (s IPMISensor) raw() (byte, bool) {
+	if s.Live == nil {
+		return s.Raw, !s.Off
+	}
+	v := s.Live()
+	if math.IsNaN(v) {
+		return 0, false
+	}
+	m := float64(cmp.Or(s.M, 1))
+	x := math.Round((v/math.Pow10(int(s.RExp)) - float64(s.B)*math.Pow10(int(s.BExp))) / m)
+	if s.Signed {
+		return byte(int8(min(max(x, -128), 127))), true
+	}
+	return byte(min(max(x, 0), 255)), true
+}
+
+// MachineSensors returns the sensors of a BMC that measures a [Machine].
+func MachineSensors(live func() Machine) []IPMISensor {
+	return []IPMISensor{
+		{Name: "Inlet Temp", Entity: 0x37, Unit: 1, M: 5, RExp: -1, Live: func() float64 { return live().Inlet }},
+		{Name: "CPU1 Temp", Entity: 0x03, Unit: 1, Signed: true, Live: func() float64 { return live().CPUTemp }},
+		{Name: "Exhaust Temp", Entity: 0x07, Unit: 1, Signed: true, Live: func() float64 { return live().Exhaust }},
+		{Name: "System Power", Entity: 0x07, Unit: 6, M: 4, Live: func() float64 { return live().Watts }},
+		{Name: "Fan1", Entity: 0x1d, Unit: 18, M: 100, Live: func() float64 { return live().FanRPM }},
+	}
 }
 
 // IPMI is an emulated BMC that speaks IPMI v2.0 over UDP, on the reference server of go-ipmi.
@@ -163,10 +196,11 @@ func (e *IPMI) reading(_ context.Context, _ *handlers.HandlerContext, req []byte
 		return nil, types.CodeRequestedDataNotPresent, nil
 	}
 	const scanned, unavailable = 0x40, 0x20
-	if s.Off {
+	raw, ok := s.raw()
+	if !ok {
 		return []byte{0, scanned | unavailable, 0xc0}, types.CodeOK, nil
 	}
-	return []byte{s.Raw, scanned, 0xc0}, types.CodeOK, nil
+	return []byte{raw, scanned, 0xc0}, types.CodeOK, nil
 }
 
 func (e *IPMI) power(context.Context, *handlers.HandlerContext, []byte) ([]byte, types.CompletionCode, error) {
@@ -191,10 +225,7 @@ func (e *IPMI) power(context.Context, *handlers.HandlerContext, []byte) ([]byte,
 
 // record packs a full sensor record (IPMI v2.0 table 43-1).
 func (s IPMISensor) record(id uint16, number uint8) []byte {
-	m := s.M
-	if m == 0 {
-		m = 1
-	}
+	m := cmp.Or(s.M, 1)
 	format := types.SensorAnalogUnitFormat_Unsigned
 	if s.Signed {
 		format = types.SensorAnalogUnitFormat_2sComplement
