@@ -3,6 +3,7 @@ package ipmi_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -79,14 +80,18 @@ func eventually(t *testing.T, s *ipmi.Source, ok func(map[sensors.Kind]sensors.R
 	return nil
 }
 
+// freePort returns a port below those that the system gives to clients, which would take it meanwhile.
 func freePort(t *testing.T) int {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20_000 + rand.IntN(10_000)
+		if c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err == nil {
+			_ = c.Close()
+			return port
+		}
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 func readFile(t *testing.T, path string) string {

@@ -54,7 +54,7 @@ func TestContractAndFaults(t *testing.T) {
 			return each(urls, func(url string) *prometheus.Source {
 				s, err := prometheus.New(prometheus.Endpoint{URL: url, User: faulttest.User, Password: password, TLS: c},
 					[]prometheus.Query{{Kind: sensors.Power, Expr: "watts"}, {Kind: sensors.InletTemp, Expr: "inlet"}},
-					prometheus.Options{Timeout: timeout})
+					prometheus.Options{Timeout: timeout, MaxBytes: 1 << 20})
 				if err != nil {
 					t.Fatal(err)
 				}

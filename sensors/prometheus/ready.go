@@ -82,7 +82,7 @@ func Kepler() []Query {
 		{Kind: sensors.CPUEnergy, Expr: zones("kepler_node_cpu_joules_total"), Time: `timestamp(kepler_node_cpu_joules_total)`},
 		{Kind: sensors.CPUUtilization, Expr: `max by ($label) (kepler_node_cpu_usage_ratio)`, Time: `timestamp(kepler_node_cpu_usage_ratio)`},
 		{Kind: sensors.GPUPower, Expr: `sum by ($label) (kepler_node_gpu_watts)`, Time: `timestamp(kepler_node_gpu_watts)`},
-		{Kind: sensors.Power, Expr: `sum by ($label) (kepler_platform_watts)`, Time: `timestamp(kepler_platform_watts)`},
+		{Kind: sensors.Power, Expr: `max by ($label) (kepler_platform_watts{source_type!="PowerSupply"}) or sum by ($label) (kepler_platform_watts{source_type="PowerSupply"})`, Time: `timestamp(kepler_platform_watts)`},
 	})
 }
 

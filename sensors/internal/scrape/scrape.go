@@ -99,24 +99,31 @@ func (r *Reader) node(name string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(e.URL)
-	if err != nil {
-		return nil, errors.New("endpoint: not a URL") // the parser's own error quotes what may hold a password
-	}
-	path := u.EscapedPath()
-	if u.RawQuery != "" {
-		path += "?" + u.RawQuery
-	}
-	u.Path, u.RawPath, u.RawQuery, u.Fragment = "", "", "", ""
-	c, err := boundedhttp.New(u.String(), boundedhttp.Options{
-		Timeout: r.opts.Timeout, MaxBytes: r.opts.MaxBytes, TLS: e.TLS, MaxConns: 2, Auth: e.auth(),
-	})
+	c, path, err := e.Open(r.opts, 2)
 	if err != nil {
 		return nil, err
 	}
 	n := &node{client: c, path: path, match: maps.Clone(e.Match), named: maps.Clone(e.Sensors)}
 	r.nodes[name] = n
 	return n, nil
+}
+
+// Open returns a client for the endpoint's origin with at most that many connections, and the path and query
+// to ask for.
+func (e *Endpoint) Open(o Options, conns int) (c *boundedhttp.Client, path string, err error) {
+	u, err := url.Parse(e.URL)
+	if err != nil {
+		return nil, "", errors.New("endpoint: not a URL") // the parser's own error quotes what may hold a password
+	}
+	path = u.EscapedPath()
+	if u.RawQuery != "" {
+		path += "?" + u.RawQuery
+	}
+	u.Path, u.RawPath, u.RawQuery, u.Fragment = "", "", "", ""
+	c, err = boundedhttp.New(u.String(), boundedhttp.Options{
+		Timeout: o.Timeout, MaxBytes: o.MaxBytes, TLS: e.TLS, MaxConns: conns, Auth: e.auth(),
+	})
+	return c, path, err
 }
 
 func (e *Endpoint) auth() boundedhttp.Auth {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -158,4 +160,69 @@ func NewPrometheus(live func() Machine, o ExporterOptions, nodes ...string) *Exp
 		}
 		fmt.Fprintf(a, `{"status":"success","data":{"resultType":"vector","result":[%s]}}`, strings.Join(series, ","))
 	}}
+}
+
+// NewLoadWatcher returns a load-watcher service that knows the nodes.
+func NewLoadWatcher(live func() Machine, o ExporterOptions, nodes ...string) *Exporter {
+	return &Exporter{live: live, opts: o, format: func(a *answer, m Machine) {
+		if a.missing = a.path != "/watcher"; a.missing {
+			return
+		}
+		a.kind = "application/json"
+		if a.fault == ManySensors {
+			for i := range 10_000 {
+				nodes = append(nodes[:len(nodes):len(nodes)], fmt.Sprintf("other-%d", i))
+			}
+		}
+		fmt.Fprintf(a, `{"timestamp":%d,"window":{"duration":"15m","start":%d,"end":%d},"source":"KubernetesMetricsServer","data":{"NodeMetricsMap":{`,
+			m.At.Unix(), m.At.Unix()-900, m.At.Unix())
+		for i, n := range nodes {
+			if i > 0 {
+				a.WriteByte(',')
+			}
+			fmt.Fprintf(a, `%q:{"metrics":[`, n)
+			if a.fault != NullReadings {
+				metric := fmt.Sprintf(`{"name":"cpu","type":"CPU","operator":"AVG","rollup":"15m","value":%s}`, a.json(m.Utilization*100))
+				a.WriteString(metric)
+				if a.fault == Duplicates {
+					a.WriteString("," + metric)
+				}
+			}
+			a.WriteString(`],"tags":{},"metadata":{}}`)
+		}
+		a.WriteString(`}}}`)
+	}}
+}
+
+// NewPressure returns WAO's differential-pressure API, which knows the nodes.
+func NewPressure(live func() Machine, o ExporterOptions, nodes ...string) *Exporter {
+	return &Exporter{live: live, opts: o, format: func(a *answer, m Machine) {
+		node, ok := strings.CutPrefix(a.path, "/api/sensor/by_nodename/")
+		if a.missing = !ok || !slices.Contains(nodes, node); a.missing {
+			return
+		}
+		a.kind = "application/json"
+		one := fmt.Sprintf(`{"pressure":%s,"sensorid":"dp-1","temperature":25.5}`, a.json(m.Pressure))
+		many := 1
+		switch a.fault {
+		case Duplicates:
+			many = 2
+		case ManySensors:
+			many = 10_000
+		}
+		fmt.Fprintf(a, `{"code":200,"sensor":[%s]}`, strings.TrimSuffix(strings.Repeat(one+",", many), ","))
+	}}
+}
+
+// json writes a number with the exporter's faults.
+func (a *answer) json(v float64) string {
+	switch {
+	case a.fault == WrongType:
+		return `"N/A"`
+	case a.fault == NotANumber:
+		return "NaN"
+	case a.fault == NullReadings || math.IsNaN(v):
+		return "null"
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
 }
