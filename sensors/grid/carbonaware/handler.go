@@ -1,0 +1,313 @@
+package carbonaware
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// HandlerOptions bound a [Handler]. The zero value works.
+type HandlerOptions struct {
+	MaxLocations int           // in one question; 0 means 20
+	MaxRange     time.Duration // between the times of one question; 0 means 31 days
+	MaxPoints    int           // in one answer; 0 means 20,000
+	Timeout      time.Duration // of one question to the source; 0 means 30 seconds
+
+	// Now tells the time; nil means [time.Now].
+	Now func() time.Time
+}
+
+// A Handler answers the SDK's GET routes below /emissions from a source: bylocation, bylocations, bylocations/best,
+// forecasts/current and average-carbon-intensity. Locations are the source's zones. A question that is wrong is
+// answered with 400 and a problem that names the parameter, a zone that the source lacks with 404, a source without
+// history or forecast with 501, nothing known with 204, and a source that fails with 502, without its reasons.
+type Handler struct {
+	source grid.Source
+	opts   HandlerOptions
+	mux    *http.ServeMux
+}
+
+// NewHandler returns a handler that answers from s, whose signal must be an intensity.
+func NewHandler(s grid.Source, o HandlerOptions) (*Handler, error) {
+	if s.Signal() == grid.Price || !s.Signal().Valid() {
+		return nil, fmt.Errorf("carbonaware: a source of %q: want an intensity", s.Signal())
+	}
+	if o.MaxLocations <= 0 {
+		o.MaxLocations = 20
+	}
+	if o.MaxRange <= 0 {
+		o.MaxRange = 31 * 24 * time.Hour
+	}
+	if o.MaxPoints <= 0 {
+		o.MaxPoints = 20_000
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	h := &Handler{source: s, opts: o, mux: http.NewServeMux()}
+	for path, f := range map[string]func(context.Context, *query) (any, error){
+		"bylocation":               h.byLocations,
+		"bylocations":              h.byLocations,
+		"bylocations/best":         h.best,
+		"forecasts/current":        h.forecasts,
+		"average-carbon-intensity": h.average,
+	} {
+		h.mux.HandleFunc("GET /emissions/"+path, func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), o.Timeout)
+			defer cancel()
+			q, err := parseQuery(r.URL.RawQuery, path, &h.opts)
+			var answer any
+			if err == nil {
+				answer, err = f(ctx, q)
+			}
+			reply(w, answer, err)
+		})
+	}
+	return h, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+func (h *Handler) byLocations(ctx context.Context, q *query) (any, error) {
+	var out []emission
+	for _, l := range q.locations {
+		var ps []grid.Point
+		var err error
+		if q.from.IsZero() {
+			var p grid.Point
+			p, err = h.source.Current(ctx, l)
+			ps = []grid.Point{p}
+		} else {
+			ps, err = grid.History(ctx, h.source, l, q.from, q.until)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := h.check(l, ps, len(out)); err != nil {
+			return nil, err
+		}
+		for _, p := range ps {
+			out = append(out, emission{Location: l, Time: p.Start, Rating: new(p.Value), Duration: span(p.End.Sub(p.Start))})
+		}
+	}
+	if len(out) == 0 {
+		return nil, grid.ErrUnknown
+	}
+	return out, nil
+}
+
+// best gives the values that are the lowest.
+func (h *Handler) best(ctx context.Context, q *query) (any, error) {
+	all, err := h.byLocations(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	es := all.([]emission)
+	low := *slices.MinFunc(es, func(a, b emission) int { return compare(*a.Rating, *b.Rating) }).Rating
+	return slices.DeleteFunc(es, func(e emission) bool { return *e.Rating > low }), nil
+}
+
+func (h *Handler) forecasts(ctx context.Context, q *query) (any, error) {
+	now := h.opts.Now().UTC()
+	from, until := q.from, q.until
+	if from.IsZero() {
+		from = now
+	}
+	if until.IsZero() {
+		until = from.Add(h.opts.MaxRange)
+	}
+	var out []forecast
+	total := 0
+	for _, l := range q.locations {
+		ps, err := grid.Forecast(ctx, h.source, l, from, until)
+		if err != nil {
+			return nil, err
+		}
+		if err := h.check(l, ps, total); err != nil {
+			return nil, err
+		}
+		total += len(ps)
+		f := forecast{GeneratedAt: now, RequestedAt: now, Location: l, DataStartAt: from, DataEndAt: until, Data: []datum{}, Optimal: []datum{}}
+		if len(ps) > 0 {
+			if q.from.IsZero() {
+				f.DataStartAt = ps[0].Start
+			}
+			if q.until.IsZero() {
+				f.DataEndAt = ps[len(ps)-1].End
+			}
+			window := q.window
+			if window == 0 {
+				window = ps[0].End.Sub(ps[0].Start)
+			}
+			f.WindowSize = int(window / time.Minute)
+			f.Data = windows(l, ps, q.window)
+			f.Optimal = lowest(f.Data)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func (h *Handler) average(ctx context.Context, q *query) (any, error) {
+	ps, err := grid.History(ctx, h.source, q.locations[0], q.from, q.until)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.check(q.locations[0], ps, 0); err != nil {
+		return nil, err
+	}
+	m, covered := grid.Mean(ps, q.from, q.until)
+	if covered == 0 {
+		return nil, grid.ErrUnknown
+	}
+	return mean{Location: q.locations[0], StartTime: q.from, EndTime: q.until, Intensity: m}, nil
+}
+
+// check refuses what no client should be told.
+func (h *Handler) check(zone string, ps []grid.Point, before int) error {
+	if before+len(ps) > h.opts.MaxPoints {
+		return &problem{"toTime", fmt.Sprintf("the answer has more than %d values: ask for less time or fewer locations", h.opts.MaxPoints)}
+	}
+	for _, p := range ps {
+		if err := p.Validate(); err != nil {
+			return err
+		}
+		if p.Zone != zone || p.Signal != h.source.Signal() {
+			return fmt.Errorf("asked for zone %q, got %q of %q: %w", zone, p.Signal, p.Zone, grid.ErrImplausible)
+		}
+	}
+	return nil
+}
+
+// A query is what a client asked, checked.
+type query struct {
+	locations   []string
+	from, until time.Time
+	window      time.Duration
+}
+
+// A problem is what is wrong with a question.
+type problem struct{ field, text string }
+
+func (p *problem) Error() string { return p.field + ": " + p.text }
+
+func parseQuery(raw, path string, o *HandlerOptions) (*query, error) {
+	const most = 8 << 10
+	if len(raw) > most {
+		return nil, &problem{"query", fmt.Sprintf("longer than %d bytes", most)}
+	}
+	v, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, &problem{"query", "not well encoded"}
+	}
+	q := &query{locations: v["location"]}
+	limit := o.MaxLocations
+	if path == "bylocation" || path == "average-carbon-intensity" {
+		limit = 1
+	}
+	switch {
+	case len(q.locations) == 0 || slices.Contains(q.locations, ""):
+		return nil, &problem{"location", "missing"}
+	case len(q.locations) > limit:
+		return nil, &problem{"location", fmt.Sprintf("%d of them: at most %d", len(q.locations), limit)}
+	}
+	start, end := "time", "toTime"
+	switch path {
+	case "forecasts/current":
+		start, end = "dataStartAt", "dataEndAt"
+	case "average-carbon-intensity":
+		start, end = "startTime", "endTime"
+	}
+	if q.from, err = parseStamp(v, start); err != nil {
+		return nil, err
+	}
+	if q.until, err = parseStamp(v, end); err != nil {
+		return nil, err
+	}
+	if path == "average-carbon-intensity" && (q.from.IsZero() || q.until.IsZero()) {
+		return nil, &problem{start, "startTime and endTime are both needed"}
+	}
+	if path != "forecasts/current" {
+		if q.from.IsZero() && !q.until.IsZero() {
+			return nil, &problem{start, "missing, though " + end + " is given"}
+		}
+		if !q.from.IsZero() && q.until.IsZero() {
+			q.until = o.Now().UTC()
+		}
+	}
+	if !q.from.IsZero() && !q.until.IsZero() {
+		if d := q.until.Sub(q.from); d <= 0 || d > o.MaxRange {
+			return nil, &problem{end, fmt.Sprintf("%v after %s: want more than 0 and at most %v", d, start, o.MaxRange)}
+		}
+	}
+	if w := v.Get("windowSize"); w != "" && path == "forecasts/current" {
+		n, err := strconv.Atoi(w)
+		if err != nil || n < 1 || n > maxMinutes {
+			return nil, &problem{"windowSize", fmt.Sprintf("want full minutes, 1 to %d", maxMinutes)}
+		}
+		q.window = time.Duration(n) * time.Minute
+	}
+	return q, nil
+}
+
+func parseStamp(v url.Values, field string) (time.Time, error) {
+	text := v.Get(field)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1970 && t.Year() < 2200 {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, &problem{field, "not a time: want 2022-03-01T15:30:00Z"}
+}
+
+// reply writes an answer or the status of an error.
+func reply(w http.ResponseWriter, answer any, err error) {
+	status, text, field := http.StatusOK, "", ""
+	p, bad := errors.AsType[*problem](err)
+	switch {
+	case err == nil:
+	case bad:
+		status, text, field = http.StatusBadRequest, p.text, p.field
+	case errors.Is(err, grid.ErrUnknownZone):
+		status, text, field = http.StatusNotFound, "no such location", "location"
+	case errors.Is(err, grid.ErrUnsupported):
+		status, text = http.StatusNotImplemented, "the data source has no such data"
+	case errors.Is(err, grid.ErrUnknown), errors.Is(err, grid.ErrStale):
+		w.WriteHeader(http.StatusNoContent)
+		return
+	default:
+		status, text = http.StatusBadGateway, "the data source failed" // its reasons may be private
+	}
+	kind := "application/json; charset=utf-8"
+	if err != nil {
+		kind = "application/problem+json; charset=utf-8"
+		b := map[string]any{"title": http.StatusText(status), "status": status, "detail": text}
+		if field != "" {
+			b["errors"] = map[string][]string{field: {text}}
+		}
+		answer = b
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		http.Error(w, "the answer cannot be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that left is no error of ours
+}
