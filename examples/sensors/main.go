@@ -1,0 +1,86 @@
+// Sensors prints what every node measures now: the operator's first check of a configuration.
+//
+//	go run ./examples/sensors -config FILE [-watch] [-json]
+//	go run ./examples/sensors -demo
+//
+// It shows each node and kind with value, age and source, and every error. -watch repeats at the configured
+// interval, -json prints one object a line. -demo needs no hardware: it starts one emulated BMC or exporter per
+// protocol in this process and reads each of them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/config"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.config, "config", "", "YAML `file` with the section sensors")
+	flag.BoolVar(&o.watch, "watch", false, "repeat until interrupted")
+	flag.BoolVar(&o.json, "json", false, "print JSON, one object a line")
+	flag.BoolVar(&o.demo, "demo", false, "read one emulated device per protocol")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout, o); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "sensors:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	config            string
+	watch, json, demo bool
+}
+
+func run(ctx context.Context, w io.Writer, o options) (err error) {
+	var source sensors.SensorSource
+	var nodes []string
+	poll := sensors.PollerOptions{}
+	switch {
+	case o.demo == (o.config != ""):
+		return errors.New("give -config FILE or -demo")
+	case o.demo:
+		d, err := startDemo()
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		source, nodes, poll.Interval = d, d.nodes(), 2*time.Second
+		// Kinds that are rates of counters have their first value at the second read.
+		if err := d.warm(ctx); err != nil {
+			return err
+		}
+	default:
+		c, err := config.Load(o.config)
+		if err != nil {
+			return err
+		}
+		set, err := c.Build(config.BuildOptions{})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			err = errors.Join(err, set.Close(closing))
+		}()
+		source, nodes, poll = set.Source, c.Nodes(), c.PollerOptions()
+		if len(nodes) == 0 {
+			return fmt.Errorf("%s: sensors.nodes: lists no nodes to read", o.config)
+		}
+	}
+	if o.watch {
+		return watch(ctx, w, source, nodes, poll, o.json)
+	}
+	return print(w, once(ctx, source, nodes, poll), time.Now(), o.json)
+}
