@@ -194,3 +194,14 @@ func FuzzNormalize(f *testing.F) {
 		}
 	})
 }
+
+func TestRaw(t *testing.T) {
+	for cost, want := range map[float64]int64{0: 0, 0.0004: 0, 0.0005: 1, 12.3456: 12346, -1: -1000, 1e300: rawMost, -1e300: -rawMost, math.Inf(1): rawOver} {
+		if got := raw(cost); got != want {
+			t.Errorf("raw(%v) = %d: want %d", cost, got, want)
+		}
+	}
+	if raw(math.NaN()) != rawUnknown {
+		t.Error("NaN has a raw score")
+	}
+}

@@ -15,6 +15,7 @@ type prepared struct {
 	seats []seat         // beside nodes
 	costs []scoring.Cost // beside nodes: memory for the scorer
 	round uint32
+	last  int // the server that was looked up last
 }
 
 // A seat is what was last found out about one server.
@@ -26,6 +27,7 @@ type seat struct {
 	reason     reason // why the server is unknown
 	round      uint32 // the last round in which it was a candidate
 	candidate  int32  // its place among the candidates of that round
+	next       int32  // the server that was looked up after it; rounds have much the same order
 }
 
 // look brings the servers to a view, and keeps what is still true.
@@ -60,6 +62,7 @@ func (w *prepared) look(v *scoring.View) {
 		}
 		n.State.Utilization += s.load(n)
 	}
+	w.last = 0
 	w.view, w.nodes, w.seats, w.costs = v, nodes, seats, make([]scoring.Cost, len(nodes))
 }
 
@@ -73,7 +76,7 @@ func (s *seat) load(n *scoring.Node) float64 {
 
 // seat marks the server as the k-th candidate of this round, and tells whether the view has it.
 func (w *prepared) seat(info fwk.NodeInfo, k int, a *Args) bool {
-	i := w.view.Index(info.Node().Name)
+	i := w.find(info.Node().Name)
 	if i < 0 {
 		return false
 	}
@@ -86,6 +89,23 @@ func (w *prepared) seat(info fwk.NodeInfo, k int, a *Args) bool {
 		n.State.Utilization = w.view.Nodes()[i].State.Utilization + s.load(n)
 	}
 	return true
+}
+
+// find returns the place of a server, or -1 if the view lacks it. It guesses before it searches.
+func (w *prepared) find(name string) int {
+	if len(w.seats) == 0 {
+		return -1
+	}
+	before := &w.seats[w.last]
+	i := int(before.next)
+	if w.nodes[i].Name != name {
+		if i = w.view.Index(name); i < 0 {
+			return i
+		}
+		before.next = int32(i)
+	}
+	w.last = i
+	return i
 }
 
 // count adds up the CPU of the pods that the sample does not show.

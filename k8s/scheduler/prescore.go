@@ -194,11 +194,16 @@ func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk
 }
 
 func raw(cost float64) int64 {
+	milli := math.Floor(cost*1000 + 0.5) // one instruction, unlike Round
 	switch {
+	case milli > -rawMost && milli < rawMost:
+		return int64(milli)
 	case math.IsNaN(cost):
 		return rawUnknown
 	case math.IsInf(cost, 1):
 		return rawOver
+	case cost > 0:
+		return rawMost
 	}
-	return int64(max(min(math.Round(cost*1000), rawMost), -rawMost))
+	return -rawMost
 }
