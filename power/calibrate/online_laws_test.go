@@ -379,6 +379,11 @@ func FuzzReadOnline(f *testing.F) {
 		if err != nil {
 			return
 		}
+		for _, u := range []float64{0, 0.37, 1, 0.99} {
+			if _, err := o.Observe(power.State{Utilization: u, InletTemp: new(power.Celsius(31))}, 200); err != nil {
+				t.Errorf("a file that was read cannot learn: %v", err)
+			}
+		}
 		if _, err := o.Model(); err != nil {
 			t.Errorf("a file that was read makes no model: %v", err)
 		}
@@ -406,5 +411,48 @@ func TestFarFromTheStart(t *testing.T) {
 				t.Errorf("%s times %v: off by %.3f after ten readings", s.Name(), f, e)
 			}
 		}
+	}
+}
+
+// A year of readings leaves the filter sound: the noise is found, the curve is right, and it can be saved.
+func TestManyReadings(t *testing.T) {
+	n := 2_000_000 // a reading every 15 s for a year
+	if testing.Short() {
+		n = 100_000
+	}
+	o := calibrate.NewOnline(belief(t, prior.Hardware{Year: 2019}), calibrate.OnlineOptions{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range n {
+		u := 0.3 + 0.05*rng.NormFloat64() // mostly one load
+		if i%5000 == 0 {
+			u = rng.Float64()
+		}
+		u = min(max(u, 0), 1)
+		if _, err := o.Observe(power.State{Utilization: u}, power.Watts((100+200*u)*(1+0.01*rng.NormFloat64()))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := calibrate.ReadOnline(bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := o.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := float64(m.Curve().At(0.3)); math.Abs(w/160-1) > 0.005 {
+		t.Errorf("at 0.3: %.2f W, want 160", w)
+	}
+	if w := float64(m.Curve().At(0.9)); math.Abs(w/280-1) > 0.06 {
+		t.Errorf("at 0.9, hardly ever seen: %.2f W, want 280", w)
+	}
+	if math.Abs(m.Noise()-0.01) > 0.001 {
+		t.Errorf("noise %.4f, want 0.01", m.Noise())
+	}
+	if o.Drifts() > n/200_000 {
+		t.Errorf("%d drifts where nothing changed", o.Drifts())
 	}
 }

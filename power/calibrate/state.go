@@ -146,6 +146,31 @@ func read(what string, mean, from []float64, cov *[states][states]float64, trian
 			}
 		}
 	}
+	return definite(what, cov, n)
+}
+
+// definite returns an error unless the covariance is positive, up to rounding, by a Cholesky decomposition: a
+// filter that starts from another one ends in numbers that are none.
+func definite(what string, cov *[states][states]float64, n int) error {
+	l := *cov
+	for i := range n {
+		for j := range i + 1 {
+			s := l[i][j]
+			for k := range j {
+				s -= l[i][k] * l[j][k]
+			}
+			switch {
+			case i != j && l[j][j] > 0:
+				l[i][j] = s / l[j][j]
+			case i != j:
+				l[i][j] = 0
+			case s < -1e-9*cov[i][i]:
+				return fmt.Errorf("%s: the covariance is not positive in row %d", what, i)
+			default:
+				l[i][i] = math.Sqrt(max(s, 0))
+			}
+		}
+	}
 	return nil
 }
 
