@@ -20,7 +20,13 @@ var uses = map[string][]string{
 	"ipmi-exporter": {"user", "password", "token", "tls", "match", "sensors"},
 	"ipmi":          {"user", "password", "sensors", "cipherSuite"},
 	"prometheus":    {"user", "password", "token", "tls"},
+	"load-watcher":  {"user", "password", "token", "tls"},
+	"pressure":      {"user", "password", "token", "tls"},
+	"sysfs":         {},
 }
+
+// shared are the types that have one endpoint for all nodes.
+var shared = []string{"prometheus", "load-watcher", "pressure"}
 
 // check finds what is wrong beyond the types of fields. It tells all of it.
 func (c *Config) check() error {
@@ -92,15 +98,20 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 	if s.KeplerFile != "" && s.Type != "redfish" {
 		fail(at+".keplerFile", "is for type redfish, not %s", s.Type)
 	}
-	if s.Type == "prometheus" {
+	if slices.Contains(shared, s.Type) {
 		if len(s.PerNode) > 0 {
-			fail(at+".perNode", "is not for type prometheus, which is asked for all nodes at once")
+			fail(at+".perNode", "is not for type %s, which has one endpoint for all nodes", s.Type)
 		}
 		for field, text := range texts(&s.endpoint) {
 			if strings.Contains(text, "{{") {
-				fail(at+"."+field, "cannot be a template: type prometheus is asked for all nodes at once")
+				fail(at+"."+field, "cannot be a template: type %s has one endpoint for all nodes", s.Type)
 			}
 		}
+	}
+	if s.Type == "sysfs" && (len(s.Nodes) != 1 || len(s.PerNode) > 0) {
+		fail(at+".nodes", "want the name of one node, the machine that this program runs on")
+	}
+	if s.Type == "prometheus" {
 		if all, err := s.ask(); err != nil {
 			fail(at, "%w", err)
 		} else if len(all) == 0 {
@@ -109,7 +120,7 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 	} else if s.given() {
 		fail(at, "queries, their label and window are for type prometheus, not %s", s.Type)
 	}
-	if s.URL == "" && s.KeplerFile == "" && len(s.PerNode) == 0 {
+	if s.URL == "" && s.KeplerFile == "" && len(s.PerNode) == 0 && s.Type != "sysfs" {
 		fail(at, "has no url, neither here nor under perNode")
 	}
 	c.checkEndpoint(at, s.Type, &s.endpoint, fail)

@@ -78,7 +78,7 @@ type source struct {
 // single is one source with its endpoint, which holds for all nodes that perNode does not except.
 type single struct {
 	Name  string   `yaml:"name" doc:"how precedence and errors call it (its type)"`
-	Type  string   `yaml:"type" required:"true" enum:"redfish,ipmi,kepler,scaphandre,dcgm,ipmi-exporter,prometheus" doc:"the protocol"`
+	Type  string   `yaml:"type" required:"true" enum:"redfish,ipmi,kepler,scaphandre,dcgm,ipmi-exporter,prometheus,load-watcher,pressure,sysfs" doc:"the protocol"`
 	Nodes []string `yaml:"nodes" doc:"patterns of the names of the nodes that it reads, such as rack1-* (all)"`
 	Kinds []string `yaml:"kinds" doc:"the only kinds that are taken from it (all)"`
 	endpoint
@@ -91,7 +91,7 @@ type single struct {
 
 // endpoint is where and how a node is read. All texts are templates.
 type endpoint struct {
-	URL          string            `yaml:"url" doc:"address of the endpoint, with its path where it is an exporter; for ipmi, host or host:port"`
+	URL          string            `yaml:"url" doc:"address of the endpoint, with its path where it is an exporter; for ipmi, host or host:port; for sysfs, where it is mounted (/sys)"`
 	User         string            `yaml:"user"`
 	PasswordFile string            `yaml:"passwordFile" doc:"file with the password, read at every use"`
 	PasswordEnv  string            `yaml:"passwordEnv" doc:"environment variable with the password"`

@@ -10,8 +10,11 @@ import (
 	"github.com/leastwatt/leastwatt/sensors/ipmi"
 	"github.com/leastwatt/leastwatt/sensors/ipmiexporter"
 	"github.com/leastwatt/leastwatt/sensors/kepler"
+	"github.com/leastwatt/leastwatt/sensors/loadwatcher"
+	"github.com/leastwatt/leastwatt/sensors/pressure"
 	"github.com/leastwatt/leastwatt/sensors/redfish"
 	"github.com/leastwatt/leastwatt/sensors/scaphandre"
+	"github.com/leastwatt/leastwatt/sensors/sysfs"
 )
 
 // source makes one source.
@@ -62,8 +65,33 @@ func (b *builder) protocol(at string, s *single) (sensors.SensorSource, error) {
 		return ipmi.New(b.ipmi(at, s), ipmi.Options{Timeout: s.Timeout}), nil
 	case "prometheus":
 		return b.prometheus(at, s)
+	case "load-watcher", "pressure":
+		return b.service(at, s)
+	case "sysfs":
+		return sysfs.New(s.Nodes[0], sysfs.Options{Root: s.URL}), nil
 	}
 	return nil, b.errorf(at+".type", "%q is not built in", s.Type)
+}
+
+// service makes a source that has one endpoint for all nodes.
+func (b *builder) service(at string, s *single) (sensors.SensorSource, error) {
+	r := resolved{endpoint: s.endpoint}
+	if err := b.resolve(&r, Node{}); err != nil {
+		return nil, b.errorf(at, "%w", err)
+	}
+	e := scrape.Endpoint{URL: r.URL, User: r.User, PasswordFrom: r.password, TokenFrom: r.token, TLS: r.tls}
+	if s.Type == "load-watcher" {
+		src, err := loadwatcher.New(e, loadwatcher.Options{Timeout: s.Timeout})
+		if err != nil {
+			return nil, b.errorf(at, "%w", err)
+		}
+		return src, nil
+	}
+	src, err := pressure.New(e, pressure.Options{Timeout: s.Timeout, Knows: s.reads})
+	if err != nil {
+		return nil, b.errorf(at, "%w", err)
+	}
+	return src, nil
 }
 
 func (b *builder) redfish(at string, s *single) (redfish.Lookup, error) {

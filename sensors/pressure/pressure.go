@@ -35,6 +35,9 @@ type Options struct {
 
 	// Names gives the name by which the API knows a node where it is another.
 	Names map[string]string
+
+	// Knows says which nodes have a sensor; others are not asked for. nil asks for all.
+	Knows func(node string) bool
 }
 
 // Source reads many nodes from one API. It knows every node until the API says that it does not.
@@ -42,6 +45,7 @@ type Source struct {
 	client *boundedhttp.Client
 	prefix string
 	names  map[string]string
+	knows  func(node string) bool
 }
 
 // New returns a source. It connects to nothing.
@@ -51,7 +55,7 @@ func New(e Endpoint, o Options) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pressure: %w", err)
 	}
-	return &Source{client: c, prefix: path + "/api/sensor/by_nodename/", names: o.Names}, nil
+	return &Source{client: c, prefix: path + "/api/sensor/by_nodename/", names: o.Names, knows: o.Knows}, nil
 }
 
 // String returns "pressure".
@@ -65,6 +69,9 @@ func (s *Source) Close() error { s.client.Close(); return nil }
 // Read implements [sensors.SensorSource]. Of several sensors of a node the first that measures counts, as in
 // WAO. The API tells no time: At is when the answer came.
 func (s *Source) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
+	if s.knows != nil && !s.knows(node) {
+		return nil, fault.Node(name, node, sensors.ErrUnknownNode)
+	}
 	known, ok := s.names[node]
 	if !ok {
 		known = node
