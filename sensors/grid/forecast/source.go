@@ -1,0 +1,312 @@
+package forecast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// SourceOptions tune a [Source]. The zero value works.
+type SourceOptions struct {
+	// Model tunes the models. Prices are always forecast as values that may be negative.
+	Model Options
+
+	Zones    []string      // known from the start; others are taken up when they are first asked for
+	MaxZones int           // at once; 0 means 100
+	Interval time.Duration // between two rounds of Run; 0 means 15 minutes
+	Past     time.Duration // how much history a new zone begins with; 0 means 60 days
+	Chunk    time.Duration // of history that is asked for at once, as providers limit it; 0 means a week
+	Timeout  time.Duration // of one question to the provider; 0 means 30 seconds
+
+	// MaxAge is how old the newest observed hour may be under a forecast; 0 means 24 hours. Beyond it the
+	// error wraps [grid.ErrStale].
+	MaxAge time.Duration
+
+	Logger *slog.Logger     // nil discards
+	Now    func() time.Time // nil means [time.Now]
+}
+
+// A Source adds an own forecast to a provider that has none, or a shorter one than is asked for. It keeps one [Model] a
+// zone, which Run feeds from the provider's history. It implements [grid.HistorySource] and
+// [grid.ForecastSource], and is safe for concurrent use.
+type Source struct {
+	source grid.Source
+	opts   SourceOptions
+
+	round sync.Mutex // held while the provider is asked for history
+
+	mu    sync.Mutex
+	zones map[string]*zone // guarded by mu
+}
+
+// NewSource returns a source over a provider, which must have history for the forecasts. It starts nothing: see Run.
+func NewSource(s grid.Source, o SourceOptions) (*Source, error) {
+	if o.MaxZones <= 0 {
+		o.MaxZones = 100
+	}
+	if o.Interval <= 0 {
+		o.Interval = 15 * time.Minute
+	}
+	if o.Past <= 0 {
+		o.Past = 60 * day * time.Hour
+	}
+	if o.Chunk < time.Hour {
+		o.Chunk = 7 * day * time.Hour
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = day * time.Hour
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if s.Signal() == grid.Price {
+		o.Model.Additive = true
+	}
+	f := &Source{source: s, opts: o, zones: make(map[string]*zone)}
+	for _, name := range o.Zones {
+		if _, err := f.zone(name, true); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// Signal implements [grid.Source].
+func (s *Source) Signal() grid.Signal { return s.source.Signal() }
+
+// Current implements [grid.Source] by the provider.
+func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
+	p, err := s.source.Current(ctx, zone)
+	if err == nil {
+		err = s.check(zone, []grid.Point{p})
+	}
+	if err != nil {
+		return grid.Point{}, err
+	}
+	return p, nil
+}
+
+// History implements [grid.HistorySource] by the provider.
+func (s *Source) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	return s.ask(ctx, grid.History, zone, from, until)
+}
+
+// Forecast implements [grid.ForecastSource]: what the provider foretells, and from its end on what the zone's model does.
+// Own points are Estimated, hourly, and reach at most [Horizon] hours beyond the newest observed one. A zone that
+// was never asked for before is known after the next round; until then the error wraps [grid.ErrUnknown].
+func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	if !until.After(from) {
+		return nil, fmt.Errorf("forecast of zone %q: until %v is not after %v", zone, until, from)
+	}
+	theirs, asked := s.ask(ctx, grid.Forecast, zone, from, until)
+	if asked != nil {
+		theirs = nil
+	}
+	if n := len(theirs); n > 0 && !theirs[n-1].End.Before(until) {
+		return theirs, nil
+	}
+	ours, err := s.own(zone)
+	if err != nil {
+		if len(theirs) > 0 {
+			return theirs, nil
+		}
+		if errors.Is(asked, grid.ErrUnsupported) {
+			asked = nil // as expected
+		}
+		return nil, errors.Join(err, asked)
+	}
+	after := from
+	if n := len(theirs); n > 0 {
+		after = theirs[n-1].End
+	}
+	for _, p := range ours {
+		if !p.End.After(after) || !p.Start.Before(until) {
+			continue
+		}
+		if len(theirs) > 0 && p.Start.Before(after) {
+			p.Start = after // the rest of an hour that the provider ends in
+		}
+		theirs = append(theirs, p)
+	}
+	if len(theirs) == 0 {
+		return nil, fmt.Errorf("forecast of zone %q from %v: the own one ends before: %w", zone, from, grid.ErrUnknown)
+	}
+	return theirs, nil
+}
+
+// Steps returns the own forecast of a zone with its intervals, whatever the provider foretells.
+func (s *Source) Steps(zone string) ([]Step, error) {
+	z, err := s.zone(zone, false)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.published(zone, z)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(f.steps), nil
+}
+
+func (s *Source) own(zone string) ([]grid.Point, error) {
+	z, err := s.zone(zone, false)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.published(zone, z)
+	if err != nil {
+		return nil, err
+	}
+	return f.points, nil
+}
+
+func (s *Source) published(name string, z *zone) (*foretold, error) {
+	f := z.out.Load()
+	switch {
+	case f == nil:
+		return nil, fmt.Errorf("forecast of zone %q: no history yet: %w", name, grid.ErrUnknown)
+	case f.err != nil:
+		return nil, fmt.Errorf("forecast of zone %q: %w: %w", name, grid.ErrUnknown, f.err)
+	case s.opts.Now().Sub(f.next) > s.opts.MaxAge:
+		return nil, fmt.Errorf("forecast of zone %q: nothing observed since %v: %w", name, f.next, grid.ErrStale)
+	}
+	return f, nil
+}
+
+// ask puts a question to the provider and refuses an answer that is not what was asked.
+func (s *Source) ask(ctx context.Context, what func(context.Context, grid.Source, string, time.Time, time.Time) ([]grid.Point, error), zone string, from, until time.Time) ([]grid.Point, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	ps, err := what(ctx, s.source, zone, from, until)
+	if err == nil {
+		err = s.check(zone, ps)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(ps), func(p grid.Point) bool { return !p.End.After(from) || !p.Start.Before(until) }), nil
+}
+
+func (s *Source) check(zone string, ps []grid.Point) error {
+	for i, p := range ps {
+		if err := p.Validate(); err != nil {
+			return err
+		}
+		switch {
+		case p.Zone != zone:
+			return fmt.Errorf("asked for zone %q, got %q: %w", zone, p.Zone, grid.ErrImplausible)
+		case p.Signal != s.source.Signal():
+			return fmt.Errorf("zone %q: asked for %q, got %q: %w", zone, s.source.Signal(), p.Signal, grid.ErrImplausible)
+		case i > 0 && p.Start.Before(ps[i-1].End):
+			return fmt.Errorf("zone %q: the points at %v and %v overlap: %w", zone, ps[i-1].Start, p.Start, grid.ErrImplausible)
+		}
+	}
+	return nil
+}
+
+// Run feeds the models, at once and then at every interval, until ctx is done, whose error it returns. What fails is
+// logged and tried again.
+func (s *Source) Run(ctx context.Context) error {
+	for {
+		if err := s.Refresh(ctx); err != nil && ctx.Err() == nil {
+			s.opts.Logger.Warn("history for forecasts", "signal", s.Signal(), "error", err)
+		}
+		wait := s.opts.Interval + time.Duration(rand.Int64N(int64(s.opts.Interval)/10+1)) // jitter, so that replicas spread
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Refresh is one round of Run, for those who have a loop of their own: it asks the history that each zone's model does not
+// have yet, and makes the forecasts anew. The errors of zones are joined; a zone's failure changes nothing of
+// others. A zone that the provider does not know is forgotten, unless it was configured.
+func (s *Source) Refresh(ctx context.Context) error {
+	s.round.Lock()
+	defer s.round.Unlock()
+	s.mu.Lock()
+	names := make([]string, 0, len(s.zones))
+	for name := range s.zones {
+		names = append(names, name)
+	}
+	s.mu.Unlock()
+	slices.Sort(names)
+	var errs []error
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return errors.Join(append(errs, ctx.Err())...)
+		}
+		z, err := s.zone(name, false)
+		if err == nil {
+			err = s.feed(ctx, name, z)
+		}
+		if errors.Is(err, grid.ErrUnknownZone) && !z.configured {
+			s.mu.Lock()
+			if s.zones[name] == z {
+				delete(s.zones, name)
+			}
+			s.mu.Unlock()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("zone %q: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Values returns the hours that a zone's model holds, oldest first, and the start of the first; NaN where one was missing.
+// Nil means that none is known. See Restore.
+func (s *Source) Values(zone string) (start time.Time, values []float64) {
+	s.mu.Lock()
+	z := s.zones[zone]
+	s.mu.Unlock()
+	if z == nil {
+		return time.Time{}, nil
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.model.Values()
+}
+
+// Restore gives a zone a model that has observed what Values returned before a restart, in place of the one it had. A value
+// that no point may have is an error, and then nothing is changed. The currency is that of a price.
+func (s *Source) Restore(zone, currency string, start time.Time, values []float64) error {
+	m := NewModel(s.opts.Model)
+	for h, v := range values {
+		if math.IsNaN(v) {
+			continue
+		}
+		at := start.Add(time.Duration(h) * time.Hour)
+		p := grid.Point{Zone: zone, Signal: s.Signal(), Start: at, End: at.Add(time.Hour), Value: v}
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+		if err := m.Observe(at, v); err != nil {
+			return fmt.Errorf("restore zone %q: hour %d: %w", zone, h, err)
+		}
+	}
+	z, err := s.zone(zone, false)
+	if err != nil {
+		return err
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.model, z.currency = m, currency
+	z.publish(zone, s.Signal())
+	return nil
+}
