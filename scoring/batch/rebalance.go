@@ -67,7 +67,7 @@ type rebalancer struct {
 // for thousands of nodes stays within milliseconds.
 const (
 	sources = 64
-	targets = 256
+	targets = 64
 )
 
 func (r *rebalancer) Plan(ctx context.Context, now time.Duration, running []Running, c *Cluster) ([]Move, error) {
@@ -92,22 +92,40 @@ func (r *rebalancer) Plan(ctx context.Context, now time.Duration, running []Runn
 			return nil, ctx.Err()
 		}
 		t.rank()
-		best := t.single()
+		singles := t.singles()
 		if c.switchOff {
-			if d := t.drain(max(left, int(perHour))); d.perMove() > best.perMove() {
-				best = d
+			d := t.drain(max(left, int(perHour)))
+			if len(d.moves) > 0 && (len(singles) == 0 || d.perMove() > singles[0].saves) {
+				if len(d.moves) > left {
+					break // worth saving up for
+				}
+				for _, m := range d.moves {
+					t.carryOut(m)
+				}
+				left -= len(d.moves)
+				continue
 			}
 		}
-		if len(best.moves) == 0 || best.saves <= 0 {
+		if len(singles) == 0 {
 			break
 		}
-		if len(best.moves) > left {
-			break // worth saving up for
+		// A move may have used up what the next one wanted: each is worked out again, and waits for the next pass if
+		// it has lost half of what it promised.
+		carried := false
+		for _, s := range singles {
+			if left == 0 {
+				break
+			}
+			m, saves := t.worth(s.moves[0].Running)
+			if saves > s.saves/2 {
+				t.carryOut(m)
+				left--
+				carried = true
+			}
 		}
-		for _, m := range best.moves {
-			t.carryOut(m)
+		if !carried {
+			break
 		}
-		left -= len(best.moves)
 	}
 	r.budget -= float64(len(t.moves))
 	return t.moves, nil
@@ -218,9 +236,6 @@ func (t *trial) lasts(k int) float64 {
 // watts is what taking the use of node i from a to b adds: half the true difference now, half along the envelope.
 func (t *trial) watts(i int, a, b float64) float64 {
 	w := t.c.work[i]
-	if b < a {
-		return -t.watts(i, b, a)
-	}
 	return float64(t.c.curve[i].Rise(a/w, b/w)+t.c.env[i].Rise(a/w, b/w)) / 2
 }
 
@@ -239,26 +254,48 @@ func (t *trial) target(k int) (int, float64) {
 	return best, least
 }
 
-// single returns the move of one job that saves most.
-func (t *trial) single() proposal {
-	var best proposal
+// perSource bounds how many jobs of one node are looked at: those whose size and remaining life promise most.
+const perSource = 32
+
+// singles returns for each of the dear nodes the move of one job that saves most, the best first.
+func (t *trial) singles() []proposal {
+	var out []proposal
 	for _, i := range t.dear {
-		for _, k := range t.on[i] {
+		jobs := t.on[i]
+		if len(jobs) > perSource {
+			jobs = slices.Clone(jobs)
+			promise := func(k int) float64 { return t.running[k].Job.Demand.CPU * t.lasts(k) }
+			slices.SortStableFunc(jobs, func(a, b int) int { return cmp.Compare(promise(b), promise(a)) })
+			jobs = jobs[:perSource]
+		}
+		var best proposal
+		for _, k := range jobs {
 			j := &t.running[k].Job
 			if j.Pinned || j.Node != "" {
 				continue
 			}
-			to, adds := t.target(k)
-			if to < 0 {
-				continue
-			}
-			freed := -t.watts(i, t.c.use[i], max(0, t.c.use[i]-j.Demand.CPU))
-			if saves := (freed-adds)*t.lasts(k) - float64(t.opts.Cost); saves > best.saves {
-				best = proposal{[]Move{{Running: k, To: to, Saves: power.Joules(saves)}}, saves}
+			if m, saves := t.worth(k); saves > best.saves {
+				best = proposal{[]Move{m}, saves}
 			}
 		}
+		if len(best.moves) > 0 {
+			out = append(out, best)
+		}
 	}
-	return best
+	slices.SortStableFunc(out, func(a, b proposal) int { return cmp.Compare(b.saves, a.saves) })
+	return out
+}
+
+// worth returns the best move of job k and what it saves, in joules; 0 or less if there is none that pays.
+func (t *trial) worth(k int) (Move, float64) {
+	to, adds := t.target(k)
+	if to < 0 {
+		return Move{}, 0
+	}
+	i, d := t.at[k], t.running[k].Job.Demand.CPU
+	freed := t.watts(i, max(0, t.c.use[i]-d), t.c.use[i])
+	saves := (freed-adds)*t.lasts(k) - float64(t.opts.Cost)
+	return Move{Running: k, To: to, Saves: power.Joules(saves)}, saves
 }
 
 // drain returns the moves that empty a server, for the server where that saves most for each move. The saving lasts as
