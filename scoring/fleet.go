@@ -57,7 +57,8 @@ type Fleet struct {
 // A View is all servers at one moment. It is immutable.
 type View struct {
 	at    time.Time
-	nodes []Node // sorted by name
+	nodes []Node  // sorted by name
+	asked []asked // beside nodes
 	index map[string]int32
 }
 
@@ -99,10 +100,12 @@ func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Ti
 	}
 	f.mu.Unlock()
 	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
-	v := &View{at: now, nodes: make([]Node, len(specs)), index: make(map[string]int32, len(specs))}
-	for i, s := range specs {
+	v := &View{at: now, nodes: make([]Node, len(specs)), asked: make([]asked, len(specs)), index: make(map[string]int32, len(specs))}
+	last := f.view.Load()
+	for i := range specs {
+		s := &specs[i]
 		v.index[s.Name] = int32(i)
-		v.nodes[i] = f.node(ctx, s, snap.Node(s.Name), now)
+		v.nodes[i], v.asked[i] = f.node(ctx, last, s, snap.Node(s.Name), now)
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("refresh fleet: %w", err)
 		}
@@ -111,7 +114,7 @@ func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Ti
 	return nil
 }
 
-func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now time.Time) Node {
+func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeReadings, now time.Time) (Node, asked) {
 	o := Observe(r, now, f.opts.MaxAge)
 	o.State.Node = s.Name
 	n := Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower,
@@ -121,13 +124,17 @@ func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now t
 	}
 	if s.Predictor == nil {
 		n.Err = fmt.Errorf("node %q: %w", s.Name, cmp.Or(s.Err, power.ErrNoModel))
-		return n
+		return n, asked{}
 	}
 	if s.Off {
 		n.State.Utilization = 0
 	} else if o.Utilization != nil {
 		n.Err = fmt.Errorf("node %q: %w", s.Name, o.Utilization)
-		return n
+		return n, asked{}
+	}
+	if curve, at := last.reuse(s, &n.State, now); curve != nil {
+		n.Predictor = curve
+		return n, asked{s.Predictor, at}
 	}
 	curve, err := power.Tabulate(ctx, s.Predictor, n.State, f.opts.Points)
 	switch {
@@ -141,7 +148,7 @@ func (f *Fleet) node(ctx context.Context, s Spec, r *sensors.NodeReadings, now t
 	default:
 		n.Err = fmt.Errorf("node %q: model %q: %w", s.Name, s.Model, err)
 	}
-	return n
+	return n, asked{s.Predictor, now}
 }
 
 // View returns the servers as of the last Refresh.
