@@ -3,5 +3,35 @@
 // work is placed (scoring).
 //
 // Its main type is [Config]. Reading is strict: a field that does not exist, is given twice, has the wrong
-// type or makes no sense is an error with file, line and field.
+// type or makes no sense is an error with file, line and field. The first model that fits a machine is its model;
+// one without nodes, labels and hardware fits every machine.
+//
+//	sensors: …                  # see package sensors/config
+//	models:
+//	- name: lab                 # for explanations
+//	  nodes: [n1, n2]           # machines by name,
+//	  labels: {rack: r7}        # by labels, all of which must be there,
+//	  hardware: PowerEdge R740  # and by the value of a label:
+//	  hardwareLabel: leastwatt.github.io/hardware # the default
+//	  kind: piecewise
+//	  watts: [50, 80, 100]      # at even steps from idle to full load, or
+//	  knots: [{utilization: 0, watts: 50}, {utilization: 1, watts: 100}]
+//	  speed: 1.5                # work per core over the reference core's; 0, the default, is unknown and counts as 1. Or
+//	  throughput: {ssjOps: 5000000, threads: 96} # which it follows from
+//	  offWatts: 4               # while switched off or suspended; default 0
+//	  prior: false              # true says that the model was not fitted to this server
+//	  inlet: published          # how watts follow the inlet temperature: package power's published response, or
+//	                            # {referenceCelsius, perDegree, fanWatts, fanKneeCelsius, fanGain, fanLimit, lowCelsius, highCelsius, outside: clamp | reject}
+//	- {kind: linear, idleWatts: 80, peakWatts: 160}
+//	- {kind: exponential, k0: 174, k1: -91.5, k2: -0.0719} # as PEAKS has them, over CPU in percent
+//	- {kind: published, server: Dell PowerEdge R610}       # of the embedded table; a prior
+//	- {kind: published}         # the same, by what hardwareLabel says
+//	- {kind: file, file: models/r740.json}                 # of package power/model; relative to this file
+//	scoring:
+//	  scorer: envelope          # or marginal
+//	  switchOff: false          # servers without work are switched off
+//	  objective: watts
+//	  gramsPerKWh: 350          # for what shadow mode counts; default unknown
+//	  maxAge: 1m                # of a reading, by the hardware's time
+//	  refresh: 2s               # how often readings and models are joined
 package config
