@@ -1,5 +1,10 @@
 // Endpoint-selector divides requests between endpoints where they cost the fewest watts.
 //
+// In a cluster it is a service proxy beside kube-proxy: it owns the Services that carry the label
+// service.kubernetes.io/service-proxy-name: leastwatt, ClusterIP and NodePort, TCP, UDP and SCTP, of both families. What
+// of a Service it does not do gets an Event that says so. With -print it writes its rules instead of applying them, with
+// -cleanup it removes every trace.
+//
 // With -simulate it needs nothing: ten servers with published power curves and background load answer a day of
 // requests, divided by each weigher, beside the exact optimum.
 package main
@@ -10,9 +15,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"github.com/leastwatt/leastwatt/k8s/endpoints"
 )
 
 func main() {
@@ -36,14 +45,27 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		requests  = fs.String("requests", "", "with -simulate: replay the requests of this `file` (counts, or a CSV of timestamps) instead of the embedded day")
 		limit     = fs.Float64("limit", 1, "with -simulate: utilization up to which Optimal fills a server")
 	)
+	var f proxyFlags
+	clean := fs.Bool("cleanup", false, "remove the rules of this program and exit")
+	fs.BoolVar(&f.print, "print", false, "write the rules that would be applied and exit")
+	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that tells how to reach the cluster; from within one it is not needed")
+	fs.StringVar(&f.name, "name", endpoints.DefaultName, "the Services whose label "+endpoints.NameLabel+" has this value")
+	fs.StringVar(&f.node, "node", hostname(), "name of the node that this runs on; NODE_NAME, else the host's name")
+	fs.StringVar(&f.config, "config", "", "YAML `file` of models and sensors; without it every Service is divided evenly")
+	fs.StringVar(&f.metrics, "metrics-address", "", "`host:port` of /metrics and /healthz; empty for none")
+	fs.StringVar(&f.localCIDRs, "cluster-cidr", "", "addresses of pods, separated by commas: connections from elsewhere are masqueraded")
+	fs.DurationVar(&f.refresh, "refresh", 15*time.Second, "how often shares are computed anew without a change")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
+	if *clean {
+		return cleanup(ctx)
+	}
 	if !*simulated {
-		return errors.New("say -simulate")
+		return proxy(ctx, f, out, slog.New(slog.NewTextHandler(errOut, nil)))
 	}
 	pattern := dayPattern()
 	if *requests != "" {

@@ -3,6 +3,7 @@ package endpoints
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -111,6 +112,11 @@ type world struct {
 func New(appliers map[v1.IPFamily]Applier, o Options) (*Proxier, error) {
 	if len(appliers) == 0 {
 		return nil, errors.New("endpoints: no address family has an applier")
+	}
+	for f := range appliers {
+		if f != v1.IPv4Protocol && f != v1.IPv6Protocol {
+			return nil, fmt.Errorf("endpoints: family %q is not IPv4 or IPv6", f)
+		}
 	}
 	if o.Name == "" {
 		o.Name = DefaultName

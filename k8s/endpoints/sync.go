@@ -55,7 +55,11 @@ func (p *Proxier) sync(ctx context.Context) error {
 		rules[ports[i].family] = append(rules[ports[i].family], r)
 	}
 	var errs []error
-	for f, a := range p.appliers {
+	for _, f := range [...]v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
+		a := p.appliers[f]
+		if a == nil {
+			continue
+		}
 		r, err := a.Apply(ctx, rules[f])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", f, err))

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/knftables"
+
+	"github.com/leastwatt/leastwatt/balancing/nftables"
+	"github.com/leastwatt/leastwatt/k8s/endpoints"
+	"github.com/leastwatt/leastwatt/scoring/config"
+)
+
+// proxyFlags are what the service proxy is told on the command line.
+type proxyFlags struct {
+	kubeconfig, name, node, config, metrics, localCIDRs string
+	refresh                                             time.Duration
+	print                                               bool
+}
+
+var families = map[v1.IPFamily]knftables.Family{v1.IPv4Protocol: knftables.IPv4Family, v1.IPv6Protocol: knftables.IPv6Family}
+
+// rules are the options of the rules.
+func (f *proxyFlags) rules() (nftables.Options, error) {
+	var o nftables.Options
+	for _, text := range strings.FieldsFunc(f.localCIDRs, func(r rune) bool { return r == ',' }) {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return o, fmt.Errorf("-cluster-cidr %q: %w", text, err)
+		}
+		o.LocalCIDRs = append(o.LocalCIDRs, p)
+	}
+	return o, nil
+}
+
+// cleanup removes every trace of the rules.
+func cleanup(ctx context.Context) error {
+	var errs []error
+	for _, f := range families {
+		w, err := nftables.Open(f, nftables.Options{})
+		if err == nil {
+			err = w.Cleanup(ctx)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// A printer writes rules instead of applying them, once for each family, and then calls done.
+type printer struct {
+	family knftables.Family
+	rules  nftables.Options
+	out    io.Writer
+	done   func()
+}
+
+// Apply implements endpoints.Applier.
+func (p *printer) Apply(_ context.Context, services []nftables.Service) (nftables.Result, error) {
+	text, refused, err := nftables.Script(p.family, p.rules, services)
+	if err == nil {
+		_, err = io.WriteString(p.out, text)
+	}
+	p.done()
+	return nftables.Result{Refused: refused}, err
+}
+
+// proxy runs the service proxy until ctx ends. The rules stay, so that traffic goes on over a restart.
+func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rules, err := f.rules()
+	if err != nil {
+		return err
+	}
+	rest, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("reach the cluster: %w", err)
+	}
+	rest.QPS, rest.Burst = 50, 100
+	client, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return fmt.Errorf("reach the cluster: %w", err)
+	}
+	appliers := make(map[v1.IPFamily]endpoints.Applier)
+	left := len(families)
+	for name, family := range families {
+		if f.print {
+			appliers[name] = &printer{family: family, rules: rules, out: out, done: func() {
+				if left--; left == 0 {
+					cancel()
+				}
+			}}
+			continue
+		}
+		w, err := nftables.Open(family, rules)
+		if err != nil {
+			log.Warn("a family has no rules", "family", name, "err", err)
+			continue
+		}
+		appliers[name] = w
+	}
+	if len(appliers) == 0 {
+		return errors.New("no rules can be written: see the warnings above")
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	o := endpoints.Options{Name: f.name, Node: f.node, Refresh: f.refresh, Registerer: registry, Log: log}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	if !f.print {
+		broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+		defer broadcaster.Shutdown()
+		if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
+			return fmt.Errorf("record events: %w", err)
+		}
+		o.Events = broadcaster.NewRecorder(scheme.Scheme, "leastwatt-endpoint-selector")
+		o.Forget = forget(log)
+	}
+	if f.config != "" {
+		c, err := config.Load(f.config)
+		if err != nil {
+			return err
+		}
+		site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: registry})
+		if err != nil {
+			return err
+		}
+		o.View = site.View
+		wg.Go(func() { _ = site.Run(ctx) })
+		wg.Go(func() { _ = endpoints.WatchNodes(ctx, client, site) })
+	} else {
+		log.Warn("no -config: no server has a model, so every Service is divided evenly")
+	}
+	p, err := endpoints.New(appliers, o)
+	if err != nil {
+		return err
+	}
+	if f.metrics != "" {
+		l, err := net.Listen("tcp", f.metrics)
+		if err != nil {
+			return fmt.Errorf("serve metrics: %w", err)
+		}
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+		wg.Go(func() { _ = server.Serve(l) })
+		defer server.Close()
+	}
+	watch := make(chan error, 1)
+	wg.Go(func() {
+		err := p.Watch(ctx, client)
+		cancel()
+		watch <- err
+	})
+	err = p.Run(ctx)
+	if w := <-watch; w != nil && !errors.Is(w, context.Canceled) {
+		return w
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// forget deletes conntrack entries with the conntrack program, where there is one.
+func forget(log *slog.Logger) func(context.Context, []endpoints.Stale) {
+	program, err := exec.LookPath("conntrack")
+	if err != nil {
+		log.Warn("no conntrack program: UDP clients may stay with endpoints that are gone until their entries expire")
+		return nil
+	}
+	return func(ctx context.Context, stale []endpoints.Stale) {
+		for _, s := range stale {
+			family := "ipv4"
+			if s.Service.Addr().Is6() {
+				family = "ipv6"
+			}
+			args := []string{"-D", "-f", family, "-p", "udp", "--orig-dst", s.Service.Addr().String(), "--orig-port-dst", strconv.Itoa(int(s.Service.Port()))}
+			if s.Endpoint.IsValid() {
+				args = append(args, "--dst-nat", s.Endpoint.Addr().String())
+			}
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			text, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
+			cancel()
+			if err != nil && !strings.Contains(string(text), "0 flow entries") {
+				log.Warn("conntrack entries are not deleted", "service", s.Service, "endpoint", s.Endpoint, "err", err, "says", strings.TrimSpace(string(text)))
+			}
+		}
+	}
+}
+
+func hostname() string {
+	if n := os.Getenv("NODE_NAME"); n != "" {
+		return n
+	}
+	n, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return n
+}
