@@ -1,10 +1,10 @@
 package main
 
 import (
-	"k8s.io/kubernetes/pkg/proxy"
+	kubeproxy "k8s.io/kubernetes/pkg/proxy"
 
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 )
 
 // A forked kube-proxy takes our proxier in place of its own.
-var _ proxy.Provider = (*endpoints.Proxier)(nil)
+var _ kubeproxy.Provider = (*endpoints.Proxier)(nil)

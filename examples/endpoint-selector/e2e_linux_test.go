@@ -1,0 +1,428 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
+	discovery "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/leastwatt/leastwatt/balancing"
+	"github.com/leastwatt/leastwatt/balancing/nftables"
+	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/k8s/endpoints"
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+const inNamespace = "LEASTWATT_IN_NAMESPACE"
+
+// TestBesideKubeProxy runs itself again in a network namespace of its own, where a control plane, a stock kube-proxy,
+// this proxy, three servers and their clients all live.
+func TestBesideKubeProxy(t *testing.T) {
+	if os.Getenv(inNamespace) == "1" {
+		besideKubeProxy(t)
+		return
+	}
+	if os.Getuid() != 0 {
+		t.Skip("rules beside a kube-proxy need root: run as root to test them")
+	}
+	for _, program := range []string{"nft", "ip", "conntrack"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("rules beside a kube-proxy need the program %s: apt-get install nftables iproute2 conntrack", program)
+		}
+	}
+	controlplane.ForTest(t, "")
+	proxy := kubeProxy(t)
+	again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBesideKubeProxy$", "-test.v", "-test.timeout=5m")
+	again.Env = append(os.Environ(), inNamespace+"=1", "LEASTWATT_KUBE_PROXY="+proxy)
+	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	out, err := again.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kubeProxy returns a stock kube-proxy of the version that go.mod pins, built once into the user's cache.
+func kubeProxy(t *testing.T) string {
+	t.Helper()
+	if p := os.Getenv("LEASTWATT_KUBE_PROXY"); p != "" {
+		return p
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes").Output()
+	if err != nil {
+		t.Fatalf("which version of k8s.io/kubernetes: %v", err)
+	}
+	v := strings.TrimSpace(string(version))
+	path := filepath.Join(cache, "leastwatt", "kube-proxy-"+v)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	// What it is made of was compiled for the control plane, so that this takes seconds.
+	part := path + ".part"
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w -X k8s.io/component-base/version.gitVersion="+v, "-o", part, "k8s.io/kubernetes/cmd/kube-proxy")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build kube-proxy: %v\n%s", err, out)
+	}
+	if err := os.Rename(part, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func besideKubeProxy(t *testing.T) {
+	for _, c := range []string{
+		"ip link set lo up", "ip link add v0 type veth peer name v1", "ip link set v0 up", "ip link set v1 up",
+		"ip addr add 10.77.0.1/24 dev v0", "ip route add default via 10.77.0.254",
+		"ip addr add 10.77.1.2/32 dev lo", "ip addr add 10.77.1.3/32 dev lo", "ip addr add 10.77.1.4/32 dev lo",
+	} {
+		a := strings.Fields(c)
+		if out, err := exec.Command(a[0], a[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", c, err, out)
+		}
+	}
+	err := controlplane.Run(t.Context(), controlplane.ForTest(t, ""), controlplane.Options{Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
+		client, err := c.Client()
+		if err != nil {
+			return err
+		}
+		s := &stage{t: t, client: client, kubeconfig: c.Kubeconfig()}
+		s.play(ctx)
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A stage is the namespace with its cluster.
+type stage struct {
+	t          *testing.T
+	client     *kubernetes.Clientset
+	kubeconfig string
+}
+
+var servers = map[string]string{"cheap": "10.77.1.2", "middle": "10.77.1.3", "dear": "10.77.1.4"}
+
+func (s *stage) play(ctx context.Context) {
+	t := s.t
+	for name := range servers {
+		n := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1.NodeStatus{Capacity: v1.ResourceList{v1.ResourceCPU: resource.MustParse("10")}}}
+		if _, err := s.client.CoreV1().Nodes().Create(ctx, n, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	us := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "us"}, Status: v1.NodeStatus{Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "10.77.0.1"}}}}
+	if _, err := s.client.CoreV1().Nodes().Create(ctx, us, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, ip := range servers {
+		serve(t, name, ip)
+	}
+	proxy := exec.CommandContext(ctx, os.Getenv("LEASTWATT_KUBE_PROXY"), "--kubeconfig="+s.kubeconfig, "--proxy-mode=nftables", "--hostname-override=us",
+		"--cluster-cidr=10.77.0.0/16", "--bind-address=127.0.0.1", "--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256")
+	proxy.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = proxy.Process.Kill(); _ = proxy.Wait() }()
+
+	stock := s.service(ctx, "stock", v1.ProtocolTCP, false)
+	ours := s.service(ctx, "ours", v1.ProtocolTCP, true)
+	udp := s.service(ctx, "names", v1.ProtocolUDP, true)
+
+	registry := prometheus.NewRegistry()
+	writer, err := nftables.Open("ip", nftables.Options{LocalCIDRs: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/16")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := models(t)
+	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: writer}, endpoints.Options{Node: "us", View: view, Registerer: registry,
+		Weigher: &balancing.Optimal{Floor: 0.3}, Refresh: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = p.Watch(run, s.client) })
+	wg.Go(func() { _ = p.Run(run) })
+	defer wg.Wait()
+	defer stop()
+	s.until("our Service answers", func() bool { return dial(ours) != "" })
+	s.until("kube-proxy's Service answers", func() bool { return dial(stock) != "" })
+
+	const n = 3000
+	s.split("ours", count(ours, n), shares(t, registry, "ours"), n)
+	third := map[string]float64{"cheap": 1. / 3, "middle": 1. / 3, "dear": 1. / 3}
+	s.split("kube-proxy's", count(stock, n), third, n)
+	if got := ask(udp, 300); len(got) < 2 || got["?"] > 0 {
+		t.Errorf("UDP: %v", got)
+	}
+
+	// An endpoint that turns unready gets nothing after a second; an established connection of it lives on.
+	held := holdTo(t, ours, "cheap")
+	began := time.Now()
+	s.endpoints(ctx, "ours", v1.ProtocolTCP, true, "cheap")
+	s.until("the unready endpoint gets nothing", func() bool { return shares(t, registry, "ours")["cheap"] == 0 })
+	t.Logf("unready to no share: %v", time.Since(began).Round(time.Millisecond))
+	if got := count(ours, 500); got["cheap"] > 0 || got[""] > 0 {
+		t.Errorf("after cheap turned unready: %v", got)
+	}
+	if !echoes(held) {
+		t.Error("the established connection is cut")
+	}
+	held.Close()
+
+	// The proxy stops: traffic goes on. A new one adopts the table.
+	stop()
+	wg.Wait()
+	if got := count(ours, 100); got[""] > 0 {
+		t.Errorf("while no proxy runs: %v", got)
+	}
+	if err := writer.Cleanup(ctx); err != nil {
+		t.Error(err)
+	}
+	if out, _ := exec.Command("nft", "list", "tables").CombinedOutput(); strings.Contains(string(out), "leastwatt") || !strings.Contains(string(out), "kube-proxy") {
+		t.Errorf("after the clean-up: %s", out)
+	}
+	if got := count(stock, 300); got[""] > 0 {
+		t.Errorf("kube-proxy's Service after our clean-up: %v", got)
+	}
+}
+
+// models returns a view of the three servers.
+func models(t *testing.T) func() *scoring.View {
+	f, readings := scoring.NewFleet(scoring.FleetOptions{MaxAge: time.Hour}), map[string]*sensors.NodeReadings{}
+	for name, peak := range map[string]power.Watts{"cheap": 100, "middle": 200, "dear": 400} {
+		c, err := power.EvenPiecewise(80, peak)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Put(scoring.Spec{Name: name, Capacity: power.Capacity{Cores: 10}, Predictor: c})
+		readings[name] = &sensors.NodeReadings{Node: name, Readings: []sensors.Reading{{Kind: sensors.CPUUtilization, Value: 0.1, At: time.Now(), Source: "test"}}}
+	}
+	if err := f.Refresh(t.Context(), sensors.NewSnapshot(time.Now(), readings), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return f.View
+}
+
+// service creates a Service with the three endpoints and returns its address.
+func (s *stage) service(ctx context.Context, name string, protocol v1.Protocol, ours bool) string {
+	svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{},
+		Annotations: map[string]string{balancing.CPUAnnotation: "50m", endpoints.RateAnnotation: "200"}},
+		Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Name: "p", Port: 80, Protocol: protocol}}}}
+	if ours {
+		svc.Labels[endpoints.NameLabel] = endpoints.DefaultName
+	}
+	svc, err := s.client.CoreV1().Services("default").Create(ctx, svc, metav1.CreateOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.endpoints(ctx, name, protocol, ours, "")
+	return svc.Spec.ClusterIP + ":80"
+}
+
+// endpoints creates or updates a Service's slice; all servers are ready but one.
+func (s *stage) endpoints(ctx context.Context, name string, protocol v1.Protocol, ours bool, unready string) {
+	sl := &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{discovery.LabelServiceName: name}},
+		AddressType: discovery.AddressTypeIPv4, Ports: []discovery.EndpointPort{{Name: new("p"), Port: new(int32(8080)), Protocol: &protocol}}}
+	if ours {
+		sl.Labels[endpoints.NameLabel] = endpoints.DefaultName
+	}
+	for node, ip := range servers {
+		sl.Endpoints = append(sl.Endpoints, discovery.Endpoint{Addresses: []string{ip}, NodeName: &node, Conditions: discovery.EndpointConditions{Ready: new(node != unready)}})
+	}
+	slices := s.client.DiscoveryV1().EndpointSlices("default")
+	_, err := slices.Create(ctx, sl, metav1.CreateOptions{})
+	if err != nil {
+		_, err = slices.Update(ctx, sl, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) until(what string, ok func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			out, _ := exec.Command("nft", "list", "table", "ip", "leastwatt").CombinedOutput()
+			s.t.Fatalf("never: %s\n%s", what, out)
+		}
+	}
+}
+
+// split checks counts against shares: 9.210 is the 99 % quantile of chi-square with two degrees of freedom.
+func (s *stage) split(what string, got map[string]int, want map[string]float64, n int) {
+	s.t.Helper()
+	chi := 0.0
+	for name, p := range want {
+		chi += math.Pow(float64(got[name])-float64(n)*p, 2) / (float64(n) * p)
+	}
+	s.t.Logf("%s: shares %v, of %d connections %v, chi-square %.2f", what, want, n, got, chi)
+	if len(want) != 3 || !(chi < 9.210) {
+		s.t.Errorf("%s: the split does not match the shares", what)
+	}
+}
+
+// shares reads a Service's shares by node from the metrics.
+func shares(t *testing.T, r *prometheus.Registry, service string) map[string]float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != "leastwatt_endpoint_share_ratio" {
+			continue
+		}
+		for _, m := range f.Metric {
+			labels := map[string]string{}
+			for _, l := range m.Label {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if labels["service"] == service {
+				out[labels["node"]] = m.Gauge.GetValue()
+			}
+		}
+	}
+	return out
+}
+
+// serve answers TCP connections and UDP packets with the server's name, then echoes.
+func serve(t *testing.T, name, ip string) {
+	l, err := net.Listen("tcp", ip+":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := net.ListenPacket("udp", ip+":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(); u.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				fmt.Fprintln(c, name)
+				_, _ = io.Copy(c, c)
+			}()
+		}
+	}()
+	go func() {
+		b := make([]byte, 64)
+		for {
+			_, from, err := u.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = u.WriteTo([]byte(name), from)
+		}
+	}()
+}
+
+func connect(addr string) (net.Conn, string) {
+	c, err := net.DialTimeout("tcp", addr, 2*time.Second)
+	if err != nil {
+		return nil, ""
+	}
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	var name string
+	if _, err := fmt.Fscanln(c, &name); err != nil {
+		c.Close()
+		return nil, ""
+	}
+	return c, name
+}
+
+// dial returns who answers, "" if nobody does.
+func dial(addr string) string {
+	c, name := connect(addr)
+	if c != nil {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
+	return name
+}
+
+func count(addr string, n int) map[string]int {
+	out := map[string]int{}
+	for range n {
+		out[dial(addr)]++
+	}
+	return out
+}
+
+// ask sends n packets from different ports; "?" counts those without an answer.
+func ask(addr string, n int) map[string]int {
+	out := map[string]int{}
+	for range n {
+		c, err := net.Dial("udp", addr)
+		if err != nil {
+			out["?"]++
+			continue
+		}
+		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+		b := make([]byte, 64)
+		_, _ = c.Write([]byte("who?"))
+		if k, err := c.Read(b); err == nil {
+			out[string(b[:k])]++
+		} else {
+			out["?"]++
+		}
+		c.Close()
+	}
+	return out
+}
+
+func holdTo(t *testing.T, addr, name string) net.Conn {
+	for range 500 {
+		c, who := connect(addr)
+		if who == name {
+			return c
+		}
+		if c != nil {
+			c.Close()
+		}
+	}
+	t.Fatalf("no connection to %s in 500", name)
+	return nil
+}
+
+func echoes(c net.Conn) bool {
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write([]byte("x")); err != nil {
+		return false
+	}
+	b := make([]byte, 1)
+	_, err := io.ReadFull(c, b)
+	return err == nil && b[0] == 'x'
+}
