@@ -44,6 +44,7 @@ var rules = []rule{
 	{"sensors/sensorstest", []string{"sensors", "internal"}, []string{"github.com/bougou/go-ipmi"}, "the emulated BMC of the IPMI library"},
 
 	{"sensors/grid", []string{"sensors", "internal"}, nil, "providers are plain HTTP"},
+	{"sensors/grid/promgrid", []string{"sensors", "internal"}, []string{"github.com/prometheus/client_golang", "github.com/prometheus/common"}, "a provider that is asked through Prometheus speaks its API through its own library"},
 	{"sensors/grid/forecast", []string{"sensors"}, []string{"gonum.org/v1/gonum"}, "regression needs linear algebra"},
 
 	{"scoring", []string{"power", "sensors"}, nil, "the core decides in memory"},

@@ -107,6 +107,18 @@ func New(e Endpoint, queries []Query, o Options) (*Source, error) {
 	return s, nil
 }
 
+// NewAPI returns the API library's client of a server, with this package's bounds on time and size, for those who ask in
+// their own way. Of Options it takes Timeout, MaxBytes and Parallel. It connects to nothing.
+func NewAPI(e Endpoint, o Options) (v1.API, error) {
+	c, err := boundedhttp.New(e.URL, boundedhttp.Options{
+		Timeout: o.Timeout, MaxBytes: cmp.Or(o.MaxBytes, 32<<20), TLS: e.TLS, Auth: e.auth(), MaxConns: cmp.Or(o.Parallel, 4),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	return v1.NewAPI(transport{c}), nil
+}
+
 func (e *Endpoint) auth() boundedhttp.Auth {
 	switch {
 	case e.TokenFrom != nil:
