@@ -78,3 +78,21 @@ func ExamplePoller() {
 	// worker-2: unknown, unreachable
 	// <nil>
 }
+
+// A BMC that refuses the credentials is left alone before it locks the account.
+func ExampleBreaker() {
+	asked := 0
+	bmc := sensors.SourceFunc(func(_ context.Context, node string) ([]sensors.Reading, error) {
+		asked++
+		return nil, &sensors.Error{Source: "bmc", Node: node, Err: sensors.ErrUnauthorized}
+	})
+	breaker := sensors.NewBreaker(bmc, sensors.BreakerOptions{})
+	var err error
+	for range 10 {
+		_, err = breaker.Read(context.Background(), "worker-1")
+	}
+	_, paused := breaker.Paused("worker-1")
+	fmt.Println(asked, paused, sensors.Reason(err))
+	// Output:
+	// 2 true unauthorized
+}

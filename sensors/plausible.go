@@ -2,6 +2,7 @@ package sensors
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -75,6 +76,9 @@ func (p *plausible) judge(node string, r Reading) error {
 	key := nodeKind{node, r.Kind}
 	h := p.last[key]
 	if h == nil {
+		if len(p.last) >= maxRemembered { // nodes come and go
+			maps.DeleteFunc(p.last, func(_ nodeKind, old *history) bool { return r.At.Sub(old.latest.At) > time.Hour })
+		}
 		p.last[key] = &history{good: r, latest: r, since: r.At}
 		return nil
 	}
