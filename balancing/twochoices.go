@@ -17,11 +17,11 @@ type TwoChoices struct {
 
 type slot struct {
 	flights *atomic.Int64
-	inverse float64 // 1 / weight
+	inverse uint64 // 1 / weight in units of 1/256, at most 2^32
 }
 
 // crowd is the requests in flight for the weight, with one more.
-func (s *slot) crowd() float64 { return float64(s.flights.Load()+1) * s.inverse }
+func (s *slot) crowd() uint64 { return uint64(s.flights.Load()+1) * s.inverse }
 
 // NewTwoChoices returns a picker by weights, with one counter of requests in flight an endpoint: those of
 // [Flights.Of] outlive the picker. Nil means new counters.
@@ -44,7 +44,7 @@ func NewTwoChoices(weights []float64, flights []*atomic.Int64) (*TwoChoices, err
 	}
 	t := &TwoChoices{alias: alias, slots: make([]slot, len(p))}
 	for i := range p {
-		t.slots[i] = slot{flights: flights[i], inverse: 1 / p[i]}
+		t.slots[i] = slot{flights: flights[i], inverse: uint64(min(256/p[i], 1<<32))}
 	}
 	return t, nil
 }
@@ -59,12 +59,12 @@ func (t *TwoChoices) Pick(uint64) int {
 	if a == b {
 		b = t.alias.pick(mix(x)) // once more: two different ones are a better choice
 	}
-	p, q := &t.slots[a], &t.slots[b]
-	if q.crowd() < p.crowd() {
-		p, a = q, b
+	i, x1, x2 := a, t.slots[a].crowd(), t.slots[b].crowd()
+	if x2 < x1 { // a conditional move, as in Alias
+		i = b
 	}
-	p.flights.Add(1)
-	return a
+	t.slots[i].flights.Add(1)
+	return i
 }
 
 // Done implements [TrackingPicker].

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -164,10 +165,10 @@ func (s *stage) play(ctx context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = p.Watch(run, s.client) })
-	wg.Go(func() { _ = p.Run(run) })
+	wg.Go(func() { _ = p.Watch(running, s.client) })
+	wg.Go(func() { _ = p.Run(running) })
 	defer wg.Wait()
 	defer stop()
 	s.until("our Service answers", func() bool { return dial(ours) != "" })
@@ -201,8 +202,16 @@ func (s *stage) play(ctx context.Context) {
 	if got := count(ours, 100); got[""] > 0 {
 		t.Errorf("while no proxy runs: %v", got)
 	}
-	if err := writer.Cleanup(ctx); err != nil {
-		t.Error(err)
+	var printed, said bytes.Buffer
+	if err := run(ctx, []string{"-print", "-kubeconfig", s.kubeconfig, "-node", "us"}, &printed, &said); err != nil {
+		t.Errorf("-print: %v\n%s", err, said.String())
+	}
+	vip, _, _ := strings.Cut(ours, ":")
+	if text := printed.String(); !strings.Contains(text, vip+" . tcp . 80 : goto svc-") || !strings.Contains(text, "numgen random mod 10000 map { 0-4999 : 10.77.1.3 . 8080, 5000-9999 : 10.77.1.4 . 8080 }") || !strings.Contains(text, "ip6 leastwatt") {
+		t.Errorf("-print:\n%s\n%s", text, said.String())
+	}
+	if err := run(ctx, []string{"-cleanup"}, &printed, &said); err != nil {
+		t.Errorf("-cleanup: %v", err)
 	}
 	if out, _ := exec.Command("nft", "list", "tables").CombinedOutput(); strings.Contains(string(out), "leastwatt") || !strings.Contains(string(out), "kube-proxy") {
 		t.Errorf("after the clean-up: %s", out)
