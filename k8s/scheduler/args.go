@@ -38,7 +38,8 @@ type Args struct {
 	// Default 128.
 	KeepDecisions int `json:"keepDecisions"`
 
-	// ExplainCandidates is how many of the best candidates each kept decision explains, 1 to 100. Default 5.
+	// ExplainCandidates is how many of the best candidates each kept decision explains, and how many of those
+	// that are unknown; 1 to 100. Default 5.
 	ExplainCandidates int `json:"explainCandidates"`
 
 	defaultCPU float64 // DefaultPodCPU in cores

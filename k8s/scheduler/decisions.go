@@ -40,6 +40,10 @@ type Decision struct {
 	// Best explains the best candidates, best first, by this plugin alone.
 	Best []Candidate
 
+	// UnknownNodes tells of some of the unknown candidates, as many as of the best, why they are. Their rank
+	// is 0.
+	UnknownNodes []Candidate
+
 	// Chosen is the node that the scheduler chose, with the help of its other plugins; "" if none was.
 	Chosen string
 
@@ -68,14 +72,15 @@ type record struct {
 	Decision
 	scorer scoring.Scorer
 	best   []scoring.Node
-	scores []int64 // beside best; empty before NormalizeScore
+	lost   []scoring.Node // some of the unknown
+	scores []int64        // beside best; empty before NormalizeScore
 	chosen scoring.Node
 	known  bool // chosen is filled in
 }
 
 // clone returns a copy that the ring, which uses its memory again, does not change.
 func (r record) clone() record {
-	r.best, r.scores = slices.Clone(r.best), slices.Clone(r.scores)
+	r.best, r.lost, r.scores = slices.Clone(r.best), slices.Clone(r.lost), slices.Clone(r.scores)
 	return r
 }
 
@@ -102,7 +107,7 @@ func (d *Decisions) slot() *record {
 	}
 	r := &d.ring[d.next]
 	d.next = (d.next + 1) % d.size
-	*r = record{best: r.best[:0], scores: r.scores[:0]}
+	*r = record{best: r.best[:0], lost: r.lost[:0], scores: r.scores[:0]}
 	return r
 }
 
@@ -146,9 +151,12 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 		}
 		into = &record{}
 	}
-	r.best, r.scores = into.best[:0], into.scores[:0]
+	r.best, r.lost, r.scores = into.best[:0], into.lost[:0], into.scores[:0]
 	for _, i := range t.best {
 		r.best = append(r.best, p.work.nodes[i])
+	}
+	for _, i := range t.lost {
+		r.lost = append(r.lost, p.work.nodes[i])
 	}
 	*into = r
 	if log.Enabled() {
@@ -159,6 +167,9 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 			c := &e.Best[i]
 			log.Info("Candidate", "pod", klog.KObj(pod), "node", c.Node, "rank", c.Rank, "wattsBefore", float64(c.Before),
 				"wattsAfter", float64(c.After), "cost", c.Cost.Value, "unit", c.Cost.Unit.String(), "source", c.Source, "age", c.Age, "model", c.Model, "reason", c.Reason)
+		}
+		for i := range e.UnknownNodes {
+			log.Info("Unknown", "pod", klog.KObj(pod), "node", e.UnknownNodes[i].Node, "reason", e.UnknownNodes[i].Reason)
 		}
 	}
 }
@@ -238,6 +249,11 @@ func (r *record) explain(ctx context.Context) Decision {
 		if r.known && best[i].Node == e.Chosen {
 			e.ChosenCandidate = &e.Best[i]
 		}
+	}
+	lost, _ := scoring.Explain(ctx, r.scorer, r.Demand, r.lost, r.Time)
+	for i := range lost {
+		lost[i].Rank = 0
+		e.UnknownNodes = append(e.UnknownNodes, Candidate{Candidate: lost[i], Score: -1})
 	}
 	if !r.known || e.ChosenCandidate != nil {
 		return e

@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,7 @@ type (
 		OverCapacity int             `json:"overCapacity"`
 		Unknown      map[string]int  `json:"unknown"` // by reason
 		Best         []candidateView `json:"best"`
+		UnknownNodes []candidateView `json:"unknownNodes"` // some of them, and why
 		Chosen       string          `json:"chosen"`
 		ChosenNode   *candidateView  `json:"chosenNode"`
 		Shadow       bool            `json:"shadow"` // the plugin only watched
@@ -119,13 +121,16 @@ func (d *Decisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func viewOf(d *Decision) decisionView {
 	v := decisionView{Time: d.Time, Profile: d.Profile, Namespace: d.Namespace, Name: d.Name, UID: string(d.UID), CPU: d.Demand.CPU,
-		Candidates: d.Candidates, Known: d.Known, OverCapacity: d.OverCapacity, Unknown: d.Unknown, Best: make([]candidateView, len(d.Best)),
+		Candidates: d.Candidates, Known: d.Known, OverCapacity: d.OverCapacity, Unknown: d.Unknown, Best: make([]candidateView, len(d.Best)), UnknownNodes: make([]candidateView, len(d.UnknownNodes)),
 		Chosen: d.Chosen, Shadow: d.Shadow, Undone: d.Undone}
 	if v.Unknown == nil {
 		v.Unknown = map[string]int{}
 	}
 	for i := range d.Best {
 		v.Best[i] = viewOfCandidate(&d.Best[i])
+	}
+	for i := range d.UnknownNodes {
+		v.UnknownNodes[i] = viewOfCandidate(&d.UnknownNodes[i])
 	}
 	if d.ChosenCandidate != nil {
 		v.ChosenNode = new(viewOfCandidate(d.ChosenCandidate))
@@ -179,11 +184,12 @@ type row struct {
 	Chosen bool
 }
 
-// Rows returns the best candidates and, where it is not among them, the chosen one, for the page.
+// Rows returns the best candidates, those that are unknown and, where it is not among them, the chosen one, for
+// the page.
 func (d decisionView) Rows() []row {
 	rows := make([]row, 0, len(d.Best)+1)
 	seen := false
-	for _, c := range d.Best {
+	for _, c := range slices.Concat(d.Best, d.UnknownNodes) {
 		rows = append(rows, row{c, c.Node == d.Chosen})
 		seen = seen || c.Node == d.Chosen
 	}

@@ -42,11 +42,15 @@ func TestDecisionsAreServed(t *testing.T) {
 		d.Best[0].Source != "test" || d.Chosen != "dear" || d.ChosenNode == nil || math.Abs(*d.ChosenNode.Cost-60) > 1e-9 || d.ChosenNode.Reason == "" {
 		t.Errorf("served %s", body)
 	}
+	if len(d.UnknownNodes) != 1 || d.UnknownNodes[0].Node != "dead" || d.UnknownNodes[0].Rank != 0 || d.UnknownNodes[0].Cost != nil ||
+		!strings.Contains(d.UnknownNodes[0].Reason, "unreachable") {
+		t.Errorf("unknown nodes are %+v: want dead, and why", d.UnknownNodes)
+	}
 	if _, body := served(t, p.decisions, DecisionsPath+"?format=json&pod=default/web&n=1", ""); strings.Count(body, `"profile"`) != 1 || !strings.Contains(body, "web-2") {
 		t.Errorf("one decision on web is %s", body)
 	}
 	resp, body = served(t, p.decisions, DecisionsPath, "text/html,*/*")
-	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "default/web-1") || !strings.Contains(body, ">75.00<") || !strings.Contains(body, "other plugins outweighed") {
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || !strings.Contains(body, "default/web-1") || !strings.Contains(body, ">75.00<") || !strings.Contains(body, "other plugins outweighed") || !strings.Contains(body, "<td>dead</td>") {
 		t.Errorf("the page is %s", body)
 	}
 	if strings.Contains(body, "%!") {

@@ -86,6 +86,7 @@ type tally struct {
 	candidates, known, over int
 	unknown                 [reasons]int
 	best                    []int // places of the best known, best first
+	lost                    []int // places of the first unknown
 }
 
 func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.NodeInfo) (*state, tally, error) {
@@ -125,6 +126,9 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 				r = reasonOf(c.Err) // the scorer's own
 			}
 			t.unknown[r]++
+			if len(t.lost) < p.args.ExplainCandidates {
+				t.lost = append(t.lost, i)
+			}
 		}
 	}
 	s.best = make([]int32, len(t.best))

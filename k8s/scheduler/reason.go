@@ -20,10 +20,10 @@ const (
 	firstOfSensors
 )
 
-const reasons = int(firstOfSensors) + 8
+const reasons = int(firstOfSensors) + 9
 
 var reasonWords = [reasons]string{"other", "not_watched", "no_model", "missing_input", "outside_model",
-	"unauthorized", "throttled", "unreachable", "malformed", "unknown_node", "stale", "implausible", "no_reading"}
+	"unauthorized", "throttled", "unreachable", "device", "malformed", "unknown_node", "stale", "implausible", "no_reading"}
 
 // String returns the word for metrics.
 func (r reason) String() string { return reasonWords[r] }
