@@ -55,6 +55,7 @@ type Site struct {
 	log      *slog.Logger
 	changed  chan struct{}
 
+	putting  sync.Mutex // held while machines are bound, so that none is bound again after it was removed
 	mu       sync.Mutex
 	machines map[string]Machine // guarded by mu
 }
@@ -74,6 +75,24 @@ func NewSite(r Readings, bind func(Machine) (Spec, error), o SiteOptions) *Site 
 
 // Put adds a machine or replaces what is known of it. While Run runs it shows in the view within moments.
 func (s *Site) Put(m Machine) {
+	s.putting.Lock()
+	defer s.putting.Unlock()
+	s.put(m)
+}
+
+// Rebind binds every machine anew: for when models have changed.
+func (s *Site) Rebind() {
+	s.putting.Lock()
+	defer s.putting.Unlock()
+	s.mu.Lock()
+	machines := slices.Collect(maps.Values(s.machines))
+	s.mu.Unlock()
+	for _, m := range machines {
+		s.put(m)
+	}
+}
+
+func (s *Site) put(m Machine) {
 	spec, err := s.bind(m)
 	if err != nil {
 		spec = Spec{Err: err}
@@ -91,6 +110,8 @@ func (s *Site) Put(m Machine) {
 
 // Remove forgets a machine.
 func (s *Site) Remove(name string) {
+	s.putting.Lock()
+	defer s.putting.Unlock()
 	s.fleet.Remove(name)
 	s.mu.Lock()
 	delete(s.machines, name)

@@ -4,7 +4,8 @@
 //
 // Its main type is [Config]. Reading is strict: a field that does not exist, is given twice, has the wrong
 // type or makes no sense is an error with file, line and field. The first model that fits a machine is its model;
-// one without nodes, labels and hardware fits every machine.
+// one without nodes, labels and hardware fits every machine. A last model {kind: prior, learn: true} therefore
+// leaves no machine without one.
 //
 //	sensors: …                  # see package sensors/config
 //	models:
@@ -26,7 +27,16 @@
 //	- {kind: exponential, k0: 174, k1: -91.5, k2: -0.0719} # as PEAKS has them, over CPU in percent
 //	- {kind: published, server: Dell PowerEdge R610}       # of the embedded table; a prior
 //	- {kind: published}         # the same, by what hardwareLabel says
-//	- {kind: file, file: models/r740.json}                 # of package power/model; relative to this file
+//	- {kind: file, file: models/r740.json}                 # of package power/model; relative to this file; followed
+//	- {kind: file, file: models}  # a folder: each machine has the model of its name, else of what hardwareLabel says
+//	- kind: prior                 # the statistics of published servers, and the machine's closest kin: no machine is without
+//	  system: PowerEdge R740      # default: what hardwareLabel says
+//	  cpu: Xeon Gold 6140         # default: what cpuLabel says
+//	  cpuLabel: leastwatt.github.io/cpu # the default; _ in its values stands for a space
+//	  year: 2018                  # this and chips, cores, threads (default: the CPUs that the machine counts), tdpWatts (of a
+//	                              # chip) and memoryGB are unknown by default
+//	  learn: true                 # follows the machine's readings of utilization and power; default false
+//	  folder: learned             # where what was learned outlives a restart; default: nowhere
 //	scoring:
 //	  scorer: envelope          # or marginal
 //	  switchOff: false          # servers without work are switched off

@@ -2,14 +2,12 @@ package config
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/leastwatt/leastwatt/power"
-	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
@@ -28,42 +26,75 @@ type Model struct {
 	Hardware      string
 	HardwareLabel string
 
-	// Predictor is nil where Published says that the model is looked up by the machine's own hardware.
+	// Predictor is nil where the model depends on the machine: Published looks it up by the machine's own
+	// hardware, and models from files and priors are chosen when a machine is bound.
 	Predictor power.Predictor
 	Published bool
+
+	guess *guess
+	files *files
 
 	Speed float64 // per core, see power.Capacity; 0 where unknown
 	Off   power.Watts
 	Prior bool
+	told  bool // Prior is what the file says
 	Inlet *power.InletResponse
 }
 
 // Bind returns what is known of a machine: the first model that fits. A machine that none fits is an error
-// that wraps [power.ErrNoModel].
+// that wraps [power.ErrNoModel]. Models from files are those that [Parse] read, and nothing is learned: see
+// [Config.NewSite].
 func (c *Config) Bind(m scoring.Machine) (scoring.Spec, error) {
-	for i := range c.Models {
-		x := &c.Models[i]
-		if !x.fits(m) {
-			continue
-		}
-		spec := scoring.Spec{Name: m.Name, Capacity: power.Capacity{Cores: m.Cores, Speed: x.Speed},
-			Predictor: x.Predictor, Model: x.Name, Prior: x.Prior, OffPower: x.Off}
-		if x.Published {
-			s, err := findServer(m.Labels[x.HardwareLabel])
-			if err != nil {
-				return scoring.Spec{}, fmt.Errorf("%s: model %q: label %s: %w", c.File, x.Name, x.HardwareLabel, err)
-			}
-			if spec.Predictor, err = x.respond(s.Curve()); err != nil {
-				return scoring.Spec{}, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
-			}
-			spec.Model = x.Name + ": " + s.Name()
-			if x.Speed == 0 {
-				spec.Capacity.Speed = s.Speed()
-			}
-		}
-		return spec, nil
+	_, spec, err := c.bind(m)
+	return spec, err
+}
+
+// bind returns the model that fits, beside what is known of the machine.
+func (c *Config) bind(m scoring.Machine) (*Model, scoring.Spec, error) {
+	x := c.find(m)
+	if x == nil {
+		return nil, scoring.Spec{}, fmt.Errorf("%s: no model fits: %w", c.File, power.ErrNoModel)
 	}
-	return scoring.Spec{}, fmt.Errorf("%s: no model fits: %w", c.File, power.ErrNoModel)
+	spec := scoring.Spec{Name: m.Name, Capacity: power.Capacity{Cores: m.Cores, Speed: x.Speed},
+		Predictor: x.Predictor, Model: x.Name, Prior: x.Prior, OffPower: x.Off}
+	var err error
+	switch {
+	case x.Published:
+		err = x.bindPublished(m, &spec)
+	case x.guess != nil:
+		err = x.bindPrior(m, &spec)
+	case x.files != nil:
+		err = x.bindFile(m, &spec)
+	}
+	if err != nil {
+		return x, scoring.Spec{}, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
+	}
+	return x, spec, nil
+}
+
+// find returns the first model that fits a machine, or nil.
+func (c *Config) find(m scoring.Machine) *Model {
+	for i := range c.Models {
+		if c.Models[i].fits(m) {
+			return &c.Models[i]
+		}
+	}
+	return nil
+}
+
+func (x *Model) bindPublished(m scoring.Machine, spec *scoring.Spec) error {
+	s, err := findServer(m.Labels[x.HardwareLabel])
+	if err != nil {
+		return fmt.Errorf("label %s: %w", x.HardwareLabel, err)
+	}
+	if spec.Predictor, err = x.respond(s.Curve()); err != nil {
+		return err
+	}
+	spec.Model = x.Name + ": " + s.Name()
+	if x.Speed == 0 {
+		spec.Capacity.Speed = s.Speed()
+	}
+	return nil
 }
 
 func (m *Model) fits(x scoring.Machine) bool {
@@ -77,6 +108,9 @@ func (m *Model) fits(x scoring.Machine) bool {
 	}
 	if m.Hardware != "" && fold(x.Labels[m.HardwareLabel]) != fold(m.Hardware) {
 		return false
+	}
+	if m.files != nil && m.files.model(x, m.HardwareLabel) == nil {
+		return false // a folder without a model of this machine leaves it to the models after it
 	}
 	// A machine that does not say what it is leaves the look-up to the models after it.
 	return !m.Published || x.Labels[m.HardwareLabel] != ""
@@ -115,7 +149,7 @@ func findServer(name string) (power.Server, error) {
 	return power.Server{}, err
 }
 
-const kinds = "piecewise, linear, exponential, published or file"
+const kinds = "piecewise, linear, exponential, published, prior or file"
 
 func readModel(s *section) Model {
 	m := Model{Name: s.text("name", s.path), Labels: s.pairs("labels"), Hardware: s.text("hardware", ""),
@@ -140,6 +174,9 @@ func readModel(s *section) Model {
 	case "published":
 		m.Prior = true
 		err = m.readPublished(s)
+	case "prior":
+		m.Prior = true
+		m.readGuess(s)
 	case "file":
 		m.readFile(s)
 	case "":
@@ -147,8 +184,12 @@ func readModel(s *section) Model {
 	default:
 		s.fail("kind", "is %q: want %s", kind, kinds)
 	}
+	m.told = s.has("prior")
 	m.Prior = s.flag("prior", m.Prior)
 	m.Inlet = readInlet(s)
+	if m.guess != nil && m.guess.learn && m.Inlet != nil {
+		s.fail("inlet", "is for models that do not learn: one that learns finds the response itself")
+	}
 	s.done()
 	if err == nil {
 		m.Predictor, err = m.respond(m.Predictor)
@@ -189,26 +230,6 @@ func (m *Model) readPublished(s *section) error {
 		m.Speed = server.Speed()
 	}
 	return nil
-}
-
-// readFile reads a model file of package power/model; its path is relative to the configuration's folder.
-func (m *Model) readFile(s *section) {
-	path := s.text("file", "")
-	if path == "" {
-		s.fail("file", "is missing: want the path of a model file")
-		return
-	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(s.doc.file), path)
-	}
-	f, err := model.ReadFile(path)
-	if err == nil {
-		m.Prior = f.Prior
-		m.Predictor, err = f.Predictor()
-	}
-	if err != nil {
-		s.fail("file", "%w", err)
-	}
 }
 
 func readPiecewise(s *section) (power.Predictor, error) {

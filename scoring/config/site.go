@@ -22,9 +22,14 @@ type SiteOptions struct {
 
 // NewSite returns a site without machines, with the file's sensors and models. It connects to nothing before
 // Run, which ends the sensors' sessions when it returns. What templates say of a node is filled in from the
-// machine of its name.
+// machine of its name. While Run runs, files and folders of models are followed, and priors with learn: true
+// learn from the sensors.
 func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 	section, err := sensorsconfig.ParseSection(c.File, c.sensors)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLive(c, o.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +47,10 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 			return nil, errors.Join(err, set.Close(context.Background()))
 		}
 	}
-	site = scoring.NewSite(polled{p, set}, c.Bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
+	l.readings = polled{p, set}
+	site = scoring.NewSite(l, l.bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
 		Fleet: scoring.FleetOptions{MaxAge: c.Scoring.MaxAge}})
+	l.site = site
 	return site, nil
 }
 
