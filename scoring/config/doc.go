@@ -37,6 +37,14 @@
 //	                              # chip) and memoryGB are unknown by default
 //	  learn: true                 # follows the machine's readings of utilization and power; default false
 //	  folder: learned             # where what was learned outlives a restart; default: nowhere
+//	- kind: remote                # asked in the background for each machine's curve; unknown until it has answered
+//	  protocol: openInference     # the default, over HTTP; tensorflowInputs or tensorflowInstances
+//	  url: https://models:8080
+//	  model: power
+//	  version: v1                 # default: the server chooses
+//	  tokenFile: token            # read at every request; default: no credentials
+//	  timeout: 10s                # the default
+//	  features: [{input: utilization, scale: 32, offset: 0, step: 0}, {input: inlet}, {input: pressure}] # columns of a row
 //	scoring:
 //	  scorer: envelope          # or marginal
 //	  switchOff: false          # servers without work are switched off

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/inference"
 	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/power/prior"
 	"github.com/leastwatt/leastwatt/scoring"
@@ -17,12 +18,14 @@ import (
 	"github.com/leastwatt/leastwatt/sensors"
 )
 
-// live is a configuration whose models change while a site runs: model files are followed, and priors learn.
+// live is a configuration whose models change while a site runs: model files are followed, remote
+// models are asked, and priors learn.
 type live struct {
 	config   *Config // with model files of its own
 	readings scoring.Readings
 	site     *scoring.Site // set before Run
 	learners map[*Model]*learner
+	tables   []*inference.Table
 	log      *slog.Logger
 }
 
@@ -46,6 +49,13 @@ func newLive(c *Config, log *slog.Logger) (*live, error) {
 			if err := x.files.library.Load(); err != nil {
 				return nil, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
 			}
+		case x.remote != nil:
+			t, err := x.remote(log)
+			if err != nil {
+				return nil, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
+			}
+			x.Predictor = t
+			l.tables = append(l.tables, t)
 		case x.guess != nil && x.guess.learn:
 			if dir := x.guess.folder; dir != "" {
 				if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -74,7 +84,7 @@ func (l *live) SetNodes(nodes []string) { l.readings.SetNodes(nodes) }
 // Snapshot implements [scoring.Readings].
 func (l *live) Snapshot() *sensors.Snapshot { return l.readings.Snapshot() }
 
-// Run implements [scoring.Readings]: beside reading, it follows model files and learns.
+// Run implements [scoring.Readings]: beside reading, it follows model files, asks remote models and learns.
 func (l *live) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -90,6 +100,9 @@ func (l *live) Run(ctx context.Context) error {
 				}
 			})
 		}
+	}
+	for _, t := range l.tables {
+		wg.Go(func() { _ = t.Run(ctx) }) // as above
 	}
 	err := l.readings.Run(ctx)
 	cancel()

@@ -73,6 +73,16 @@ func TestPriorForEveryMachine(t *testing.T) {
 	}
 }
 
+// A machine whose hardware nobody published has the prior, and is not without a model.
+func TestUnlistedHardware(t *testing.T) {
+	c := parse(t, "", "models: [{name: table, kind: published}, {name: rest, kind: prior}]")
+	for label, want := range map[string]string{"abacus": "rest: ", "Dell_PowerEdge_R740": "table: Dell PowerEdge R740"} {
+		if s := bind(t, c, "n", map[string]string{HardwareLabel: label}); !strings.HasPrefix(s.Model, want) || !s.Prior {
+			t.Errorf("%s has %q", label, s.Model)
+		}
+	}
+}
+
 // A folder gives each machine the model of its name, else of its hardware, and leaves the rest to what follows.
 func TestFolderOfModels(t *testing.T) {
 	dir := t.TempDir()

@@ -1,13 +1,16 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"log/slog"
 	"strings"
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/inference"
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
@@ -33,6 +36,9 @@ type Model struct {
 
 	guess *guess
 	files *files
+
+	// remote makes the table of a remote model, to be run; nil for other kinds.
+	remote func(*slog.Logger) (*inference.Table, error)
 
 	Speed float64 // per core, see power.Capacity; 0 where unknown
 	Off   power.Watts
@@ -72,14 +78,24 @@ func (c *Config) bind(m scoring.Machine) (*Model, scoring.Spec, error) {
 	return x, spec, nil
 }
 
-// find returns the first model that fits a machine, or nil.
+// find returns the first model that fits a machine, or nil. Hardware that is not in the published table leaves the
+// machine to the models after it, where one fits.
 func (c *Config) find(m scoring.Machine) *Model {
+	var unlisted *Model
 	for i := range c.Models {
-		if c.Models[i].fits(m) {
-			return &c.Models[i]
+		x := &c.Models[i]
+		if !x.fits(m) {
+			continue
 		}
+		if x.Published {
+			if _, err := findServer(m.Labels[x.HardwareLabel]); err != nil {
+				unlisted = cmp.Or(unlisted, x)
+				continue
+			}
+		}
+		return x
 	}
-	return nil
+	return unlisted
 }
 
 func (x *Model) bindPublished(m scoring.Machine, spec *scoring.Spec) error {
@@ -149,7 +165,7 @@ func findServer(name string) (power.Server, error) {
 	return power.Server{}, err
 }
 
-const kinds = "piecewise, linear, exponential, published, prior or file"
+const kinds = "piecewise, linear, exponential, published, prior, remote or file"
 
 func readModel(s *section) Model {
 	m := Model{Name: s.text("name", s.path), Labels: s.pairs("labels"), Hardware: s.text("hardware", ""),
@@ -177,6 +193,8 @@ func readModel(s *section) Model {
 	case "prior":
 		m.Prior = true
 		m.readGuess(s)
+	case "remote":
+		m.readRemote(s)
 	case "file":
 		m.readFile(s)
 	case "":
