@@ -56,7 +56,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, o, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "calibrate:", err)
+		fmt.Fprintln(os.Stderr, "calibrate:", strings.TrimPrefix(err.Error(), "calibrate: ")) // the package's name too
 		os.Exit(1)
 	}
 }
