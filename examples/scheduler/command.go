@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -124,8 +123,8 @@ func open(path string) (scheduler.Setup, error) {
 		return scheduler.Setup{}, err
 	}
 	log := slog.New(logr.ToSlogHandler(klog.Background()))
-	// Several files poll apart from each other, and are told apart.
-	metrics := prometheus.WrapRegistererWith(prometheus.Labels{"config": filepath.Base(path)}, legacyregistry.Registerer())
+	// Several files poll apart from each other, and are told apart, also those of one name in two folders.
+	metrics := prometheus.WrapRegistererWith(prometheus.Labels{"config": path}, legacyregistry.Registerer())
 	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics})
 	if err != nil {
 		return scheduler.Setup{}, err
