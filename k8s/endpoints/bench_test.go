@@ -18,7 +18,6 @@ import (
 
 // counted tells when rules were applied and how many endpoints they have.
 type counted struct {
-	recorder
 	done chan int
 }
 

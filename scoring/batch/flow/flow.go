@@ -39,9 +39,8 @@ type Problem struct {
 	supply []int64
 	arcs   []arc
 	basis  *basis // of the last Solve, or nil
-	warm   bool
-	moved  bool // supplies or capacities changed since then
-	grown  bool // nodes or arcs were added since then
+	moved  bool   // supplies or capacities changed since then
+	grown  bool   // nodes or arcs were added since then
 	pivots int
 }
 
