@@ -132,7 +132,9 @@ func TestFaults(t *testing.T) {
 		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); io.WriteString(w, token) }, sensors.ErrDevice},
 		{"no metrics-server", func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, sensors.ErrDevice},
 		{"not ready", func(w http.ResponseWriter, _ *http.Request) { status(w, 503, "ServiceUnavailable", "") }, sensors.ErrDevice},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) }, sensors.ErrDevice},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}, sensors.ErrDevice},
 		{"endless body", func(w http.ResponseWriter, _ *http.Request) {
 			for b := []byte(strings.Repeat(" ", 1<<16)); ; {
 				if _, err := w.Write(b); err != nil {
