@@ -98,7 +98,7 @@ func Run(t *testing.T, c Case) {
 	}
 	var leaked atomic.Bool
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "" {
+		if r.Header.Get("Authorization") != "" || r.Header.Get("X-Auth-Token") != "" || r.Header.Get("Cookie") != "" {
 			leaked.Store(true)
 		}
 	}))
