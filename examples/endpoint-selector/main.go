@@ -5,6 +5,21 @@
 // of a Service it does not do gets an Event that says so. With -print it writes its rules instead of applying them, with
 // -cleanup it removes every trace.
 //
+// It needs, in a cluster: one process a node (a DaemonSet) on the host's network (hostNetwork: true), as root with the
+// capability NET_ADMIN alone; the programs nft and conntrack; NODE_NAME from the downward API; a kernel of 5.6 or later. No
+// mount, no privileged mode. A role that may
+//
+//	get, list, watch   services, nodes                        (core)
+//	get, list, watch   endpointslices                         (discovery.k8s.io)
+//	create, patch      events                                 (events.k8s.io)
+//
+// and its usual arguments are
+//
+//	-config=/etc/leastwatt/config.yaml -cluster-cidr=POD_CIDR[,POD_CIDR6] -metrics-address=0.0.0.0:9418
+//
+// /healthz answers while the process lives, /readyz once the rules stand and as long as they are kept. An end by SIGTERM leaves the rules, so that traffic goes on until the next process
+// adopts them; run it with -cleanup when it is removed for good.
+//
 // With -simulate it needs nothing: ten servers with published power curves and background load answer a day of
 // requests, divided by each weigher, beside the exact optimum.
 package main

@@ -164,6 +164,13 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+			if age := time.Since(p.Written()); age > 3*f.refresh+time.Minute {
+				http.Error(w, fmt.Sprintf("rules were last written at %v", p.Written()), http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprintln(w, "ok")
+		})
 		server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 		wg.Go(func() { _ = server.Serve(l) })
 		defer server.Close()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -94,6 +95,8 @@ type Proxier struct {
 	world  world // guarded by mu
 	synced [2]bool
 
+	written atomic.Pointer[time.Time] // when the rules were last what they should be
+
 	// Of the goroutine that runs.
 	last    map[string]map[string]float64 // share by port and endpoint, as applied
 	applied map[string]udpPort
@@ -172,6 +175,15 @@ func (p *Proxier) Run(ctx context.Context) error {
 		case <-refresh.C:
 		}
 	}
+}
+
+// Written returns when the rules were last made what they should be; the zero time before that. While Run runs it
+// is at most Refresh and the time of one sync ago, or something is wrong.
+func (p *Proxier) Written() time.Time {
+	if t := p.written.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 // SyncLoop is Run without an end, as proxy.Provider has it.

@@ -75,6 +75,7 @@ func (p *Proxier) sync(ctx context.Context) error {
 	}
 	p.remember(ctx, ports, services, shares)
 	p.metrics.synced(time.Since(began), ports, services, shares)
+	p.written.Store(new(time.Now()))
 	return nil
 }
 
