@@ -6,13 +6,28 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"sync/atomic"
 )
 
 // ByNode asks each server's own model. It is immutable: to change a model, make a new one and swap it.
 type ByNode struct {
 	models   map[string]Predictor
 	fallback Predictor
+
+	// order is the nodes of the last large batch with their models: whoever asks for thousands of servers asks
+	// for the same ones again, mostly in the same order, and then no name need be looked up.
+	order atomic.Pointer[[]resolved]
 }
+
+// resolved is a node and what answers for it.
+type resolved struct {
+	node  string
+	curve *Piecewise // nil where the model is of another type
+	model Predictor
+}
+
+// Batches of fewer states are not worth remembering; those of more would hold too much.
+const minOrder, maxOrder = 64, 1 << 20
 
 // NewByNode returns a predictor that answers a state with the model of its node, and where there is none
 // with fallback, which may be nil: then such a state ends in [ErrNoModel]. The map is copied. Nodes may share
@@ -44,9 +59,21 @@ func (b *ByNode) Predict(ctx context.Context, s State) (Watts, error) {
 // states of its nodes.
 func (b *ByNode) PredictBatch(ctx context.Context, states []State, out []Estimate) {
 	var groups map[BatchPredictor][]int
+	order := b.resolve(states)
 	for i := range states {
 		s := &states[i]
-		switch p := b.Model(s.Node).(type) {
+		var p Predictor
+		if order != nil {
+			r := &order[i]
+			if r.curve != nil && s.Utilization == s.Utilization {
+				out[i] = Estimate{Watts: r.curve.At(s.Utilization)}
+				continue
+			}
+			p = r.model
+		} else {
+			p = b.Model(s.Node)
+		}
+		switch p := p.(type) {
 		case nil:
 			out[i] = Estimate{Err: noModel(s)}
 		case *Piecewise:
@@ -76,6 +103,33 @@ func (b *ByNode) PredictBatch(ctx context.Context, states []State, out []Estimat
 			out[i] = es[k]
 		}
 	}
+}
+
+// resolve returns what answers for each state; nil for a batch that is not worth it.
+func (b *ByNode) resolve(states []State) []resolved {
+	if len(states) < minOrder || len(states) > maxOrder {
+		return nil
+	}
+	if last := b.order.Load(); last != nil && len(*last) == len(states) && same(*last, states) {
+		return *last
+	}
+	order := make([]resolved, len(states))
+	for i := range states {
+		r := &order[i]
+		r.node, r.model = states[i].Node, b.Model(states[i].Node)
+		r.curve, _ = r.model.(*Piecewise)
+	}
+	b.order.Store(&order)
+	return order
+}
+
+func same(order []resolved, states []State) bool {
+	for i := range order {
+		if order[i].node != states[i].Node { // mostly one string, which compares by its address
+			return false
+		}
+	}
+	return true
 }
 
 // PredictInterval implements [IntervalPredictor] for the nodes whose model does.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -49,6 +51,43 @@ func TestByNodeAsksASharedModelOnce(t *testing.T) {
 	}
 	if calls != 1 {
 		t.Errorf("the shared model was asked %d times, want 1", calls)
+	}
+}
+
+// However batches follow one another, in order, out of it, with strangers and NaN, each state has the answer
+// that it has alone.
+func TestByNodeRemembersNoWrongModel(t *testing.T) {
+	models := map[string]power.Predictor{}
+	var states []power.State
+	for i := range 200 {
+		name := fmt.Sprintf("n%d", i)
+		if i%3 > 0 {
+			models[name] = must(power.EvenPiecewise(power.Watts(i), power.Watts(2*i+1)))
+		} else if i%2 > 0 {
+			models[name] = power.Linear{Idle: power.Watts(i), Peak: power.Watts(3 * i)}
+		}
+		states = append(states, power.State{Node: name, Utilization: float64(i) / 200})
+	}
+	p := power.NewByNode(models, nil)
+	out := make([]power.Estimate, len(states))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 40 {
+		switch round % 4 {
+		case 1:
+			rng.Shuffle(len(states), func(i, j int) { states[i], states[j] = states[j], states[i] })
+		case 2:
+			states[rng.IntN(len(states))].Utilization = math.NaN()
+		case 3:
+			states[rng.IntN(len(states))].Node = "stranger"
+		}
+		n := len(states) - round%2
+		power.PredictAll(t.Context(), p, states[:n], out[:n])
+		for i, s := range states[:n] {
+			w, err := p.Predict(t.Context(), s)
+			if out[i].Watts != w || fmt.Sprint(out[i].Err) != fmt.Sprint(err) {
+				t.Fatalf("round %d, %+v: %v, %v in a batch; %v, %v alone", round, s, out[i].Watts, out[i].Err, w, err)
+			}
+		}
 	}
 }
 
