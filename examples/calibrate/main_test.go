@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/calibrate"
 	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/sensors"
 )
@@ -55,6 +56,7 @@ func TestCSVToModel(t *testing.T) {
 			MAPE     *float64 `json:"mape"`
 			RMSE     *float64 `json:"rmse"`
 			Coverage *float64 `json:"coverage90"`
+			Error    string   `json:"error"`
 		} `json:"forms"`
 		Chosen string `json:"chosen"`
 		Test   struct {
@@ -72,7 +74,7 @@ func TestCSVToModel(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for _, f := range got.Forms {
-		if f.MAPE == nil || f.RMSE == nil || f.Coverage == nil || *f.Coverage < 0 || *f.Coverage > 1 {
+		if f.Error == "" && (f.MAPE == nil || f.RMSE == nil || f.Coverage == nil || *f.Coverage < 0 || *f.Coverage > 1) {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -194,6 +196,33 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
+// The token goes to the server that was named, and not to one that it redirects to.
+func TestTokenStaysWithItsServer(t *testing.T) {
+	t.Setenv("PROMETHEUS_TOKEN", "s3cret")
+	leaked := make(chan string, 100)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leaked <- r.Header.Get("Authorization")
+		http.Error(w, "no", http.StatusTeapot)
+	}))
+	defer other.Close()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer s3cret" {
+			t.Error("the server did not get the token")
+		}
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
+	defer srv.Close()
+	o := options{prometheus: srv.URL, queries: queries{"utilization": "a", "watts": "b"}, from: "1h", step: 15 * time.Second, inputs: "utilization", target: "watts"}
+	if err := run(t.Context(), o, io.Discard, io.Discard); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("error %v", err)
+	}
+	for len(leaked) > 0 {
+		if got := <-leaked; got != "" {
+			t.Errorf("the other host got %q", got)
+		}
+	}
+}
+
 // A measurement that is interrupted keeps its rows, and the same command goes on where it stopped.
 func TestMeasureResumes(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "measured.csv")
@@ -290,5 +319,18 @@ func TestGeneratorsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		stop()
+	}
+}
+
+// A form that could not be fitted is listed with its reason and without figures.
+func TestFailedFormsAreListed(t *testing.T) {
+	report := &calibrate.Report{Forms: []calibrate.Candidate{{Form: "linear", MAPE: 0.01, RMSE: 2, Coverage90: 0.9}, {Form: "fan", Err: errors.New("the load never changes")}}}
+	var out bytes.Buffer
+	if err := (&result{Samples: 30, Chosen: "linear"}).writeJSON(&out, report); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"samples":30,"forms":[{"form":"linear","mape":1,"rmse":2,"coverage90":0.9},{"form":"fan","error":"the load never changes"}],"chosen":"linear"}`
+	if got := strings.TrimSpace(out.String()); got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -44,10 +45,13 @@ func (q *queries) Set(text string) error {
 // chunk is how many points one range query asks for; Prometheus answers at most 11,000.
 const chunk = 10_000
 
-// bearer sends a token with each request.
-type bearer struct{ token string }
+// bearer sends a token with each request to one host, and with none to which that redirects.
+type bearer struct{ token, scheme, host string }
 
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != b.scheme || r.URL.Host != b.host {
+		return http.DefaultTransport.RoundTrip(r)
+	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+b.token)
 	return http.DefaultTransport.RoundTrip(r)
@@ -75,7 +79,11 @@ func fromPrometheus(ctx context.Context, o options, inputs []power.Input) (sourc
 	}
 	cfg := api.Config{Address: o.prometheus}
 	if token := os.Getenv("PROMETHEUS_TOKEN"); token != "" {
-		cfg.RoundTripper = bearer{token}
+		u, err := url.Parse(o.prometheus)
+		if err != nil {
+			return source{}, errors.New("-prometheus: is no URL")
+		}
+		cfg.RoundTripper = bearer{token, u.Scheme, u.Host}
 	}
 	client, err := api.NewClient(cfg)
 	if err != nil {

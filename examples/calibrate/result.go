@@ -13,7 +13,8 @@ import (
 	"github.com/leastwatt/leastwatt/power/calibrate"
 )
 
-// A result is what -json prints. MAPE is in percent, RMSE in watts, coverage a share.
+// A result is what -json prints. MAPE is in percent, RMSE in watts, coverage a share. A form that could not be
+// fitted has the reason as its error instead of figures.
 type result struct {
 	Samples int         `json:"samples"`
 	Forms   []formScore `json:"forms"`
@@ -22,10 +23,11 @@ type result struct {
 }
 
 type formScore struct {
-	Form     string  `json:"form"`
-	MAPE     float64 `json:"mape"`
-	RMSE     float64 `json:"rmse"`
-	Coverage float64 `json:"coverage90"`
+	Form     string   `json:"form"`
+	MAPE     *float64 `json:"mape,omitempty"`
+	RMSE     *float64 `json:"rmse,omitempty"`
+	Coverage *float64 `json:"coverage90,omitempty"`
+	Error    string   `json:"error,omitempty"`
 }
 
 type testScore struct {
@@ -73,9 +75,13 @@ func moment(at time.Time, i int) string {
 func (r *result) writeJSON(out io.Writer, report *calibrate.Report) error {
 	r.Forms = []formScore{}
 	for _, c := range report.Forms {
-		if c.Err == nil {
-			r.Forms = append(r.Forms, formScore{c.Form, 100 * c.MAPE, float64(c.RMSE), c.Coverage90})
+		f := formScore{Form: c.Form}
+		if c.Err != nil {
+			f.Error = c.Err.Error()
+		} else {
+			f.MAPE, f.RMSE, f.Coverage = new(100*c.MAPE), new(float64(c.RMSE)), new(c.Coverage90)
 		}
+		r.Forms = append(r.Forms, f)
 	}
 	return json.NewEncoder(out).Encode(r)
 }
