@@ -19,6 +19,9 @@ type Node struct {
 	// Allocatable is what jobs may reserve in all.
 	Allocatable Resources
 
+	// Site names the place whose grid the node is on; see [Grid].
+	Site string
+
 	// Wake is how long the node needs from off to ready, if it is off.
 	Wake time.Duration
 

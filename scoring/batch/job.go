@@ -29,6 +29,9 @@ type Job struct {
 	// Pinned says that the job must not be moved once it runs.
 	Pinned bool
 
+	// Suspend says that the job may be stopped and go on later, without losing what it has done.
+	Suspend bool
+
 	// Node restricts the job to one node by name; "" is any.
 	Node string
 }

@@ -11,6 +11,11 @@ import (
 type Options struct {
 	// Seed is for strategies that draw at random.
 	Seed uint64
+
+	// Grid is what the strategies of CarbonNames go by; they need one.
+	Grid Grid
+	// Carbon tunes them.
+	Carbon CarbonOptions
 }
 
 // Names returns the names of all strategies, baselines first. New also knows "ecsched-mostloaded", ECSched's other cost.
@@ -44,7 +49,10 @@ func New(name string, o Options) (Strategy, error) {
 	case "ecsched", "ecsched-mostloaded":
 		return &ecsched{mostLoaded: name != "ecsched"}, nil
 	}
-	known := Names()
+	if slices.Contains(CarbonNames(), name) {
+		return newCarbon(name, o)
+	}
+	known := append(Names(), CarbonNames()...)
 	slices.Sort(known)
 	return nil, fmt.Errorf("no strategy is named %q; there are %s", name, strings.Join(known, ", "))
 }

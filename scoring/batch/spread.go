@@ -89,11 +89,13 @@ func (mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 // kubernetes is the default profile's resource scores: LeastAllocated plus BalancedAllocation, weight 1 each.
 type kubernetes struct{}
 
-func (kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
-	return least(c, j, func(i int) float64 {
-		cpu, mem := c.requested(i, j)
-		// The standard deviation of two values is half their distance.
-		balanced := math.Floor(100*(1-math.Abs(min(cpu, 1)-min(mem, 1))/2) + 1e-9)
-		return -(leastScore(c, i, j) + balanced)
-	})
+func (r kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
+	return least(c, j, func(i int) float64 { return r.cost(i, j, c) })
+}
+
+func (kubernetes) cost(i int, j *Job, c *Cluster) float64 {
+	cpu, mem := c.requested(i, j)
+	// The standard deviation of two values is half their distance.
+	balanced := math.Floor(100*(1-math.Abs(min(cpu, 1)-min(mem, 1))/2) + 1e-9)
+	return -(leastScore(c, i, j) + balanced)
 }

@@ -29,7 +29,13 @@ type Plan struct {
 }
 
 // An Assignment gives a job a node. Job and Node are indices into the jobs given and the cluster.
-type Assignment struct{ Job, Node int }
+type Assignment struct {
+	Job, Node int
+
+	// For, if above 0, is how long a job that may be suspended is to run now; it then goes back to the queue with what
+	// is left of it.
+	For time.Duration
+}
 
 // A Wait says why a job has no node yet.
 type Wait struct {
@@ -44,6 +50,9 @@ type Reason struct {
 	Never bool
 	// Short names the resource that most nodes lack.
 	Short string
+	// Until, if after the now that Plan was given, says that the job is held on purpose, and when it wants to be asked about again. Asking
+	// earlier does no harm.
+	Until time.Duration
 	// Err is set where a job is not valid.
 	Err error
 }
@@ -57,6 +66,8 @@ func (r Reason) String() string {
 		return fmt.Sprintf("larger than any node: %s", r.Short)
 	case r.Never:
 		return "no node could ever take it"
+	case r.Until > 0:
+		return fmt.Sprintf("held until %v", r.Until)
 	case r.Short != "":
 		return fmt.Sprintf("no node has enough %s free", r.Short)
 	}

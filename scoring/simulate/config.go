@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -67,8 +68,10 @@ type Config struct {
 	// Sensors, if not nil, samples the nodes; the strategy then sees samples.
 	Sensors *Sensors
 
-	// PUE multiplies the energy of servers; 0 means 1.
+	// PUE multiplies the energy of servers; 0 means 1. Sites have their own.
 	PUE float64
+	// Sites, if any, are the places that nodes name in their Site, with what a kilowatt-hour costs there.
+	Sites []Site
 	// Inlet, if not nil, lets the room answer to the load.
 	Inlet *Inlet
 
@@ -129,12 +132,22 @@ func (c *Config) validate() error {
 		return fmt.Errorf("simulate: cannot measure from %v to %v", c.From, c.To)
 	case c.Every < 0 || c.IdleFor < 0 || c.OffAfter < 0 || c.RebalanceEvery < 0 || c.Trace < 0 || c.MoveTime < 0:
 		return fmt.Errorf("simulate: an interval is negative")
+	case len(c.Sites) > 0 && (c.PUE != 0 || c.Inlet != nil):
+		return fmt.Errorf("simulate: sites have a PUE of their own, and no inlet model")
 	case c.PUE != 0 && !(c.PUE >= 1 && c.PUE < 100):
 		return fmt.Errorf("simulate: PUE is %v: want 1 or more", c.PUE)
 	case c.Sensors != nil && c.Sensors.Every <= 0:
 		return fmt.Errorf("simulate: sensors need an interval above 0, not %v", c.Sensors.Every)
 	}
+	for i := range c.Sites {
+		if err := c.Sites[i].validate(); err != nil {
+			return err
+		}
+	}
 	for i := range c.Nodes {
+		if n := &c.Nodes[i]; len(c.Sites) > 0 && !slices.ContainsFunc(c.Sites, func(s Site) bool { return s.Name == n.Site }) {
+			return fmt.Errorf("simulate: node %q is at site %q, which is not among the sites", n.Name, n.Site)
+		}
 		last := time.Duration(-1)
 		for _, o := range c.Nodes[i].Failures {
 			if o.At <= last || o.For <= 0 {

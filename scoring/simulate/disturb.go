@@ -34,7 +34,7 @@ func (s *simulation) fail(i int) error {
 		l := &s.jobs[k]
 		l.gen++
 		l.node, l.prev, l.next = -1, -1, -1
-		l.done, l.use = 0, 0
+		l.done, l.use, l.ran = 0, 0, 0
 		s.res.Restarted++
 		s.pending = append(s.pending, k)
 	}
@@ -127,6 +127,7 @@ func (s *simulation) rebalance() error {
 		s.load.Memory += l.job.Requests.Memory
 		s.join(k, int32(m.To))
 		l.ends += int64(s.cfg.MoveTime)
+		l.length += int64(s.cfg.MoveTime)
 		s.events.push(l.ends, evEnd, k, l.gen)
 		s.work(k)
 		if s.now >= s.from {
@@ -142,7 +143,11 @@ func (s *simulation) rebalance() error {
 }
 
 func (s *simulation) sampleSeries() {
-	x := Sample{At: time.Duration(s.nextTrace), Watts: power.Watts(s.facility()), On: s.on, Waiting: len(s.pending), Running: s.running, Use: s.load.Use}
+	x := Sample{At: time.Duration(s.nextTrace), Watts: power.Watts(s.facility()), On: s.on, Waiting: len(s.pending) + s.heldN, Running: s.running, Use: s.load.Use}
+	for k := range s.sites {
+		g, m := s.sites[k].rate(s.nextTrace)
+		x.Grams, x.Money = x.Grams+g, x.Money+m
+	}
 	if s.bound != nil {
 		x.Bound = power.Watts(s.leastWatts())
 	}
@@ -152,7 +157,10 @@ func (s *simulation) sampleSeries() {
 func (s *simulation) result() *Result {
 	r := &s.res
 	r.Energy, r.Bound = power.Joules(s.energy), power.Joules(s.boundJ)
-	r.Waiting = len(s.pending)
+	r.Waiting = len(s.pending) + s.heldN
+	for k := range s.sites {
+		r.Sites = append(r.Sites, s.sites[k].result())
+	}
 	r.MeanWait, r.P95Wait = s.wait.mean(), s.wait.quantile(0.95)
 	r.MeanTurnaround = s.turn.mean()
 	span := float64(min(s.now, s.to)-s.from) / 1e9

@@ -10,6 +10,7 @@ const (
 	evMoved
 	evSample
 	evRebalance
+	evRelease // of a job that its strategy held
 	evPlan
 	evOff
 )

@@ -33,7 +33,7 @@ func (s *simulation) arrive(j Job) {
 		l.class = c
 	}
 	l.batch = batch.Job{Name: j.Name, Requests: j.Requests, Priority: j.Priority, Submitted: j.Arrival, Deadline: j.Deadline,
-		Pinned: j.Pinned, Node: j.Node}
+		Pinned: j.Pinned, Suspend: j.Suspend, Node: j.Node}
 	s.expect(l)
 	s.liveN++
 	s.res.PeakLive = max(s.res.PeakLive, s.liveN)
@@ -72,7 +72,7 @@ func (s *simulation) expect(l *live) {
 func (s *simulation) remaining(l *live) time.Duration {
 	switch s.cfg.Lifetimes {
 	case Told:
-		return time.Duration(max(0, l.ends-s.now))
+		return time.Duration(max(0, l.started+l.length-s.now))
 	case Learned:
 		return s.lifetimes.Remaining(l.class, time.Duration(max(0, s.now-l.started)))
 	}
@@ -98,6 +98,7 @@ func (s *simulation) plan(from, to int) error {
 		return err
 	}
 	for _, a := range p.Assigned {
+		s.jobs[s.planSlots[a.Job]].slice = int64(a.For)
 		s.start(s.planSlots[a.Job], int32(a.Node))
 		s.planSlots[a.Job] = -1
 	}
@@ -110,6 +111,11 @@ func (s *simulation) plan(from, to int) error {
 			}
 			s.record(Record{Job: &l.job, Unplaced: w.Reason.String()})
 			s.forget(k)
+			s.planSlots[w.Job] = -1
+		} else if int64(w.Reason.Until) > s.now {
+			k := s.planSlots[w.Job]
+			s.events.push(int64(w.Reason.Until), evRelease, k, s.jobs[k].gen)
+			s.heldN++
 			s.planSlots[w.Job] = -1
 		}
 	}
@@ -193,19 +199,25 @@ func (s *simulation) start(k, i int32) {
 	default:
 		v.gen++ // it is not idle any more
 	}
-	l.node, l.started = i, begin
-	length := int64(l.job.Duration)
+	l.length = int64(l.job.Duration)
 	if l.job.Scales {
-		length = int64(float64(length) / v.speed)
+		l.length = int64(float64(l.length) / v.speed)
 	}
-	l.ends = begin + length
+	l.node, l.started = i, begin-l.ran
+	left := max(0, l.length-l.ran)
+	if l.slice > 0 && l.job.Suspend {
+		left = min(left, l.slice)
+	}
+	l.ends = begin + left
 	if l.ends < begin { // beyond the end of time
 		l.ends = math.MaxInt64
 	}
 	s.events.push(l.ends, evEnd, k, l.gen)
-	if s.now >= s.from {
-		w := time.Duration(begin) - l.job.Arrival
-		s.wait.add(w)
+	if !l.begun {
+		l.begun, l.first = true, begin
+		if s.now >= s.from {
+			s.wait.add(time.Duration(begin) - l.job.Arrival)
+		}
 	}
 	s.running++
 	s.load.CPU += l.job.Requests.CPU
@@ -353,8 +365,12 @@ func (s *simulation) sleep(i int) {
 func (s *simulation) handle(e event) error {
 	switch e.kind {
 	case evEnd:
-		if s.jobs[e.who].gen != e.gen {
+		l := &s.jobs[e.who]
+		if l.gen != e.gen {
 			return nil
+		}
+		if s.now-l.started < l.length {
+			return s.suspend(e.who)
 		}
 		s.end(e.who)
 		return s.retry()
@@ -372,6 +388,8 @@ func (s *simulation) handle(e event) error {
 		if v := &s.servers[e.who]; v.gen == e.gen && v.jobs == 0 {
 			s.sleep(int(e.who))
 		}
+	case evRelease:
+		return s.release(e)
 	case evPlan:
 		s.planned = false
 		n := len(s.pending)
@@ -432,7 +450,7 @@ func (s *simulation) end(k int32) {
 	}
 	s.res.Makespan = time.Duration(s.now)
 	if s.cfg.OnJob != nil {
-		s.record(Record{Job: &l.job, Node: s.servName(i), Start: time.Duration(l.started), End: time.Duration(s.now), Energy: power.Joules(l.joules)})
+		s.record(Record{Job: &l.job, Node: s.servName(i), Start: time.Duration(l.first), End: time.Duration(s.now), Energy: power.Joules(l.joules)})
 	}
 	s.forget(k)
 }

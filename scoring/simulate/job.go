@@ -29,6 +29,7 @@ type Job struct {
 	Priority int
 	Deadline time.Duration // when it should have ended; 0 is none
 	Pinned   bool          // it must not be moved
+	Suspend  bool          // it may be stopped and go on later
 
 	// Class groups jobs whose lifetimes resemble each other; "" groups by the size of the request.
 	Class string

@@ -20,6 +20,7 @@ type Result struct {
 	Waiting   int // jobs that still waited at the end
 	Restarted int // jobs that a failed node sent back
 	Missed    int // deadlines
+	Suspended int // times that a job was stopped to go on later
 	Moves     int
 	SwitchOns int
 	MeanWait  time.Duration
@@ -36,6 +37,7 @@ type Result struct {
 
 	Series []Sample
 	Nodes  []NodeResult
+	Sites  []SiteResult // in the order of Config.Sites
 }
 
 // OverBound returns energy over bound, or 0 without a bound.
@@ -55,6 +57,9 @@ type Sample struct {
 	Waiting int
 	Running int
 	Use     float64 // cores of speed 1 in use
+
+	// Grams and Money are rates an hour, 0 without sites.
+	Grams, Money float64
 }
 
 // NodeResult is one node over the whole measurement.

@@ -43,6 +43,7 @@ type server struct {
 	useTime float64
 	onTime  float64
 	perWork float64 // joules a core-second so far: what a job pays for its use
+	site    int32
 }
 
 // live is a job that waits or runs.
@@ -51,7 +52,12 @@ type live struct {
 	batch   batch.Job
 	class   string
 	node    int32 // or -1
-	started int64 // when its work began
+	started int64 // when its work would have begun had it never been stopped
+	first   int64 // when it began
+	begun   bool
+	ran     int64 // before it was stopped
+	slice   int64 // how long it may run now; 0 is to the end
+	length  int64 // how long it runs in all on its present server
 	ends    int64
 	use     float64
 	done    float64 // cores·seconds of work, for the mean use
@@ -99,6 +105,9 @@ type simulation struct {
 	planJobs   []batch.Job
 	planSlots  []int32
 	updates    int
+	sites      []site
+	released   int // at the end of pending, to be planned together
+	heldN      int
 }
 
 type share struct{ sum, n float64 }
@@ -152,7 +161,7 @@ func newSimulation(ctx context.Context, cfg *Config) (*simulation, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulate: %w", err)
 	}
-	s := &simulation{cfg: cfg, ctx: ctx, cluster: c, servers: make([]server, len(nodes)), free: -1,
+	s := &simulation{cfg: cfg, ctx: ctx, sites: newSites(cfg.Sites), cluster: c, servers: make([]server, len(nodes)), free: -1,
 		rnd:  rand.New(rand.NewPCG(cfg.Seed, 0x1ea57)),
 		from: int64(cfg.From), to: int64(cfg.To), shares: map[string]*share{}, classes: map[[2]float64]string{}}
 	if s.to == 0 {
@@ -177,6 +186,7 @@ func newSimulation(ctx context.Context, cfg *Config) (*simulation, error) {
 		} else {
 			s.on++
 		}
+		v.site = s.siteOf(i)
 		s.setPower(i)
 		s.nextOutage(i)
 	}
@@ -285,6 +295,9 @@ func (s *simulation) advance(at int64) {
 	if b > a {
 		dt := float64(b-a) / 1e9
 		s.energy += s.facility() * dt
+		for k := range s.sites {
+			s.sites[k].pay(a, b)
+		}
 		if s.bound != nil {
 			s.boundJ += s.leastWatts() * dt
 		}
@@ -295,6 +308,13 @@ func (s *simulation) advance(at int64) {
 // facility is the power of all servers with the answer of the room to it.
 func (s *simulation) facility() float64 {
 	w := s.total
+	if len(s.sites) > 0 {
+		w = 0
+		for k := range s.sites {
+			w += s.sites[k].watts * s.sites[k].pue
+		}
+		return w
+	}
 	if in := s.cfg.Inlet; in != nil {
 		// w = total·(1 + k·(base + r·w − reference)), solved for w.
 		k := in.Coefficient
@@ -312,6 +332,9 @@ func (s *simulation) leastWatts() float64 {
 	if s.stale {
 		s.boundWatts = float64(s.bound.At(s.load))
 		s.stale = false
+	}
+	if len(s.sites) > 0 {
+		return s.boundWatts * leastPUE(s.sites)
 	}
 	if s.cfg.Inlet == nil && s.cfg.PUE == 0 {
 		return s.boundWatts
@@ -344,11 +367,20 @@ func (s *simulation) setPower(i int) {
 		w = float64(v.curve.Idle())
 	}
 	s.total += w - v.watts
+	if v.site >= 0 {
+		s.sites[v.site].watts += w - v.watts
+	}
 	v.watts = w
 	if s.updates++; s.updates&0xffff == 0 { // wash out the rounding of many small steps
 		s.total = 0
+		for k := range s.sites {
+			s.sites[k].watts = 0
+		}
 		for k := range s.servers {
 			s.total += s.servers[k].watts
+			if n := s.servers[k].site; n >= 0 {
+				s.sites[n].watts += s.servers[k].watts
+			}
 		}
 	}
 }

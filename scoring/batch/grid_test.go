@@ -1,0 +1,198 @@
+package batch
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// hourly is a grid of known values from hour 0 on.
+type hourly map[string][]float64
+
+func (hourly) Slot() time.Duration { return time.Hour }
+
+func (h hourly) Ahead(dst []float64, site string, now time.Duration, n int) []float64 {
+	v := h[site]
+	from := min(int(now/time.Hour), len(v))
+	return append(dst, v[from:min(len(v), from+n)]...)
+}
+
+func sited(t *testing.T, sites ...string) *Cluster {
+	t.Helper()
+	var nodes []Node
+	for _, s := range sites {
+		p, err := power.EvenPiecewise(100, 200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, Node{Node: scoring.Node{Name: s + "-1", Capacity: power.Capacity{Cores: 4}, Predictor: p},
+			Site: s, Allocatable: Resources{CPU: 4, Memory: 16e9}})
+	}
+	c, err := NewCluster(t.Context(), nodes, ClusterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func carbon(t *testing.T, name string, g Grid, o CarbonOptions) Strategy {
+	t.Helper()
+	s, err := New(name, Options{Grid: g, Carbon: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func work(name string, life, deadline time.Duration) Job {
+	return Job{Name: name, Requests: Resources{CPU: 4, Memory: 1e9}, Demand: scoring.Demand{CPU: 4, Lifetime: life}, Deadline: deadline}
+}
+
+func plan(t *testing.T, s Strategy, now time.Duration, c *Cluster, jobs ...Job) Plan {
+	t.Helper()
+	p, err := s.Plan(t.Context(), now, jobs, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Assigned)+len(p.Waiting) != len(jobs) {
+		t.Fatalf("%s lost a job: %+v", s.Name(), p)
+	}
+	return p
+}
+
+// TestCleanSiteFirst: with equal servers the cleaner site wins, and a site whose intensity is unknown never does.
+func TestCleanSiteFirst(t *testing.T) {
+	g := hourly{"dirty": {600, 600, 600}, "clean": {50, 50, 50}, "blind": nil}
+	for _, name := range CarbonNames() {
+		c := sited(t, "blind", "clean", "dirty")
+		s := carbon(t, name, g, CarbonOptions{})
+		if name == "ecovisor" { // it looks for the fullest server: give each some load
+			for i := range c.Len() {
+				c.SetUse(i, 1)
+			}
+		}
+		for _, want := range []string{"clean", "dirty"} {
+			p := plan(t, s, 0, c, work("j"+want, time.Hour, time.Hour))
+			if len(p.Assigned) != 1 {
+				t.Fatalf("%s: job is held: %v", name, p.Waiting)
+			}
+			if got := c.Node(p.Assigned[0].Node).Site; got != want {
+				t.Errorf("%s places at %s, want %s", name, got, want)
+			}
+			if name == "threshold" {
+				break // placed by free room among equally bad sites
+			}
+		}
+	}
+}
+
+// TestHeldForTheCleanHour: the planner waits for the cheap hour within its deadline, and not beyond its latest start.
+func TestHeldForTheCleanHour(t *testing.T) {
+	g := hourly{"a": {500, 400, 300, 100, 450, 20}}
+	c := sited(t, "a")
+	s := carbon(t, "spacetime", g, CarbonOptions{})
+	j := work("j", time.Hour, 5*time.Hour) // latest start 3 h 54 min: slot 5 is out of reach
+	p := plan(t, s, 0, c, j)
+	if len(p.Waiting) != 1 || p.Waiting[0].Reason.Until != 3*time.Hour {
+		t.Fatalf("planned %+v, want held until 3 h", p)
+	}
+	if p = plan(t, s, 3*time.Hour, c, j); len(p.Assigned) != 1 {
+		t.Errorf("at its hour the job is held again: %+v", p.Waiting)
+	}
+	// At the latest start it is let go whatever comes.
+	c = sited(t, "a")
+	j = work("late", time.Hour, 2*time.Hour)
+	if p = plan(t, s, 54*time.Minute, c, j); len(p.Assigned) != 1 {
+		t.Errorf("at its latest start the job is held: %+v", p.Waiting)
+	}
+}
+
+// TestNoForecastNoHold: nothing is held without a forecast, nor without a deadline, nor with a lifetime that nobody knows.
+func TestNoForecastNoHold(t *testing.T) {
+	for _, name := range CarbonNames() {
+		for what, g := range map[string]hourly{"no forecast": {}, "unknown": {"a": {math.NaN(), math.NaN()}}} {
+			if p := plan(t, carbon(t, name, g, CarbonOptions{}), 0, sited(t, "a"), work("j", time.Hour, 24*time.Hour)); len(p.Assigned) != 1 {
+				t.Errorf("%s, %s: held: %+v", name, what, p.Waiting)
+			}
+		}
+	}
+	g := hourly{"a": {500, 1}}
+	for what, j := range map[string]Job{"no deadline": work("j", time.Hour, 0), "no lifetime": work("j", 0, 24*time.Hour), "deadline passed": work("j", time.Hour, 1)} {
+		if p := plan(t, carbon(t, "spacetime", g, CarbonOptions{}), time.Minute, sited(t, "a"), j); len(p.Assigned) != 1 {
+			t.Errorf("%s: held: %+v", what, p.Waiting)
+		}
+	}
+}
+
+// TestRoomIsShared: two jobs that want the only clean hour of one server get different hours, the second-best one too.
+func TestRoomIsShared(t *testing.T) {
+	g := hourly{"a": {500, 400, 100, 200, 500, 500, 500, 500}}
+	for _, together := range []bool{true, false} {
+		s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
+		a, b := work("a", time.Hour, 7*time.Hour), work("b", time.Hour, 7*time.Hour)
+		var w []Wait
+		if together {
+			w = plan(t, s, 0, c, a, b).Waiting
+		} else {
+			w = append(plan(t, s, 0, c, a).Waiting, plan(t, s, 0, c, b).Waiting...)
+		}
+		if len(w) != 2 || w[0].Reason.Until+w[1].Reason.Until != 5*time.Hour || w[0].Reason.Until == w[1].Reason.Until {
+			t.Errorf("together %v: held %+v, want until 2 h and 3 h", together, w)
+		}
+	}
+}
+
+// TestSuspend: a job that may be stopped runs in the two clean hours, apart.
+func TestSuspend(t *testing.T) {
+	g := hourly{"a": {100, 500, 100, 500, 500}}
+	s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
+	j := work("j", 2*time.Hour, 5*time.Hour)
+	j.Suspend = true
+	p := plan(t, s, 0, c, j)
+	if len(p.Assigned) != 1 || p.Assigned[0].For != time.Hour {
+		t.Fatalf("%+v, want an hour now", p)
+	}
+}
+
+// TestThresholdDelay: it delays until the next slot, and no longer than allowed.
+func TestThresholdDelay(t *testing.T) {
+	g := hourly{"a": {500, 500, 500, 500}}
+	s := carbon(t, "threshold", g, CarbonOptions{Threshold: 300, MaxDelay: 90 * time.Minute})
+	j := work("j", time.Hour, 0)
+	for now, want := range map[time.Duration]time.Duration{0: time.Hour, time.Hour: 90 * time.Minute, 90 * time.Minute: 0} {
+		p := plan(t, s, now, sited(t, "a"), j)
+		var got time.Duration
+		if len(p.Waiting) > 0 {
+			got = p.Waiting[0].Reason.Until
+		}
+		if got != want {
+			t.Errorf("at %v held until %v, want %v", now, got, want)
+		}
+	}
+}
+
+// TestRobust: one outlier does not squeeze the others together.
+func TestRobust(t *testing.T) {
+	b := &scoredClean{can: make([]bool, 101)}
+	v := make([]float64, 101)
+	for i := range v {
+		b.can[i], v[i] = true, float64(i)
+	}
+	v[100] = 1e9
+	b.robust(v)
+	if math.Abs(v[50]-0.5) > 0.01 || v[100] != 1 || v[0] != 0 {
+		t.Errorf("scaled to %v, %v, %v", v[0], v[50], v[100])
+	}
+}
+
+func TestCarbonOptionsRefused(t *testing.T) {
+	for what, o := range map[string]Options{"no grid": {}, "margin": {Grid: hourly{}, Carbon: CarbonOptions{Margin: 0.5}},
+		"weight": {Grid: hourly{}, Carbon: CarbonOptions{CostWeight: math.NaN()}}, "horizon": {Grid: hourly{}, Carbon: CarbonOptions{Horizon: -1}}} {
+		if _, err := New("spacetime", o); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+}
