@@ -24,6 +24,9 @@ type Candidate struct {
 	// Utilization without and with the demand, 0 to 1; both 0 when unknown.
 	UtilizationBefore, UtilizationAfter float64
 
+	// Tariff is what electricity costs there; nil where the node has no meter.
+	Tariff *Tariff
+
 	InletTemp *power.Celsius
 	Model     string
 	Prior     bool
@@ -55,6 +58,9 @@ func Explain(ctx context.Context, s Scorer, d Demand, nodes []Node, now time.Tim
 
 func candidate(ctx context.Context, d *Demand, n *Node, cost Cost, now time.Time) Candidate {
 	c := Candidate{Node: n.Name, Cost: cost, InletTemp: n.State.InletTemp, Model: n.Model, Prior: n.Prior}
+	if n.Meter != nil {
+		c.Tariff = new(n.Meter.Tariff())
+	}
 	if r, ok := n.Readings.Find(sensors.CPUUtilization); ok {
 		c.Source, c.Age = r.Source, r.Age(now)
 	}

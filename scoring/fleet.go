@@ -25,6 +25,7 @@ type Spec struct {
 	Prior     bool            // the model was not fitted to this server
 	Off       bool            // switched off or suspended
 	OffPower  power.Watts
+	Meter     *Meter // what electricity costs there; nil is unknown
 }
 
 // A Describer is a predictor whose models change while it runs: it says what its model of a node is now, and
@@ -117,7 +118,7 @@ func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Ti
 func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeReadings, now time.Time) (Node, asked) {
 	o := Observe(r, now, f.opts.MaxAge)
 	o.State.Node = s.Name
-	n := Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower,
+	n := Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower, Meter: s.Meter,
 		Model: s.Model, Prior: s.Prior, Readings: r}
 	if d, ok := s.Predictor.(Describer); ok {
 		n.Model, n.Prior = d.Describe(s.Name)

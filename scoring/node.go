@@ -26,6 +26,9 @@ type Node struct {
 	// OffPower is what the server draws while switched off or suspended.
 	OffPower power.Watts
 
+	// Meter tells what electricity costs where the node is; nil where that is not known.
+	Meter *Meter
+
 	// Err says why the node's state or model is not known; no scorer then gives it a value.
 	Err error
 

@@ -22,8 +22,11 @@ type Tariff struct {
 	// Factor multiplies whatever else: transmission losses, a policy; 0 means 1.
 	Factor float64
 
-	// Err says why the tariff is not known.
-	Err error
+	// Err says why the tariff is not known at all; IntensityErr and PriceErr why a part of it is not.
+	Err, IntensityErr, PriceErr error
+
+	// Source names where the intensity and the price are from, for explanations.
+	Source string
 }
 
 // kWh returns the kilowatt-hours that the meter counts for one watt of server in an hour.
@@ -69,7 +72,8 @@ type Objective struct {
 	// CarbonPrice is in money per tonne of CO2 equivalent and counts in MoneyPerHour.
 	CarbonPrice float64
 
-	// Tariff tells what a node's electricity costs now, from memory. It is safe for concurrent use.
+	// Tariff tells what a node's electricity costs now, from memory. It is safe for concurrent use. Nil asks
+	// the node's meter.
 	Tariff func(node *Node) Tariff
 }
 
@@ -85,31 +89,51 @@ func (o Objective) AppendScore(ctx context.Context, costs []Cost, d Demand, node
 	}
 	first := len(costs)
 	costs, err := AppendScore(ctx, o.Power, costs, d, nodes)
-	if err != nil {
+	if err != nil || !o.anyKnown(nodes) {
 		return costs, err
-	}
-	rates := make([]float64, len(nodes))
-	errs := make([]error, len(nodes))
-	known := false
-	for i := range nodes {
-		t := o.Tariff(&nodes[i])
-		if errs[i] = t.validate(nodes[i].Name); errs[i] == nil {
-			rates[i] = o.rate(t)
-			known = true
-		}
-	}
-	if !known {
-		return costs, nil
 	}
 	for i := range nodes {
 		c := &costs[first+i]
 		c.Unit = o.Unit
-		if c.Err == nil {
-			c.Err = errs[i]
-			c.Value *= rates[i]
+		if c.Err != nil {
+			continue
+		}
+		t := o.tariff(&nodes[i])
+		if c.Err = o.lacks(&t, nodes[i].Name); c.Err == nil {
+			c.Value *= o.rate(t)
 		}
 	}
 	return costs, nil
+}
+
+func (o *Objective) tariff(n *Node) Tariff {
+	if o.Tariff == nil {
+		return n.Meter.Tariff()
+	}
+	return o.Tariff(n)
+}
+
+func (o *Objective) anyKnown(nodes []Node) bool {
+	for i := range nodes {
+		if t := o.tariff(&nodes[i]); o.lacks(&t, nodes[i].Name) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// lacks returns why the tariff does not tell what the objective needs, or nil.
+func (o *Objective) lacks(t *Tariff, node string) error {
+	if err := t.validate(node); err != nil {
+		return err
+	}
+	switch carbon := o.Unit == GramsPerHour || o.Unit == MoneyPerHour && o.CarbonPrice != 0; {
+	case carbon && t.IntensityErr != nil:
+		return fmt.Errorf("node %q: carbon intensity: %w", node, t.IntensityErr)
+	case o.Unit == MoneyPerHour && t.PriceErr != nil:
+		return fmt.Errorf("node %q: price: %w", node, t.PriceErr)
+	}
+	return nil
 }
 
 // rate returns the objective's unit per watt of server.

@@ -45,6 +45,7 @@ var rules = []rule{
 
 	{"sensors/grid", []string{"sensors", "internal"}, nil, "providers are plain HTTP"},
 	{"sensors/grid/promgrid", []string{"sensors", "internal"}, []string{"github.com/prometheus/client_golang", "github.com/prometheus/common"}, "a provider that is asked through Prometheus speaks its API through its own library"},
+	{"sensors/grid/config", []string{"sensors", "internal"}, []string{"go.yaml.in/yaml/v3"}, "one configuration of all providers"},
 	{"sensors/grid/forecast", []string{"sensors"}, []string{"gonum.org/v1/gonum"}, "regression needs linear algebra"},
 
 	{"scoring", []string{"power", "sensors"}, nil, "the core decides in memory"},

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/leastwatt/leastwatt/scoring"
+	gridconfig "github.com/leastwatt/leastwatt/sensors/grid/config"
 )
 
 // MaxBytes bounds the size of a file.
@@ -21,6 +22,10 @@ type Config struct {
 	File    string
 	Models  []Model // the first that fits a machine is its model
 	Scoring Scoring
+
+	// Grid is the section objective: what a kilowatt-hour costs where a machine is, and what is to be
+	// kept low.
+	Grid *gridconfig.Config
 
 	sensors *yaml.Node // nil where the file has no such section
 }
@@ -34,7 +39,8 @@ type Scoring struct {
 	// SwitchOff says that servers without work are switched off or suspended; for the envelope scorer.
 	SwitchOff bool
 
-	// GramsPerKWh is the carbon intensity of the power in gCO2eq; 0 means unknown.
+	// GramsPerKWh is the carbon intensity of the power in gCO2eq where no source of the section objective
+	// tells it; 0 means unknown.
 	GramsPerKWh float64
 
 	// MaxAge is how old a reading may be, by the hardware's time; default one minute.
@@ -78,12 +84,15 @@ func Parse(file string, data []byte) (*Config, error) {
 	c := &Config{File: file}
 	s := d.section(root.Content[0], "")
 	c.sensors = s.take("sensors")
+	objective := s.take("objective")
 	s.list("models", func(n *yaml.Node, name string) {
 		c.Models = append(c.Models, readModel(d.section(n, name)))
 	})
 	c.Scoring = readScoring(s)
 	s.done()
-	if err := d.err(); err != nil {
+	var err error
+	c.Grid, err = gridconfig.ParseSection(file, objective)
+	if err := errors.Join(d.err(), err); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -99,9 +108,6 @@ func readScoring(file *section) Scoring {
 	if o.Scorer = s.text("scorer", o.Scorer); o.Scorer != "envelope" && o.Scorer != "marginal" {
 		s.fail("scorer", "is %q: want envelope or marginal", o.Scorer)
 	}
-	if obj := s.text("objective", "watts"); obj != "watts" {
-		s.fail("objective", "is %q: want watts", obj)
-	}
 	if o.SwitchOff = s.flag("switchOff", false); o.SwitchOff && o.Scorer == "marginal" {
 		s.fail("switchOff", "is for the envelope scorer: the marginal one knows nothing of servers that are switched off later")
 	}
@@ -112,10 +118,21 @@ func readScoring(file *section) Scoring {
 	return o
 }
 
-// NewScorer returns the scorer that the file asks for.
+// NewScorer returns the scorer that the file asks for. Grams and money are told by the meters of the nodes of
+// [Config.NewSite]'s site.
 func (c *Config) NewScorer() scoring.Scorer {
+	var s scoring.Scorer = scoring.EnvelopePower{SwitchOff: c.Scoring.SwitchOff}
 	if c.Scoring.Scorer == "marginal" {
-		return scoring.MarginalPower{}
+		s = scoring.MarginalPower{}
 	}
-	return scoring.EnvelopePower{SwitchOff: c.Scoring.SwitchOff}
+	switch c.Grid.Minimize {
+	case "grams":
+		return scoring.Objective{Power: s, Unit: scoring.GramsPerHour}
+	case "money":
+		return scoring.Objective{Power: s, Unit: scoring.MoneyPerHour, CarbonPrice: c.Grid.CarbonPrice}
+	}
+	if c.Grid.Weighs() {
+		return scoring.Objective{Power: s, Unit: scoring.Watts}
+	}
+	return s
 }

@@ -1,6 +1,6 @@
 // Package config reads the one YAML file that says what a site is made of: which sensors its servers have
-// (section sensors, read by package sensors/config), which power model each server has (models), and how
-// work is placed (scoring).
+// (section sensors, read by package sensors/config), which power model each server has (models), how work is
+// placed (scoring), and what electricity costs where (objective, read by package sensors/grid/config).
 //
 // Its main type is [Config]. Reading is strict: a field that does not exist, is given twice, has the wrong
 // type or makes no sense is an error with file, line and field. The first model that fits a machine is its model;
@@ -48,8 +48,7 @@
 //	scoring:
 //	  scorer: envelope          # or marginal
 //	  switchOff: false          # servers without work are switched off
-//	  objective: watts
-//	  gramsPerKWh: 350          # for what shadow mode counts; default unknown
+//	  gramsPerKWh: 350          # where no source of the section objective tells it; default unknown
 //	  maxAge: 1m                # of a reading, by the hardware's time
 //	  refresh: 2s               # how often readings and models are joined
 package config

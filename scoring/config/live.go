@@ -26,6 +26,7 @@ type live struct {
 	site     *scoring.Site // set before Run
 	learners map[*Model]*learner
 	tables   []*inference.Table
+	meters   *meters
 	log      *slog.Logger
 }
 
@@ -36,7 +37,7 @@ func newLive(c *Config, log *slog.Logger) (*live, error) {
 	}
 	own := *c
 	own.Models = slices.Clone(c.Models)
-	l := &live{config: &own, learners: make(map[*Model]*learner), log: log}
+	l := &live{config: &own, learners: make(map[*Model]*learner), meters: newMeters(c, log), log: log}
 	for i := range own.Models {
 		x := &own.Models[i]
 		switch {
@@ -72,6 +73,7 @@ func newLive(c *Config, log *slog.Logger) (*live, error) {
 
 func (l *live) bind(m scoring.Machine) (scoring.Spec, error) {
 	x, spec, err := l.config.bind(m)
+	spec.Meter = l.meters.of(m)
 	if n := l.learners[x]; n != nil && err == nil {
 		return n.bind(m, spec)
 	}
@@ -101,6 +103,7 @@ func (l *live) Run(ctx context.Context) error {
 			})
 		}
 	}
+	wg.Go(func() { l.meters.run(ctx) })
 	for _, t := range l.tables {
 		wg.Go(func() { _ = t.Run(ctx) }) // as above
 	}

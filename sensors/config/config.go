@@ -1,6 +1,6 @@
 // Package config reads the section "sensors" of a site's YAML file: which sources there are, the credentials
-// and addresses that they are read with, and how often. The same file may hold the sections "models" and
-// "scoring", which package scoring/config reads.
+// and addresses that they are read with, and how often. The same file may hold the sections "models",
+// "scoring" and "objective", which package scoring/config reads.
 //
 // Its main type is [Config]. Reading is strict: whatever is not understood is an error with file, line and
 // field. Passwords and tokens stand in files or in the environment, never in the YAML.
@@ -148,6 +148,8 @@ func Parse(file string, data []byte) (*Config, error) {
 		Sensors *yaml.Node `yaml:"sensors" required:"true"`
 		Models  *yaml.Node `yaml:"models"`
 		Scoring *yaml.Node `yaml:"scoring"`
+
+		Objective *yaml.Node `yaml:"objective"`
 	}
 	if err := strictyaml.Decode(file, root.Content[0], "", &sections); err != nil {
 		return nil, err
@@ -200,7 +202,7 @@ func Schema() map[string]any {
 		"title":   "Leastwatt's configuration of sensors",
 		"type":    "object",
 		"properties": map[string]any{
-			"sensors": strictyaml.Schema(reflect.TypeFor[section]()), "models": map[string]any{}, "scoring": map[string]any{},
+			"sensors": strictyaml.Schema(reflect.TypeFor[section]()), "models": map[string]any{}, "scoring": map[string]any{}, "objective": map[string]any{},
 		},
 		"required":             []string{"sensors"},
 		"additionalProperties": false,

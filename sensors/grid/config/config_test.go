@@ -1,0 +1,208 @@
+package config_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/leastwatt/leastwatt/sensors/grid"
+	"github.com/leastwatt/leastwatt/sensors/grid/config"
+)
+
+func parse(t *testing.T, dir, text string) (*config.Config, error) {
+	t.Helper()
+	var root yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &root); err != nil {
+		t.Fatal(err)
+	}
+	return config.ParseSection(filepath.Join(dir, "site.yaml"), root.Content[0])
+}
+
+func TestSourcesInOrder(t *testing.T) {
+	dir := t.TempDir()
+	hour := time.Now().UTC().Truncate(time.Hour)
+	table := fmt.Sprintf("time,DE\n%s,321\n", hour.Format(time.RFC3339))
+	prices := fmt.Sprintf("time,DE (EUR/MWh)\n%s,-20\n", hour.Format(time.RFC3339))
+	for name, text := range map[string]string{"i.csv": table, "p.csv": prices} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := parse(t, dir, `
+minimize: money
+currency: EUR
+carbonPrice: 80
+intensity:
+- {type: csv, file: i.csv}
+- {type: static, value: 25, zones: [SE]}
+price:
+- {type: csv, file: p.csv}
+- {type: time-of-use, base: 0.3, rates: [{from: "00:00", until: "24:00", price: 0.2}]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for zone, want := range map[string][2]float64{"DE": {321, -0.02}, "SE": {25, 0.2}, "PL": {math.NaN(), 0.2}} {
+		p, err := c.Intensity.Current(t.Context(), zone)
+		if known := err == nil; known != !math.IsNaN(want[0]) || known && p.Value != want[0] {
+			t.Errorf("intensity of %s is %v, %v: want %v", zone, p.Value, err, want[0])
+		}
+		if p, err := c.Price.Current(t.Context(), zone); err != nil || p.Value != want[1] || p.Currency != "EUR" {
+			t.Errorf("price in %s is %v %s, %v: want %v", zone, p.Value, p.Currency, err, want[1])
+		}
+	}
+}
+
+// A provider is asked once an interval, however often we ask, and its token comes from a file.
+func TestProvidersAreAskedSeldom(t *testing.T) {
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.Header.Get("auth-token") != "secret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		now := time.Now().UTC().Truncate(time.Hour).Format(time.RFC3339)
+		fmt.Fprintf(w, `{"zone":"DE","carbonIntensity":302,"datetime":%q,"updatedAt":%q,"createdAt":%q,"emissionFactorType":"lifecycle","isEstimated":false,"estimationMethod":null}`, now, now, now)
+	}))
+	defer s.Close()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse(t, dir, "minimize: grams\nintensity: [{type: electricity-maps, url: '"+s.URL+"', tokenFile: token}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if p, err := c.Intensity.Current(t.Context(), "DE"); err != nil || p.Value != 302 {
+			t.Fatalf("intensity is %v, %v", p.Value, err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the provider was asked %d times: want once", asked)
+	}
+}
+
+func TestPlace(t *testing.T) {
+	c, err := parse(t, "", `
+pue: 1.5
+zone: {label: region, names: {home: DE}, cloud: aws}
+sites: [{labels: {hall: north}, zone: SE, pue: 1.1, factor: 2}, {labels: {hall: south}, pue: 1.2}]
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		labels map[string]string
+		want   config.Place
+	}{
+		{map[string]string{"region": "home"}, config.Place{Zone: "DE", PUE: 1.5, Factor: 1}},
+		{map[string]string{"region": "eu-west-3"}, config.Place{Zone: "FR", PUE: 1.5, Factor: 1}},
+		{map[string]string{"region": "home", "hall": "north"}, config.Place{Zone: "SE", PUE: 1.1, Factor: 2}},
+		{map[string]string{"region": "home", "hall": "south"}, config.Place{Zone: "DE", PUE: 1.2, Factor: 1}},
+	} {
+		if got, err := c.Place(x.labels); err != nil || got != x.want {
+			t.Errorf("%v: %+v, %v: want %+v", x.labels, got, err, x.want)
+		}
+	}
+	if !c.Weighs() {
+		t.Error("sites of different PUE do not weigh")
+	}
+	for _, labels := range []map[string]string{nil, {"region": "mars-1"}} {
+		if p, err := c.Place(labels); !errors.Is(err, grid.ErrUnknownZone) || p.PUE != 1.5 {
+			t.Errorf("%v: %+v, %v: want an unknown zone", labels, p, err)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for text, want := range map[string]string{
+		"minimise: grams": "minimise: there is no such field",
+		"minimize: watt":  "minimize",
+		"minimize: grams": "objective.intensity: is missing",
+		"minimize: money": "objective.price: is missing",
+		"minimize: money\ncurrency: EUR\ncarbonPrice: 80\nprice: [{type: static, value: 1}]": "carbonPrice wants",
+		"price: [{type: static, value: 1}]":                                                  "objective.currency: is missing",
+		"pue: 0.9":                                                                           "objective.pue",
+		"factor: 0":                                                                          "objective.factor",
+		"carbonPrice: -1":                                                                    "objective.carbonPrice",
+		"signal: price_per_kwh":                                                              "objective.signal",
+		"sites: [{labels: {a: b}, pue: 0}]":                                                  "sites[0].pue",
+		"sites: [{labels: {}}]":                                                              "sites[0].labels",
+		"pue: 1\nintensity:\n- {type: static}":                                               "site.yaml:3: objective.intensity[0]: type static: value is missing",
+		"intensity: [{type: static, value: -1}]":                                             "out of range",
+		"intensity: [{type: static, value: 9999}]":                                           "out of range",
+		"intensity: [{type: static, value: 1, url: http://x}]":                               "url is for",
+		"intensity: [{type: csv, file: none.csv}]":                                           "none.csv",
+		"intensity: [{type: neso, url: http://x}]":                                           "never mixed",
+		"intensity: [{type: watttime, url: http://x, user: u, passwordFile: p}]":             "never mixed",
+		"intensity: [{type: electricity-maps, url: http://x}]":                               "token",
+		"intensity: [{type: prometheus, url: 'http://u:p@x'}]":                               "@",
+		"currency: EUR\nintensity: [{type: time-of-use, base: 1}]":                           "never mixed",
+		"intensity: [{type: wind}]":                                                          "wind",
+		"currency: EUR\nprice: [{type: prometheus, url: http://x}]":                          "expr is missing",
+		"currency: EUR\nprice: [{type: time-of-use, base: 1, location: Atlantis}]":           "location",
+		"currency: EUR\nprice: [{type: time-of-use, base: 1, rates: [{from: '7:00', until: '9:00', price: 1}]}]":   "no time of day",
+		"currency: EUR\nprice: [{type: time-of-use, base: 1, rates: [{from: '09:00', until: '07:00', price: 1}]}]": "in order",
+		"currency: EUR\nprice: [{type: time-of-use, base: 1, rates: [{days: [m], from: a, until: b, price: 1}]}]":  "day",
+		"refresh: 0s": "refresh",
+	} {
+		if _, err := parse(t, t.TempDir(), text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n\tgives %v: want an error with %q", text, err, want)
+		}
+	}
+}
+
+func TestNothingGiven(t *testing.T) {
+	c, err := config.ParseSection("site.yaml", nil)
+	if err != nil || c.Minimize != "watts" || c.Intensity != nil || c.Price != nil || c.Weighs() || c.Refresh != time.Minute {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func FuzzParseSection(f *testing.F) {
+	f.Add("minimize: grams\nintensity: [{type: static, value: 1}]")
+	f.Add("currency: EUR\nprice: [{type: time-of-use, base: 1, rates: [{from: '00:00', until: '24:00', price: 1}]}]")
+	f.Fuzz(func(t *testing.T, text string) {
+		var root yaml.Node
+		if yaml.Unmarshal([]byte(text), &root) != nil || len(root.Content) == 0 || strings.Contains(text, "csv") {
+			return
+		}
+		c, err := config.ParseSection("site.yaml", root.Content[0])
+		if err != nil {
+			return
+		}
+		if p, err := c.Place(map[string]string{"topology.kubernetes.io/region": "DE"}); !(p.PUE >= 1) || !(p.Factor > 0) {
+			t.Errorf("place %+v, %v", p, err)
+		}
+	})
+}
+
+func ExampleParseSection() {
+	var root yaml.Node
+	_ = yaml.Unmarshal([]byte(`
+minimize: grams
+zone: {default: DE}
+pue: 1.3
+intensity: [{type: static, value: 350}]
+`), &root)
+	c, err := config.ParseSection("site.yaml", root.Content[0])
+	if err != nil {
+		panic(err)
+	}
+	place, _ := c.Place(nil)
+	p, _ := c.Intensity.Current(context.Background(), place.Zone)
+	fmt.Println(place.Zone, place.PUE, p.Value, p.Signal)
+	// Output: DE 1.3 350 average_lifecycle_gco2eq_per_kwh
+}

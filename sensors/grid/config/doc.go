@@ -1,0 +1,35 @@
+// Package config reads the section "objective" of a site's YAML file: what a kilowatt-hour costs at the place of
+// each machine, in grams of CO2 equivalent and in money, and which of the two is to be kept low.
+//
+// Its main type is [Config]. Reading is strict: whatever is not understood is an error with file, line and
+// field. Passwords and tokens stand in files or in the environment, never in the YAML.
+//
+//	objective:
+//	  minimize: grams            # or watts, the default, or money
+//	  signal: average_lifecycle_gco2eq_per_kwh # of the intensity; the default
+//	  currency: EUR              # of all prices
+//	  carbonPrice: 80            # money per tonne of CO2 equivalent, counted with money; default 0
+//	  refresh: 1m                # how often the sources are asked for what they know; the default
+//	  zone:                      # of a machine, in the names of the sources
+//	    label: topology.kubernetes.io/region # the default; its value is the zone, unless
+//	    names: {berlin-1: DE}    # it is listed here, or
+//	    cloud: aws               # it is a region of aws, gcp or azure
+//	    default: DE              # of machines without the label
+//	  pue: 1.3                   # power usage effectiveness; default 1
+//	  factor: 1                  # whatever else multiplies: losses, a policy; default 1
+//	  sites:                     # the first whose labels a machine has says otherwise
+//	  - {labels: {hall: north}, zone: SE, pue: 1.08}
+//	  intensity:                 # sources in order: the first that knows a zone's value is believed
+//	  - {type: electricity-maps, url: https://api.electricitymaps.com, tokenFile: em-token, interval: 5m, maxAge: 1h}
+//	  - {type: csv, file: intensity.csv}   # a time column, then one column a zone
+//	  - {type: static, value: 350, zones: [DE, FR]}
+//	  price:
+//	  - type: time-of-use
+//	    base: 0.31
+//	    location: Europe/Berlin
+//	    rates: [{days: [mon, tue, wed, thu, fri], from: "22:00", until: "24:00", price: 0.22}]
+//
+// The other types are profile (profile: sine:300:100:86400), neso, watttime (user, passwordFile), prometheus (expr,
+// label, scale, time) and carbon-aware. Sources of average and of marginal intensity, of direct and of
+// life-cycle emissions do not stand in one list: signal says which it is.
+package config
