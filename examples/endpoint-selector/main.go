@@ -20,11 +20,19 @@
 // /healthz answers while the process lives, /readyz once the rules stand and as long as they are kept. An end by SIGTERM leaves the rules, so that traffic goes on until the next process
 // adopts them; run it with -cleanup when it is removed for good.
 //
+// With -gateway it writes no rules but the same shares as weights of the backendRefs of HTTPRoutes (Gateway API v1) that
+// carry the annotation leastwatt.github.io/weights: "true", by server-side apply with the field manager leastwatt. One
+// process in the cluster does that, more of them wait for its Lease; it needs no capability, host network or root, but
+// POD_NAMESPACE and a role that may get, list, watch and patch httproutes (gateway.networking.k8s.io), get, list and watch
+// nodes and endpointslices, create and patch events, and in its own namespace get, create and update leases
+// (coordination.k8s.io).
+//
 // With -simulate it needs nothing: ten servers with published power curves and background load answer a day of
 // requests, divided by each weigher, beside the exact optimum.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -63,6 +71,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	var f proxyFlags
 	clean := fs.Bool("cleanup", false, "remove the rules of this program and exit")
 	fs.BoolVar(&f.print, "print", false, "write the rules that would be applied and exit")
+	fs.BoolVar(&f.gateway, "gateway", false, "write the weights of annotated HTTPRoutes instead of rules; one process in the cluster")
+	fs.StringVar(&f.namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "default"), "with -gateway: `namespace` of the lease; POD_NAMESPACE, else default")
 	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that tells how to reach the cluster; from within one it is not needed")
 	fs.StringVar(&f.name, "name", endpoints.DefaultName, "the Services whose label "+endpoints.NameLabel+" has this value")
 	fs.StringVar(&f.node, "node", hostname(), "name of the node that this runs on; NODE_NAME, else the host's name")

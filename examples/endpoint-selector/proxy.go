@@ -26,16 +26,24 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/knftables"
 
+	"github.com/leastwatt/leastwatt/balancing"
 	"github.com/leastwatt/leastwatt/balancing/nftables"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
+	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
 )
 
 // proxyFlags are what the service proxy is told on the command line.
 type proxyFlags struct {
 	kubeconfig, name, node, config, metrics, localCIDRs string
+	namespace                                           string
 	refresh                                             time.Duration
-	print                                               bool
+	print, gateway                                      bool
+}
+
+// weigher returns what divides.
+func (f *proxyFlags) weigher() (balancing.Weigher, error) {
+	return balancing.NewDamped(&balancing.Optimal{}, 0), nil
 }
 
 var families = map[v1.IPFamily]knftables.Family{v1.IPv4Protocol: knftables.IPv4Family, v1.IPv6Protocol: knftables.IPv6Family}
@@ -84,14 +92,9 @@ func (p *printer) Apply(_ context.Context, services []nftables.Service) (nftable
 	return nftables.Result{Refused: refused}, err
 }
 
-// proxy runs the service proxy until ctx ends. The rules stay, so that traffic goes on over a restart.
+// proxy runs the service proxy until ctx ends, or with -gateway what writes the weights of routes. Rules and weights
+// stay, so that traffic goes on over a restart.
 func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	rules, err := f.rules()
-	if err != nil {
-		return err
-	}
 	rest, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
 	if err != nil {
 		return fmt.Errorf("reach the cluster: %w", err)
@@ -101,13 +104,54 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 	if err != nil {
 		return fmt.Errorf("reach the cluster: %w", err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	view := func() *scoring.View { return nil }
+	if f.config != "" {
+		c, err := config.Load(f.config)
+		if err != nil {
+			return err
+		}
+		site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: registry})
+		if err != nil {
+			return err
+		}
+		view = site.View
+		wg.Go(func() { _ = site.Run(ctx) })
+		wg.Go(func() { _ = endpoints.WatchNodes(ctx, client, site) })
+	} else {
+		log.Warn("no -config: no server has a model, so every Service is divided evenly")
+	}
+	if f.gateway {
+		if f.metrics != "" {
+			stop, err := serveHTTP(f.metrics, registry, func() error { return nil })
+			if err != nil {
+				return err
+			}
+			defer stop()
+		}
+		return gateway(ctx, f, rest, client, view, registry, log)
+	}
+	return rules(ctx, f, client, view, registry, out, log)
+}
+
+// appliers returns what writes each family's rules, or prints them and then calls done.
+func (f *proxyFlags) appliers(out io.Writer, done func(), log *slog.Logger) (map[v1.IPFamily]endpoints.Applier, error) {
+	rules, err := f.rules()
+	if err != nil {
+		return nil, err
+	}
 	appliers := make(map[v1.IPFamily]endpoints.Applier)
 	left := len(families)
 	for name, family := range families {
 		if f.print {
 			appliers[name] = &printer{family: family, rules: rules, out: out, done: func() {
 				if left--; left == 0 {
-					cancel()
+					done()
 				}
 			}}
 			continue
@@ -120,14 +164,23 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 		appliers[name] = w
 	}
 	if len(appliers) == 0 {
-		return errors.New("no rules can be written: see the warnings above")
+		return nil, errors.New("no rules can be written: see the warnings above")
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
-	o := endpoints.Options{Name: f.name, Node: f.node, Refresh: f.refresh, Registerer: registry, Log: log}
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	return appliers, nil
+}
+
+// rules keeps the rules of this node until ctx ends.
+func rules(ctx context.Context, f proxyFlags, client kubernetes.Interface, view func() *scoring.View, registry *prometheus.Registry, out io.Writer, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	appliers, err := f.appliers(out, cancel, log)
+	if err != nil {
+		return err
+	}
+	o := endpoints.Options{Name: f.name, Node: f.node, View: view, Refresh: f.refresh, Registerer: registry, Log: log}
+	if o.Weigher, err = f.weigher(); err != nil {
+		return err
+	}
 	if !f.print {
 		broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
 		defer broadcaster.Shutdown()
@@ -137,44 +190,25 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 		o.Events = broadcaster.NewRecorder(scheme.Scheme, "leastwatt-endpoint-selector")
 		o.Forget = forget(log)
 	}
-	if f.config != "" {
-		c, err := config.Load(f.config)
-		if err != nil {
-			return err
-		}
-		site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: registry})
-		if err != nil {
-			return err
-		}
-		o.View = site.View
-		wg.Go(func() { _ = site.Run(ctx) })
-		wg.Go(func() { _ = endpoints.WatchNodes(ctx, client, site) })
-	} else {
-		log.Warn("no -config: no server has a model, so every Service is divided evenly")
-	}
 	p, err := endpoints.New(appliers, o)
 	if err != nil {
 		return err
 	}
 	if f.metrics != "" {
-		l, err := net.Listen("tcp", f.metrics)
-		if err != nil {
-			return fmt.Errorf("serve metrics: %w", err)
-		}
-		mux := http.NewServeMux()
-		mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-		mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-		mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		stop, err := serveHTTP(f.metrics, registry, func() error {
 			if age := time.Since(p.Written()); age > 3*f.refresh+time.Minute {
-				http.Error(w, fmt.Sprintf("rules were last written at %v", p.Written()), http.StatusServiceUnavailable)
-				return
+				return fmt.Errorf("rules were last written at %v", p.Written())
 			}
-			fmt.Fprintln(w, "ok")
+			return nil
 		})
-		server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-		wg.Go(func() { _ = server.Serve(l) })
-		defer server.Close()
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
 	watch := make(chan error, 1)
 	wg.Go(func() {
 		err := p.Watch(ctx, client)
@@ -189,6 +223,28 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 		return nil
 	}
 	return err
+}
+
+// serveHTTP serves /metrics, /healthz and /readyz until stop is called.
+func serveHTTP(addr string, registry *prometheus.Registry, ready func() error) (stop func(), err error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = server.Serve(l) })
+	return func() { _ = server.Close(); wg.Wait() }, nil
 }
 
 // forget deletes conntrack entries with the conntrack program, where there is one.

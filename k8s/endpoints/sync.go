@@ -124,15 +124,23 @@ func (p *Proxier) service(sp *servicePort, view *scoring.View) balancing.Service
 		if view != nil {
 			e.Node = view.Node(c.node)
 		}
-		if s.Rate > 0 && e.Node != nil {
-			e.Load = min(last[e.ID]*s.Demand(), e.Node.State.Utilization*e.Node.Capacity.Work())
-			if !(e.Load >= 0) {
-				e.Load = 0
-			}
-		}
+		e.Load = moving(&e, last[e.ID], &s)
 		s.Endpoints = append(s.Endpoints, e)
 	}
 	return s
+}
+
+// moving returns how much of a server's measured use is an endpoint's share of its Service: none where the rate is
+// not known.
+func moving(e *balancing.Endpoint, share float64, s *balancing.Service) float64 {
+	if s.Rate <= 0 || e.Node == nil {
+		return 0
+	}
+	load := min(share*s.Demand(), e.Node.State.Utilization*e.Node.Capacity.Work())
+	if !(load >= 0) {
+		return 0
+	}
+	return load
 }
 
 const maxRate = 1e9
