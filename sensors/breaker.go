@@ -42,6 +42,8 @@ type circuit struct {
 	pause    time.Duration
 	until    time.Time // no read before; zero: closed
 	trying   bool
+	gone     bool      // the node is read no more
+	failed   time.Time // last
 	last     error
 }
 
@@ -145,7 +147,7 @@ func (b *Breaker) note(node string, good bool, err error) {
 		return // the caller's doing
 	}
 	c.failures++
-	c.last = err
+	c.last, c.failed, c.gone = err, time.Now(), false
 	if c.refused++; !errors.Is(err, ErrUnauthorized) {
 		c.refused = 0
 	}
@@ -156,6 +158,21 @@ func (b *Breaker) note(node string, good bool, err error) {
 		c.pause = min(max(2*c.pause, b.opts.Pause), b.opts.MaxPause)
 		c.until = time.Now().Add(c.pause)
 	}
+}
+
+// Forget implements [Forgetter]. What a node failed with is remembered for a while yet, so that one that comes and
+// goes does not lock its account.
+func (b *Breaker) Forget(_ context.Context, node string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.nodes[node]; c != nil {
+		c.gone = true
+	}
+	now := time.Now()
+	maps.DeleteFunc(b.nodes, func(_ string, c *circuit) bool {
+		return c.gone && now.After(c.until) && now.Sub(c.failed) > max(b.opts.AuthPause, b.opts.MaxPause)
+	})
+	return nil
 }
 
 // Paused returns until when a node is left alone; false if it is not.
@@ -188,7 +205,7 @@ func (b breakerCollector) Collect(c chan<- prometheus.Metric) {
 	b.mu.Lock()
 	var open []string
 	for n, s := range b.nodes {
-		if !s.until.IsZero() {
+		if !s.until.IsZero() && !s.gone {
 			open = append(open, n)
 		}
 	}

@@ -109,7 +109,8 @@ func (p *Poller) Add(nodes ...string) {
 	})
 }
 
-// Remove stops reading nodes; soon they are no longer in the snapshot.
+// Remove stops reading nodes; soon they are no longer in the snapshot, and while Run runs the sources are told
+// to let go of them: see [Forget].
 func (p *Poller) Remove(nodes ...string) {
 	p.change(func() {
 		for _, n := range nodes {
@@ -159,12 +160,15 @@ func (p *Poller) Run(ctx context.Context) error {
 	defer close(l.done)
 	for ctx.Err() == nil {
 		l.sync()
+		l.depart()
 		l.start()
 		l.publish()
 		l.wait()
 	}
 	cancel()
-	if stuck := l.drain(); len(stuck) > 0 {
+	stuck := l.drain()
+	l.farewell()
+	if len(stuck) > 0 {
 		return fmt.Errorf("poller: reads that ignore their context still run for: %s", strings.Join(stuck, ", "))
 	}
 	return nil

@@ -101,6 +101,9 @@ type some struct {
 // String names the source.
 func (s some) String() string { return sensors.Name(s.BatchSource) }
 
+// Unwrap implements [sensors.Wrapper].
+func (s some) Unwrap() []sensors.SensorSource { return []sensors.SensorSource{s.BatchSource} }
+
 // Read implements [sensors.SensorSource].
 func (s some) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
 	if !s.reads(node) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,4 +93,17 @@ func same(t *testing.T, text string, fs []found, want map[sensors.Kind]float64) 
 			t.Errorf("%s: %s is %v, want %v", text, f.kind, f.value, want)
 		}
 	}
+}
+
+// FuzzSystem reads foreign bytes as a computer system: none may panic, or tell a negative number or a text of
+// several lines.
+func FuzzSystem(f *testing.F) {
+	f.Add([]byte(`{"Manufacturer":"Dell","Model":"Dell R740","ProcessorSummary":{"Count":2,"CoreCount":"36","LogicalProcessorCount":1e99},"MemorySummary":[]}`))
+	f.Add([]byte(`{"Manufacturer":7,"Model":"a\nb","ProcessorSummary":null}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		h, err := parseSystem(body)
+		if err == nil && (h.Chips < 0 || h.Cores < 0 || h.Threads < 0 || !(h.MemoryGB >= 0) || len(h.System) > maxName || strings.ContainsAny(h.System+h.CPU, "\r\n\x00")) {
+			t.Errorf("%+v", h)
+		}
+	})
 }

@@ -15,6 +15,7 @@ type links struct {
 	ID                 ref    `json:"@odata.id"`
 	Name               text   `json:"Id"`
 	Chassis            ref    `json:"Chassis"`
+	Systems            ref    `json:"Systems"`
 	TelemetryService   ref    `json:"TelemetryService"`
 	Members            refs   `json:"Members"`
 	Next               text   `json:"Members@odata.nextLink"`

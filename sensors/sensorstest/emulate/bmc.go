@@ -36,8 +36,19 @@ type BMCOptions struct {
 	// Delay is how long each answer takes.
 	Delay time.Duration
 
+	// System is what the computer system says of itself; nil says nothing.
+	System *System
+
 	// RedirectTo is where [RedirectAway] leads.
 	RedirectTo string
+}
+
+// A System is the hardware that an emulated computer system tells of.
+type System struct {
+	Manufacturer, Model   string
+	CPU                   string
+	Chips, Cores, Threads int // of all chips
+	MemoryGiB             float64
 }
 
 // A BMC is an emulated Redfish service of one server. It is an [http.Handler], safe for concurrent use,

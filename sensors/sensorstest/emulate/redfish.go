@@ -41,8 +41,14 @@ func (t tree) resource(path string, expand bool) object {
 	case "/redfish/v1/Systems":
 		return collection("ComputerSystem", "/redfish/v1/Systems/1")
 	case "/redfish/v1/Systems/1":
-		return object{"@odata.type": "#ComputerSystem.v1_20_0.ComputerSystem", "Id": "1", "Name": "System", "PowerState": "On",
+		o := object{"@odata.type": "#ComputerSystem.v1_20_0.ComputerSystem", "Id": "1", "Name": "System", "PowerState": "On",
 			"Links": object{"Chassis": array{link(chassis)}}}
+		if s := t.opts.System; s != nil {
+			o["Manufacturer"], o["Model"] = s.Manufacturer, s.Model
+			o["ProcessorSummary"] = object{"Model": s.CPU, "Count": s.Chips, "CoreCount": s.Cores, "LogicalProcessorCount": s.Threads}
+			o["MemorySummary"] = object{"TotalSystemMemoryGiB": s.MemoryGiB}
+		}
+		return o
 	case chassis:
 		o := object{"@odata.type": "#Chassis.v1_22_0.Chassis", "Id": "1", "Name": "Chassis", "ChassisType": "RackMount",
 			"Links": object{"ComputerSystems": array{link("/redfish/v1/Systems/1")}}}
