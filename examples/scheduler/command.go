@@ -129,9 +129,5 @@ func open(path string) (scheduler.Setup, error) {
 	if err != nil {
 		return scheduler.Setup{}, err
 	}
-	s := scheduler.Setup{Site: site, Scorer: c.NewScorer()}
-	if g := c.Scoring.GramsPerKWh; g > 0 {
-		s.GramsPerKWh = func() (float64, bool) { return g, true }
-	}
-	return s, nil
+	return scheduler.Setup{Site: site, Scorer: c.NewScorer()}, nil
 }

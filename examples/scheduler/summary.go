@@ -28,7 +28,10 @@ type summary struct {
 	Unasked     float64  `json:"unasked"` // one candidate, or scores reused
 	SavingWatts float64  `json:"savingWatts"`
 	SavedKWh    float64  `json:"savedKWh"`
-	SavedGrams  *float64 `json:"savedGrams"` // null where no carbon intensity is configured
+	SavedGrams  *float64 `json:"savedGrams"` // null where no carbon intensity was known
+
+	SavingGramsPerHour *float64 `json:"savingGramsPerHour"` // null while the carbon intensity is not known
+	GramsUnknownHours  float64  `json:"gramsUnknownHours"`  // time that savedGrams leaves out
 }
 
 // newSummary returns the command that tells in a table what shadow mode has found.
@@ -103,6 +106,8 @@ func summarize(r io.Reader) ([]summary, error) {
 	each("leastwatt_shadow_saving_watts", func(s *summary, _ map[string]string, v float64) { s.SavingWatts = v })
 	each("leastwatt_shadow_saving_joules", func(s *summary, _ map[string]string, v float64) { s.SavedKWh = v / 3.6e6 })
 	each("leastwatt_shadow_saving_grams", func(s *summary, _ map[string]string, v float64) { s.SavedGrams = &v })
+	each("leastwatt_shadow_saving_grams_per_hour", func(s *summary, _ map[string]string, v float64) { s.SavingGramsPerHour = &v })
+	each("leastwatt_shadow_grams_unknown_seconds_total", func(s *summary, _ map[string]string, v float64) { s.GramsUnknownHours = v / 3600 })
 	if len(profiles) == 0 {
 		return nil, errors.New("metrics: there is none of shadow mode: does a profile have the plugin with mode: shadow?")
 	}
@@ -123,13 +128,25 @@ func value(m *dto.Metric) float64 {
 
 func printSummary(w io.Writer, all []summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "profile\tsame node\tother node\tunknown\tunasked\tsaving now W\tsaved kWh\tsaved gCO2eq\t")
+	fmt.Fprintln(t, "profile\tsame node\tother node\tunknown\tunasked\tsaving now W\tgCO2eq/h\tsaved kWh\tgCO2eq\t")
 	for _, s := range all {
-		grams := "–"
-		if s.SavedGrams != nil {
-			grams = fmt.Sprintf("%.1f", *s.SavedGrams)
-		}
-		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.4f\t%s\t\n", s.Profile, s.Same, s.Other, s.Unknown, s.Unasked, s.SavingWatts, s.SavedKWh, grams)
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%s\t%.4f\t%s\t\n", s.Profile, s.Same, s.Other, s.Unknown, s.Unasked, s.SavingWatts, grams(s.SavingGramsPerHour),
+			s.SavedKWh, grams(s.SavedGrams))
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.GramsUnknownHours > 0 {
+			fmt.Fprintf(w, "%s: the grams leave out %.2f h in which the carbon intensity was not known\n", s.Profile, s.GramsUnknownHours)
+		}
+	}
+	return nil
+}
+
+func grams(g *float64) string {
+	if g == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f", *g)
 }

@@ -89,6 +89,8 @@ type fleetSite struct {
 	fleet *scoring.Fleet
 	specs []scoring.Spec
 	now   time.Time
+
+	scorer scoring.Scorer
 }
 
 func (s *fleetSite) Put(scoring.Machine)           {}
@@ -135,7 +137,7 @@ func (s *fleetSite) start(tb testing.TB, args string) *Plugin {
 	for _, sp := range s.specs {
 		s.fleet.Put(sp)
 	}
-	f, err := New(func(string) (Setup, error) { return Setup{Site: s}, nil }, Options{})
+	f, err := New(func(string) (Setup, error) { return Setup{Site: s, Scorer: s.scorer}, nil }, Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}

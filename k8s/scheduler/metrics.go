@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/sensors"
 )
 
@@ -20,8 +21,8 @@ type metrics struct {
 
 	shadow *prometheus.CounterVec
 
-	nodes, age, at                          *prometheus.Desc
-	saving, savingJoules, savingGrams, dark *prometheus.Desc
+	nodes, age, at, intensity, price                    *prometheus.Desc
+	saving, savingJoules, savingGrams, savingRate, dark *prometheus.Desc
 
 	mu      sync.Mutex
 	sites   map[int]Site       // guarded by mu
@@ -57,6 +58,12 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			"The saving that the watching plugin predicts, since the scheduler started; may fall.", []string{"profile"}, nil),
 		savingGrams: prometheus.NewDesc("leastwatt_shadow_saving_grams",
 			"The saving that the watching plugin predicts in gCO2eq, since the scheduler started; may fall.", []string{"profile"}, nil),
+		savingRate: prometheus.NewDesc("leastwatt_shadow_saving_grams_per_hour",
+			"What the pods now running are predicted to emit less in gCO2eq an hour, had each gone where the watching plugin would have placed it; missing while the carbon intensity is not known.", []string{"profile"}, nil),
+		intensity: prometheus.NewDesc("leastwatt_grid_intensity_grams_per_kwh",
+			"Carbon intensity in gCO2eq per kWh as decisions count it, of the zones of the cluster's nodes; missing while it is not known.", []string{"zone", "source"}, nil),
+		price: prometheus.NewDesc("leastwatt_grid_price_per_kwh",
+			"Price per kWh as decisions count it, of the zones of the cluster's nodes; missing while it is not known.", []string{"zone", "source"}, nil),
 		dark: prometheus.NewDesc("leastwatt_shadow_grams_unknown_seconds_total",
 			"Time in which the saving in grams was not counted because the carbon intensity was not known.", []string{"profile"}, nil),
 		sites:   make(map[int]Site),
@@ -109,6 +116,9 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.saving
 	ch <- m.savingJoules
 	ch <- m.savingGrams
+	ch <- m.savingRate
+	ch <- m.intensity
+	ch <- m.price
 	ch <- m.dark
 }
 
@@ -131,6 +141,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	var unknown [reasons]uint64
 	var sum, oldest float64
 	ages := make(map[float64]uint64, len(ageBounds))
+	zones := make(map[string]scoring.Tariff)
 	for i, s := range sites {
 		v := s.View()
 		at := 0.0
@@ -141,6 +152,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			oldest = at
 		}
 		for n := range v.All {
+			if n.Meter != nil {
+				zones[n.Meter.Zone()] = n.Meter.Tariff()
+			}
 			if n.Err == nil {
 				known++
 			} else {
@@ -164,6 +178,14 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for r, n := range unknown {
 		if n > 0 {
 			ch <- prometheus.MustNewConstMetric(m.nodes, prometheus.GaugeValue, float64(n), reason(r).String())
+		}
+	}
+	for zone, t := range zones {
+		if t.Err == nil && t.IntensityErr == nil {
+			ch <- prometheus.MustNewConstMetric(m.intensity, prometheus.GaugeValue, t.Intensity, zone, t.Source)
+		}
+		if t.Err == nil && t.PriceErr == nil {
+			ch <- prometheus.MustNewConstMetric(m.price, prometheus.GaugeValue, t.Price, zone, t.Source)
 		}
 	}
 	ch <- prometheus.MustNewConstHistogram(m.age, sampled, sum, ages)

@@ -11,8 +11,8 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 )
 
-// Raw scores are costs in thousandths of the unit: milliwatts. Lower is better, and they are absolute, so
-// that kube-scheduler may mix those of one cycle with those of the next. Two values are no costs.
+// Raw scores are costs: milliwatts, or see rawPer. Lower is better, and they are absolute, so that
+// kube-scheduler may mix those of one cycle with those of the next. Two values are no costs.
 const (
 	rawUnknown = math.MaxInt64     // too little is known of the node
 	rawOver    = math.MaxInt64 - 1 // the node is known to be over capacity

@@ -197,11 +197,11 @@ func FuzzNormalize(f *testing.F) {
 
 func TestRaw(t *testing.T) {
 	for cost, want := range map[float64]int64{0: 0, 0.0004: 0, 0.0005: 1, 12.3456: 12346, -1: -1000, 1e300: rawMost, -1e300: -rawMost, math.Inf(1): rawOver} {
-		if got := raw(cost); got != want {
+		if got := raw(cost, 1e3); got != want {
 			t.Errorf("raw(%v) = %d: want %d", cost, got, want)
 		}
 	}
-	if raw(math.NaN()) != rawUnknown {
+	if raw(math.NaN(), 1e3) != rawUnknown {
 		t.Error("NaN has a raw score")
 	}
 }

@@ -64,6 +64,9 @@ type (
 		UtilizationBefore *float64 `json:"utilizationBefore"`
 		UtilizationAfter  *float64 `json:"utilizationAfter"`
 		InletCelsius      *float64 `json:"inletCelsius"`
+		GramsPerKWh       *float64 `json:"gramsPerKWh"`
+		PricePerKWh       *float64 `json:"pricePerKWh"`
+		TariffSource      string   `json:"tariffSource"`
 		Model             string   `json:"model"`
 		Prior             bool     `json:"prior"`
 		Source            string   `json:"source"`
@@ -152,6 +155,15 @@ func viewOfCandidate(c *Candidate) candidateView {
 	}
 	if c.InletTemp != nil {
 		v.InletCelsius = new(float64(*c.InletTemp))
+	}
+	if t := c.Tariff; t != nil && t.Err == nil {
+		v.TariffSource = t.Source
+		if t.IntensityErr == nil {
+			v.GramsPerKWh = new(t.Intensity)
+		}
+		if t.PriceErr == nil {
+			v.PricePerKWh = new(t.Price)
+		}
 	}
 	if c.Source != "" {
 		v.AgeSeconds = new(c.Age.Seconds())

@@ -32,8 +32,8 @@ type Setup struct {
 	Site   Site           // required
 	Scorer scoring.Scorer // nil means scoring.EnvelopePower{}
 
-	// GramsPerKWh tells the carbon intensity of the power at this moment, for what shadow mode counts; nil
-	// counts no grams. It must not wait.
+	// GramsPerKWh tells the carbon intensity of the power at this moment where the meter of a node does not, for
+	// what shadow mode counts; nil knows nothing. It must not wait.
 	GramsPerKWh func() (gramsPerKWh float64, ok bool)
 }
 

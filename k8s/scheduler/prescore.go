@@ -22,6 +22,7 @@ type state struct {
 	cost []float64 // NaN is unknown, +Inf over capacity
 	tie  []float32
 	best []int32 // places among the candidates of the best, best first
+	per  float64 // raw score of one unit of cost
 }
 
 // Clone implements the framework's StateData.
@@ -114,7 +115,7 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 		switch {
 		case c.Err == nil && c.Known():
 			t.known++
-			s.cost[i] = c.Value
+			s.cost[i], s.per = c.Value, rawPer(c.Unit)
 			t.rank(w.costs, i, p.args.ExplainCandidates)
 		case errors.Is(c.Err, scoring.ErrOverCapacity):
 			t.over++
@@ -183,8 +184,8 @@ func (t *tally) rank(costs []scoring.Cost, i, few int) {
 	t.best[k] = i
 }
 
-// Score returns the cost of the pod on a node in thousandths: marginal milliwatts, absolute, lower is
-// better. It cannot fail.
+// Score returns the cost of the pod on a node: marginal milliwatts, or finer parts of other units, absolute,
+// lower is better. It cannot fail.
 func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk.NodeInfo) (int64, *fwk.Status) {
 	s, err := readState(cs)
 	if err != nil {
@@ -194,14 +195,26 @@ func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk
 	if i < 0 {
 		return rawUnknown, nil
 	}
-	return raw(s.cost[i]), nil
+	return raw(s.cost[i], s.per), nil
 }
 
-func raw(cost float64) int64 {
-	milli := math.Floor(cost*1000 + 0.5) // one instruction, unlike Round
+// rawPer returns what one unit of cost is as a raw score: a watt has milliwatts; what a pod emits an hour is a
+// thousandth of its watts in grams, and in money less.
+func rawPer(u scoring.Unit) float64 {
+	switch u {
+	case scoring.GramsPerHour:
+		return 1e6
+	case scoring.MoneyPerHour:
+		return 1e9
+	}
+	return 1e3
+}
+
+func raw(cost, per float64) int64 {
+	parts := math.Floor(cost*per + 0.5) // one instruction, unlike Round
 	switch {
-	case milli > -rawMost && milli < rawMost:
-		return int64(milli)
+	case parts > -rawMost && parts < rawMost:
+		return int64(parts)
 	case math.IsNaN(cost):
 		return rawUnknown
 	case math.IsInf(cost, 1):

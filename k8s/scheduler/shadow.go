@@ -25,12 +25,35 @@ type shadow struct {
 	intensity                     func() (gramsPerKWh float64, ok bool)
 
 	mu     sync.Mutex
-	pods   map[types.UID]power.Watts // guarded by mu
-	saving power.Watts               // guarded by mu: the sum of pods
-	since  time.Time                 // guarded by mu: until when the integrals reach
-	joules power.Joules              // guarded by mu
-	grams  float64                   // guarded by mu
-	dark   float64                   // guarded by mu: seconds in which the intensity was not known
+	pods   map[types.UID]swap             // guarded by mu
+	saving power.Watts                    // guarded by mu: the sum of pods
+	places map[*scoring.Meter]power.Watts // guarded by mu: what is drawn more at each place than need be
+	since  time.Time                      // guarded by mu: until when the integrals reach
+	joules power.Joules                   // guarded by mu
+	grams  float64                        // guarded by mu
+	dark   float64                        // guarded by mu: seconds in which the intensity was not known
+}
+
+// A swap is what a pod draws where it is, and would draw where the plugin would have placed it. The places have
+// intensities of their own, which change while the pod runs.
+type swap struct {
+	is, be     power.Watts
+	here, best *scoring.Meter
+}
+
+// add counts a swap with a sign.
+func (s *shadow) add(x swap, sign power.Watts) {
+	s.saving += sign * (x.is - x.be)
+	s.draw(x.here, sign*x.is)
+	s.draw(x.best, -sign*x.be)
+	if len(s.pods) == 0 { // without what rounding left
+		s.saving = 0
+		clear(s.places)
+	}
+}
+
+func (s *shadow) draw(at *scoring.Meter, w power.Watts) {
+	s.places[at] += w
 }
 
 // shadowed is what became of one decision.
@@ -45,7 +68,7 @@ type shadowed struct {
 func newShadow(m *metrics, profile string, intensity func() (float64, bool)) *shadow {
 	of := func(result string) prometheus.Counter { return m.shadow.WithLabelValues(profile, result) }
 	return &shadow{same: of("same"), other: of("other"), unknown: of("unknown"), unasked: of("unasked"), intensity: intensity,
-		pods: make(map[types.UID]power.Watts), since: time.Now()}
+		pods: make(map[types.UID]swap), places: make(map[*scoring.Meter]power.Watts), since: time.Now()}
 }
 
 // placed compares where a pod was placed with where the plugin would have placed it. The chosen server is nil
@@ -71,27 +94,25 @@ func (s *shadow) placed(ctx context.Context, pod types.UID, was *shadowed, score
 	if c[0].Node != was.best.Name {
 		c[0], c[1] = c[1], c[0]
 	}
-	saving := c[1].After - c[1].Before - (c[0].After - c[0].Before)
+	x := swap{is: c[1].After - c[1].Before, be: c[0].After - c[0].Before, here: chosen.Meter, best: was.best.Meter}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(time.Now())
-	s.pods[pod] = saving
-	s.saving += saving
+	s.pods[pod] = x
+	s.add(x, 1)
 }
 
 // gone ends what a pod counts for.
 func (s *shadow) gone(pod types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w, ok := s.pods[pod]
+	x, ok := s.pods[pod]
 	if !ok {
 		return
 	}
 	s.advance(time.Now())
 	delete(s.pods, pod)
-	if s.saving -= w; len(s.pods) == 0 {
-		s.saving = 0 // without what rounding left
-	}
+	s.add(x, -1)
 }
 
 func (s *shadow) advance(now time.Time) {
@@ -99,20 +120,39 @@ func (s *shadow) advance(now time.Time) {
 	if s.since = now; dt <= 0 {
 		return
 	}
-	joules := power.Joules(float64(s.saving) * dt)
-	s.joules += joules
-	if g, ok := s.gramsPerKWh(); ok {
-		s.grams += joules.KilowattHours() * g
+	s.joules += power.Joules(float64(s.saving) * dt)
+	if g, ok := s.gramsPerHour(); ok {
+		s.grams += g * dt / 3600
 	} else {
 		s.dark += dt
 	}
 }
 
-func (s *shadow) gramsPerKWh() (float64, bool) {
+// gramsPerHour returns what is emitted more now than need be, if that is known of every place that counts.
+func (s *shadow) gramsPerHour() (float64, bool) {
+	sum := 0.0
+	for at, w := range s.places {
+		if w == 0 {
+			continue
+		}
+		g, ok := at.Tariff().Grams()
+		if !ok {
+			if g, ok = s.fallback(); !ok {
+				return 0, false
+			}
+		}
+		sum += float64(w) * g
+	}
+	return sum, true
+}
+
+// fallback returns the grams of a watt-hour where no meter tells them.
+func (s *shadow) fallback() (float64, bool) {
 	if s.intensity == nil {
 		return 0, false
 	}
-	return s.intensity()
+	g, ok := s.intensity()
+	return g / 1000, ok
 }
 
 // follow forgets pods as they end, until ctx ends.
@@ -147,8 +187,11 @@ func (s *shadow) collect(ch chan<- prometheus.Metric, m *metrics, profile string
 	s.advance(time.Now())
 	ch <- prometheus.MustNewConstMetric(m.saving, prometheus.GaugeValue, float64(s.saving), profile)
 	ch <- prometheus.MustNewConstMetric(m.savingJoules, prometheus.GaugeValue, float64(s.joules), profile)
-	if s.intensity != nil {
+	if s.grams != 0 || s.dark == 0 { // otherwise no intensity was ever known
 		ch <- prometheus.MustNewConstMetric(m.savingGrams, prometheus.GaugeValue, s.grams, profile)
-		ch <- prometheus.MustNewConstMetric(m.dark, prometheus.CounterValue, s.dark, profile)
+	}
+	ch <- prometheus.MustNewConstMetric(m.dark, prometheus.CounterValue, s.dark, profile)
+	if g, ok := s.gramsPerHour(); ok {
+		ch <- prometheus.MustNewConstMetric(m.savingRate, prometheus.GaugeValue, g, profile)
 	}
 }

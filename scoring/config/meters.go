@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -74,10 +75,7 @@ const most = 16
 
 func (s *meters) refresh(ctx context.Context) {
 	s.mu.Lock()
-	places := make(map[gridconfig.Place]*scoring.Meter, len(s.places))
-	for p, m := range s.places {
-		places[p] = m
-	}
+	places := maps.Clone(s.places)
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	room := make(chan struct{}, most)

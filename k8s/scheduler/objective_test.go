@@ -1,0 +1,122 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// meter is a place where a kilowatt-hour costs so much.
+func meter(zone string, t scoring.Tariff) *scoring.Meter {
+	m := scoring.NewMeter(zone)
+	m.Set(t)
+	return m
+}
+
+// What a pod costs in money is small beside a watt; its order must not be lost to an integer.
+func TestObjectiveOfMoneyKeepsTheOrder(t *testing.T) {
+	s := newSite(line(t, "frugal", 10, 50, 5), line(t, "mid", 10, 50, 5.001), line(t, "dear", 10, 50, 5), line(t, "dark", 10, 50, 1))
+	for i, price := range []float64{0.30, 0.30, 0.31, 0} {
+		s.specs[i].Meter = meter("z", scoring.Tariff{Price: price})
+	}
+	s.specs[3].Meter.Set(scoring.Tariff{PriceErr: errors.New("away")})
+	s.scorer = scoring.Objective{Power: scoring.EnvelopePower{}, Unit: scoring.MoneyPerHour}
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0.5)
+	raw, scores := cycle(t, p, pod("p", "100m"), s.infos())
+	// 0.5 W are 0.0005 kWh an hour, at 0.30 a kWh.
+	if want := int64(150_000); raw["frugal"] != want {
+		t.Errorf("raw score is %d: want %d billionths an hour", raw["frugal"], want)
+	}
+	if !(scores["frugal"] == 100 && scores["frugal"] > scores["mid"] && scores["mid"] > scores["dear"] && scores["dear"] > 1 && scores["dark"] == 0) {
+		t.Errorf("scores are %v (raw %v)", scores, raw)
+	}
+	p.Reserve(t.Context(), newState(), pod("p", "100m"), "frugal")
+	d := p.decisions.Last(t.Context())
+	if v := viewOf(&d[0]); v.Best[0].PricePerKWh == nil || *v.Best[0].PricePerKWh != 0.30 || v.Best[0].Unit != "money/h" || v.UnknownNodes[0].PricePerKWh != nil {
+		t.Errorf("decision is %+v", v)
+	}
+}
+
+// The grams that shadow mode counts are of the two places, as they are while the pod runs.
+func TestShadowCountsGramsByPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := prometheus.NewPedanticRegistry()
+		s := newSite(line(t, "clean", 10, 50, 10), line(t, "coal", 10, 50, 10))
+		clean, coal := meter("SE", scoring.Tariff{Intensity: 20, PUE: 1.5}), meter("PL", scoring.Tariff{Intensity: 800, PUE: 1})
+		s.specs[0].Meter, s.specs[1].Meter = clean, coal
+		for _, sp := range s.specs {
+			s.fleet.Put(sp)
+		}
+		scorer := scoring.Objective{Power: scoring.EnvelopePower{}, Unit: scoring.GramsPerHour}
+		f, err := New(func(string) (Setup, error) { return Setup{Site: s, Scorer: scorer}, nil }, Options{Registerer: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pl, err := f(ctx, rawArgs(`{"mode":"shadow"}`), newHandle())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := pl.(*Plugin)
+		s.refresh(t, s.now, 0.5)
+		web := pod("web", "1")
+		cycle(t, p, web, s.infos())
+		p.Reserve(ctx, newState(), web, "coal") // 10 W at 0.8 g/Wh, where 10 W at 0.03 g/Wh would do
+		near := func(metric string, want float64) {
+			t.Helper()
+			if got, ok := gauge(t, r, metric); !ok || math.Abs(got-want) > 1e-9 {
+				t.Errorf("%s is %v, %t: want %v", metric, got, ok, want)
+			}
+		}
+		near("leastwatt_shadow_saving_watts", 0)
+		near("leastwatt_shadow_saving_grams_per_hour", 7.7)
+		near("leastwatt_grid_intensity_grams_per_kwh", 820) // of both
+		time.Sleep(time.Hour)
+		near("leastwatt_shadow_saving_grams", 7.7)
+		coal.Set(scoring.Tariff{Intensity: 100})
+		time.Sleep(time.Hour)
+		near("leastwatt_shadow_saving_grams", 8.4)
+		coal.Set(scoring.Tariff{IntensityErr: errors.New("away")})
+		time.Sleep(time.Hour)
+		near("leastwatt_shadow_saving_grams", 8.4)
+		near("leastwatt_shadow_grams_unknown_seconds_total", 3600)
+		if g, ok := gauge(t, r, "leastwatt_shadow_saving_grams_per_hour"); ok {
+			t.Errorf("%v grams are saved an hour, with one intensity unknown", g)
+		}
+		p.Unreserve(ctx, newState(), web, "coal")
+		near("leastwatt_shadow_saving_grams_per_hour", 0)
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// gauge adds up a metric over its series.
+func gauge(t *testing.T, r prometheus.Gatherer, name string) (float64, bool) {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return total(f), true
+		}
+	}
+	return 0, false
+}
+
+func total(f *dto.MetricFamily) (sum float64) {
+	for _, m := range f.GetMetric() {
+		sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	}
+	return sum
+}
