@@ -67,6 +67,27 @@ func (s *Source) Read(ctx context.Context, node string) ([]sensors.Reading, erro
 	if err != nil {
 		return nil, err
 	}
+	return interpret(samples, r, node, &s.rates)
+}
+
+// Parse returns what a text of the exporter says of a node that pushed it, as of at where a line has no time stamp of its
+// own. A text that holds the energy counter alone gives no power: that is the difference of two. Errors are those
+// of Read.
+func Parse(node string, text []byte, at time.Time) ([]sensors.Reading, error) {
+	const most = 4 << 20
+	r := &scrape.Result{Source: "scaphandre", Node: node, At: at}
+	if len(text) > most {
+		r.Fail("", fmt.Errorf("%w: %d bytes: want %d at most", sensors.ErrMalformed, len(text), most))
+		return r.Done("")
+	}
+	samples, err := exposition.Parse(text, hostPower, hostEnergy, socketPower, domainPower)
+	if err != nil {
+		r.Fail("", fmt.Errorf("%w: %w", sensors.ErrMalformed, err))
+	}
+	return interpret(samples, r, node, new(exposition.Rates))
+}
+
+func interpret(samples exposition.Samples, r *scrape.Result, node string, rates *exposition.Rates) ([]sensors.Reading, error) {
 	energy := samples.Named(hostEnergy)
 	if len(energy) == 1 {
 		r.Add(sensors.CPUEnergy, energy[0].Value/microPerUnit, energy[0].At, "host")
@@ -81,7 +102,7 @@ func (s *Source) Read(ctx context.Context, node string) ([]sensors.Reading, erro
 		if !energy[0].At.IsZero() {
 			at = energy[0].At
 		}
-		if watts, end, ok := s.rates.Per(node, energy[0].Value/microPerUnit, at); ok {
+		if watts, end, ok := rates.Per(node, energy[0].Value/microPerUnit, at); ok {
 			r.Add(sensors.CPUPower, watts, end, "host energy")
 		}
 	default:

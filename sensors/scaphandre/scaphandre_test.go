@@ -104,3 +104,17 @@ func TestCounterBecomesWatts(t *testing.T) {
 		}
 	}
 }
+
+// What a node pushes is read as what it serves.
+func TestParse(t *testing.T) {
+	at := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	got, err := scaphandre.Parse("n1", []byte("scaph_host_power_microwatts 92000000\nscaph_host_energy_microjoules 5000000\n"), at)
+	if w, src, _ := watts(got); err != nil || len(got) != 2 || w != 92 || src != "scaphandre:host" || !got[0].At.Equal(at) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"", "hello", "scaph_host_power_microwatts -5\n", "scaph_host_power_microwatts +Inf\n", "up 1\n", strings.Repeat("# x\n", 2<<20)} {
+		if got, err := scaphandre.Parse("n1", []byte(bad), at); err == nil || len(got) > 0 {
+			t.Errorf("%.40q: %v, %v: want an error and no reading", bad, got, err)
+		}
+	}
+}

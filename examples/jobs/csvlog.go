@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// A csvLog writes a table of the database to a CSV file as it grows. The last column counts rows, so that after a crash it goes on
+// where the file ends: half a line is cut off, and what is missing is written.
+type csvLog struct {
+	store   *Store
+	table   string
+	columns []string // the last is Seq
+	file    *os.File
+	last    int64
+}
+
+func openLog(store *Store, dir, table string, columns ...string) (*csvLog, error) {
+	name := filepath.Join(dir, table+".csv")
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	l := &csvLog{store: store, table: table, columns: append(columns, "Seq"), file: f}
+	if err := l.resume(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+	}
+	return l, nil
+}
+
+// resume finds the last whole line and cuts off what follows it.
+func (l *csvLog) resume() error {
+	size, err := l.file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	const tail = 64 << 10
+	from := max(0, size-tail)
+	b := make([]byte, size-from)
+	if _, err := l.file.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	end := bytes.LastIndexByte(b, '\n') + 1
+	if err := l.file.Truncate(from + int64(end)); err != nil {
+		return err
+	}
+	if _, err := l.file.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
+	if end == 0 {
+		if from > 0 {
+			return errors.New("its end is no table: move it away")
+		}
+		return l.write([][]string{l.columns})
+	}
+	line := bytes.TrimRight(b[:end], "\r\n")
+	line = line[bytes.LastIndexByte(line, '\n')+1:]
+	number := string(line[bytes.LastIndexByte(line, ',')+1:])
+	if number == "Seq" {
+		return nil
+	}
+	if l.last, err = strconv.ParseInt(number, 10, 64); err != nil {
+		return fmt.Errorf("the last line ends with %.20q: want a row's number; move the file away", number)
+	}
+	return nil
+}
+
+func (l *csvLog) write(rows [][]string) error {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	if err := w.WriteAll(rows); err != nil {
+		return err
+	}
+	_, err := l.file.Write(b.Bytes())
+	return err
+}
+
+// flush writes what the table has more than the file.
+func (l *csvLog) flush(ctx context.Context) error {
+	const atOnce = 5000
+	for {
+		rows, last, err := l.read(ctx, atOnce)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		if err := l.write(rows); err != nil {
+			return fmt.Errorf("%s: %w", l.file.Name(), err)
+		}
+		if l.last = last; len(rows) < atOnce {
+			return nil
+		}
+	}
+}
+
+func (l *csvLog) read(ctx context.Context, limit int) (list [][]string, last int64, err error) {
+	query := "SELECT "
+	for i, c := range l.columns { // names are constants of this program
+		if i > 0 {
+			query += ", "
+		}
+		query += c
+	}
+	rows, err := l.store.db.QueryContext(ctx, query+" FROM "+l.table+" WHERE Seq > ? ORDER BY Seq LIMIT ?", l.last, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	values := make([]any, len(l.columns))
+	to := make([]any, len(l.columns))
+	for i := range values {
+		to[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(to...); err != nil {
+			return nil, 0, err
+		}
+		text := make([]string, len(values))
+		for i, v := range values {
+			switch v := v.(type) {
+			case nil:
+			case float64:
+				text[i] = strconv.FormatFloat(v, 'g', 10, 64)
+			case []byte:
+				text[i] = string(v)
+			default:
+				text[i] = fmt.Sprint(v)
+			}
+		}
+		last, _ = values[len(values)-1].(int64)
+		list = append(list, text)
+	}
+	return list, last, rows.Err()
+}
+
+// run flushes at every interval until ctx is done, and once more.
+func (l *csvLog) run(ctx context.Context, every time.Duration) error {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.Join(l.flush(context.WithoutCancel(ctx)), l.file.Close())
+		case <-t.C:
+			if err := l.flush(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
+}

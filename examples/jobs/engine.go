@@ -1,0 +1,556 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/leastwatt/leastwatt/scoring/batch"
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// A Dispatcher starts jobs on nodes. Start bears being called again for a job that it started already. It tells the engine what
+// becomes of jobs by [Engine.Report].
+type Dispatcher interface {
+	Start(ctx context.Context, j Job) error
+}
+
+// EngineOptions tune an Engine.
+type EngineOptions struct {
+	Margin    float64       // durations are multiplied by it to tell the latest start; 0 means 1.2
+	Slack     time.Duration // how long a job without a deadline may be held; 0 means a day
+	MaxQueued int           // 0 means 1,000,000
+	Now       func() time.Time
+	Dispatch  Dispatcher // nil only plans: jobs end after their duration
+	Logger    *slog.Logger
+}
+
+// An Engine decides which job starts where and when. Run is its only decider; everything else may be called at any time. Only Run's
+// goroutine changes the fleet, so that it may read it without the lock.
+type Engine struct {
+	opts    EngineOptions
+	store   *Store
+	source  grid.Source // nil: nothing is known of the grid
+	outlook atomic.Pointer[Outlook]
+	wake    chan struct{}
+	changed *bell // something that the page shows
+
+	planTook time.Duration // of Run's goroutine, as the next two
+	planned  time.Time     // the last plan, by the real clock
+	searched time.Time     // the last search for jobs whose latest start has come, by the real clock
+
+	mu        sync.Mutex
+	fleet     *Fleet             // guarded by mu, as all below
+	queue     map[string]*Job    // state queued
+	order     []*Job             // of the queue, as accepted; may hold jobs that left it
+	active    map[string]*Job    // starting and running
+	retry     map[string]attempt // starting jobs whose start failed
+	starts    map[string]plannedStart
+	strategy  string
+	replan    bool // something has changed since the last plan
+	machines  []Machine // a new list to take over; nil: none
+	kpis      *KPIs
+	recent    []Decision // newest last
+	readings  map[string]reading
+	reported  []report
+}
+
+type attempt struct {
+	count int
+	next  time.Time // by the real clock
+}
+
+type report struct {
+	id      string
+	state   State
+	at      time.Time
+	message string
+}
+
+// newEngine returns an engine with what the store holds.
+func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Source, strategy string, o EngineOptions) (*Engine, error) {
+	o.Margin, o.Slack, o.MaxQueued = cmp.Or(o.Margin, 1.2), cmp.Or(o.Slack, 24*time.Hour), cmp.Or(o.MaxQueued, 1_000_000)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{opts: o, store: store, source: source, fleet: fleet, wake: make(chan struct{}, 1), changed: newBell(), queue: make(map[string]*Job),
+		active: make(map[string]*Job), retry: make(map[string]attempt), starts: make(map[string]plannedStart), readings: make(map[string]reading), replan: true}
+	saved, err := store.Setting(ctx, "strategy")
+	if err != nil {
+		return nil, err
+	}
+	if e.strategy = cmp.Or(strategy, saved, SpaceTime); !validStrategy(e.strategy) {
+		return nil, strategyError(e.strategy)
+	}
+	if e.kpis, err = store.loadKPIs(ctx, e.now()); err != nil {
+		return nil, err
+	}
+	jobs, err := store.Unfinished(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if j.State == Queued {
+			e.queue[j.ID] = j
+			e.order = append(e.order, j)
+			continue
+		}
+		e.active[j.ID] = j
+		if j.State == Starting {
+			e.retry[j.ID] = attempt{}
+		}
+		if m := fleet.find(j.Node); m >= 0 {
+			fleet.reserve(j.ID, m, asBatch(j, e.now()), j.Started.Add(j.Duration))
+		} else {
+			fleet.held[j.ID] = placed{machine: -1}
+		}
+	}
+	if e.recent, err = store.recentDecisions(ctx, maxRecent); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Engine) now() time.Time { return e.opts.Now().Truncate(time.Millisecond) }
+
+// strategies returns the names that a job service can be switched to.
+func strategies() []string { return append(batch.Names(), SpaceTime) }
+
+func validStrategy(name string) bool { return slices.Contains(strategies(), name) }
+
+func strategyError(name string) error {
+	list := strategies()
+	slices.Sort(list)
+	return fmt.Errorf("no strategy is named %.40q: there are %v", name, list)
+}
+
+func (e *Engine) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+var errFull = errors.New("too many jobs wait")
+
+// Accept makes jobs durable and queues them. Each gets its error: nil, or why it was refused. Jobs that were accepted before
+// with the same content are accepted again, once. The last error is of all of them, when nothing could be stored.
+func (e *Engine) Accept(ctx context.Context, jobs []*Job) ([]error, error) {
+	e.mu.Lock()
+	full := len(e.queue)+len(jobs) > e.opts.MaxQueued
+	e.mu.Unlock()
+	if full {
+		return nil, errFull
+	}
+	errs, added := make([]error, len(jobs)), make([]bool, len(jobs))
+	err := e.store.Do(ctx, func(tx *batchTx) error {
+		for i, j := range jobs {
+			added[i], errs[i] = tx.insert(j)
+			if errs[i] != nil && !errors.Is(errs[i], errConflict) {
+				return errs[i]
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		// The jobs may be stored although the client has gone: then they count, once the commit is through.
+		if ctx.Err() != nil {
+			go e.adopt(jobs)
+		}
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, j := range jobs {
+		if added[i] {
+			e.enqueue(j)
+		}
+	}
+	e.replan = true
+	e.poke()
+	e.changed.set()
+	return errs, nil
+}
+
+// enqueue puts a stored job into the queue; mu is held.
+func (e *Engine) enqueue(j *Job) {
+	if e.queue[j.ID] == nil && e.active[j.ID] == nil {
+		e.queue[j.ID] = j
+		e.order = append(e.order, j)
+	}
+}
+
+// adopt queues those of the jobs that are stored as queued, after a client went away in the middle.
+func (e *Engine) adopt(jobs []*Job) {
+	ctx := context.Background()
+	if err := e.store.Do(ctx, func(*batchTx) error { return nil }); err != nil { // commits are in order
+		e.opts.Logger.Error("store", "error", err)
+		return
+	}
+	for _, j := range jobs {
+		list, err := e.store.jobs(ctx, "SELECT "+jobColumns+" FROM jobs WHERE id = ? AND state = 'queued'", j.ID)
+		if err != nil {
+			e.opts.Logger.Error("store", "error", err)
+			continue
+		}
+		e.mu.Lock()
+		for _, x := range list {
+			e.enqueue(x)
+		}
+		e.replan = true
+		e.mu.Unlock()
+	}
+	e.poke()
+}
+
+// SetStrategy switches from the next decision on, and after a restart. Jobs that run are not touched.
+func (e *Engine) SetStrategy(ctx context.Context, name string) error {
+	if !validStrategy(name) {
+		return strategyError(name)
+	}
+	if err := e.store.Do(ctx, func(tx *batchTx) error { return tx.set("strategy", name) }); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.strategy, e.replan = name, true
+	clear(e.starts)
+	e.poke()
+	e.changed.set()
+	return nil
+}
+
+// Strategy returns the name of the present strategy.
+func (e *Engine) Strategy() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.strategy
+}
+
+// Report tells what became of a job: Running, Done or Failed. Reports of jobs that are not active are ignored.
+func (e *Engine) Report(id string, state State, at time.Time, message string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if j := e.active[id]; j == nil || j.State == state {
+		return
+	}
+	e.reported = append(e.reported, report{id, state, at, message})
+	e.poke()
+}
+
+// UpdateMachines takes over a new list of machines at the next step.
+func (e *Engine) UpdateMachines(machines []Machine) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.machines = machines
+	e.poke()
+}
+
+// Look renews the outlook on the grid.
+func (e *Engine) Look(ctx context.Context) {
+	e.mu.Lock()
+	sites := slices.Clone(e.fleet.sites)
+	e.mu.Unlock()
+	e.outlook.Store(look(ctx, e.source, sites, e.now(), e.outlook.Load()))
+	e.mu.Lock()
+	e.replan = true
+	e.mu.Unlock()
+	e.poke()
+	e.changed.set()
+}
+
+// Run decides until ctx is done, whenever something has changed and at every tick.
+func (e *Engine) Run(ctx context.Context, tick time.Duration) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	var strategy batch.Strategy
+	for {
+		if err := e.step(ctx, &strategy); err != nil && ctx.Err() == nil {
+			e.opts.Logger.Error("deciding", "error", err)
+		}
+		// What comes within a moment is decided together.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(tick / 4):
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		case <-e.wake:
+		}
+	}
+}
+
+// step does all that is due now.
+func (e *Engine) step(ctx context.Context, strategy *batch.Strategy) error {
+	if err := e.settle(ctx); err != nil {
+		return err
+	}
+	if err := e.takeOver(ctx); err != nil {
+		return err
+	}
+	if err := e.plan(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	if *strategy == nil || (*strategy).Name() != placerOf(e.strategy) {
+		s, err := batch.New(placerOf(e.strategy), batch.Options{Seed: 1})
+		if err != nil {
+			e.mu.Unlock()
+			return err
+		}
+		*strategy = s
+	}
+	chosen, err := e.choose(ctx, *strategy)
+	e.mu.Unlock()
+	if err := errors.Join(err, e.commit(ctx, chosen)); err != nil {
+		return err
+	}
+	e.start(ctx)
+	return nil
+}
+
+// placerOf returns the strategy that finds a node for a job whose time has come.
+func placerOf(name string) string {
+	if name == SpaceTime {
+		return "leastwatt"
+	}
+	return name
+}
+
+func (e *Engine) latest(j *Job) time.Time { return j.latest(e.opts.Margin, e.opts.Slack) }
+
+// takeOver brings a new list of machines into the fleet.
+func (e *Engine) takeOver(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.machines == nil {
+		return nil
+	}
+	list := e.machines
+	e.machines, e.replan = nil, true
+	e.changed.set()
+	return e.fleet.update(ctx, list)
+}
+
+// plan renews the plan of the strategy over time, if something has changed. Planning takes a fifth of the time at most.
+func (e *Engine) plan() error {
+	e.mu.Lock()
+	if e.strategy != SpaceTime || !e.replan || len(e.queue) == 0 || time.Since(e.planned) < 4*e.planTook {
+		e.mu.Unlock()
+		return nil
+	}
+	e.replan = false
+	jobs := e.waiting()
+	e.mu.Unlock()
+	e.planned = time.Now()
+	starts, err := planJobs(e.now(), jobs, e.fleet, e.outlook.Load(), e.latest)
+	e.planTook = time.Since(e.planned)
+	e.planned = time.Now()
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.strategy != SpaceTime { // switched in the meantime
+		return nil
+	}
+	e.starts = starts
+	for id, s := range starts {
+		e.queue[id].Planned = s.at
+	}
+	return nil
+}
+
+// waiting returns the queue in the order of acceptance, and drops from order what has left it.
+func (e *Engine) waiting() []*Job {
+	e.order = slices.DeleteFunc(e.order, func(j *Job) bool { return e.queue[j.ID] != j })
+	return slices.Clone(e.order)
+}
+
+// most is how many jobs one step tries to place; the others follow when these have left the queue.
+const most = 2000
+
+// A choice is a decision on a job that is not durable yet.
+type choice struct {
+	job      *Job
+	decision Decision
+	started  time.Time
+}
+
+// choose places what is due, reserves it on the fleet and takes it out of the queue; mu is held.
+func (e *Engine) choose(ctx context.Context, s batch.Strategy) ([]choice, error) {
+	now := e.now()
+	var out []choice
+	if e.strategy != SpaceTime {
+		if !e.replan {
+			return nil, nil
+		}
+		jobs := e.waiting()
+		slices.SortStableFunc(jobs, func(a, b *Job) int { return cmp.Compare(b.Priority, a.Priority) })
+		out, err := e.place(ctx, s, e.fleet.all, -1, jobs[:min(len(jobs), most)], now, func(*Job) string { return "the strategy's choice" })
+		e.replan = err != nil || len(out) > 0 // more may follow
+		return out, err
+	}
+	bySite := make([][]*Job, len(e.fleet.sites))
+	var must []*Job
+	for id, p := range e.starts {
+		j := e.queue[id]
+		switch {
+		case j == nil:
+		case !e.latest(j).After(now) || p.site < 0:
+			must = append(must, j)
+		case !p.at.After(now):
+			bySite[p.site] = append(bySite[p.site], j)
+		}
+	}
+	if time.Since(e.searched) > time.Second { // whatever the plan says: nothing is held beyond its latest start
+		for _, j := range e.queue {
+			if _, ok := e.starts[j.ID]; !ok && !e.latest(j).After(now) {
+				must = append(must, j)
+			}
+		}
+		e.searched = time.Now()
+	}
+	urgent := func(a, b *Job) int { return cmp.Or(e.latest(a).Compare(e.latest(b)), cmp.Compare(a.ID, b.ID)) }
+	slices.SortFunc(must, urgent)
+	out, err := e.place(ctx, s, e.fleet.all, -1, must[:min(len(must), most)], now, func(*Job) string { return "its latest start has come" })
+	if err != nil {
+		return out, err
+	}
+	for k, jobs := range bySite {
+		slices.SortFunc(jobs, urgent)
+		more, err := e.place(ctx, s, e.fleet.parts[k], k, jobs, now, func(j *Job) string { return e.why(j, k, now) })
+		out = append(out, more...)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// why explains a planned start.
+func (e *Engine) why(j *Job, site int, now time.Time) string {
+	o := e.outlook.Load()
+	f := e.fleet.sites[site].factor()
+	here := o.mean(site, now, now.Add(j.Duration)) * f
+	then := o.mean(site, j.Submitted, j.Submitted.Add(j.Duration)) * f
+	switch {
+	case math.IsNaN(here):
+		return "no forecast: not held"
+	case now.Sub(j.Submitted) < time.Minute:
+		return fmt.Sprintf("now is the cleanest time until %s: %.0f g/kWh", e.latest(j).UTC().Format("15:04"), here)
+	case math.IsNaN(then):
+		return fmt.Sprintf("held %s until %.0f g/kWh", now.Sub(j.Submitted).Round(time.Minute), here)
+	}
+	return fmt.Sprintf("held %s: %.0f g/kWh then, %.0f now", now.Sub(j.Submitted).Round(time.Minute), then, here)
+}
+
+// place asks a strategy about jobs on one cluster: that of a site, or of all for site -1.
+func (e *Engine) place(ctx context.Context, s batch.Strategy, c *batch.Cluster, site int, jobs []*Job, now time.Time, why func(*Job) string) ([]choice, error) {
+	if len(jobs) == 0 {
+		return nil, nil
+	}
+	list := make([]batch.Job, len(jobs))
+	for i, j := range jobs {
+		list[i] = asBatch(j, now)
+	}
+	plan, err := s.Plan(ctx, now.Sub(epoch), list, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range plan.Waiting {
+		jobs[w.Job].Message = w.Reason.String()
+	}
+	var out []choice
+	for _, a := range plan.Assigned {
+		j := jobs[a.Job]
+		m := e.fleet.find(c.Node(a.Node).Name)
+		c.Release(a.Node, &list[a.Job]) // the fleet keeps both clusters alike
+		before := e.fleet.use(m)
+		e.fleet.reserve(j.ID, m, list[a.Job], now.Add(j.Duration))
+		delete(e.queue, j.ID)
+		delete(e.starts, j.ID)
+		d := e.decide(j, m, before, now)
+		d.Reason = why(j)
+		e.active[j.ID] = j
+		out = append(out, choice{j, d, now})
+	}
+	return out, nil
+}
+
+// decide predicts what a job costs on a machine.
+func (e *Engine) decide(j *Job, machine int, before float64, now time.Time) Decision {
+	m := &e.fleet.machines[machine]
+	k := e.fleet.siteOf[machine]
+	d := Decision{JobID: j.ID, Node: m.Name, Site: m.Site, Strategy: e.strategy, At: now}
+	if w := m.watts(j.CPU, before); !math.IsNaN(w) {
+		d.KWh = w / 1000 * j.Duration.Hours()
+	}
+	if i := e.outlook.Load().mean(k, now, now.Add(j.Duration)) * e.fleet.sites[k].factor(); !math.IsNaN(i) {
+		d.Intensity, d.Score = new(i), new(i*d.KWh)
+	}
+	return d
+}
+
+// commit makes decisions durable. Without that nothing starts: the jobs go back into the queue.
+func (e *Engine) commit(ctx context.Context, list []choice) error {
+	if len(list) == 0 {
+		return nil
+	}
+	next := make([]Job, len(list))
+	for i, c := range list {
+		j := *c.job
+		j.State, j.Node, j.Site, j.Strategy, j.Started, j.KWh, j.Grams, j.Message = Starting, c.decision.Node, c.decision.Site, c.decision.Strategy, c.started, c.decision.KWh, math.NaN(), ""
+		if c.decision.Score != nil {
+			j.Grams = *c.decision.Score
+		}
+		if e.opts.Dispatch == nil {
+			j.State = Running
+		}
+		next[i] = j
+	}
+	err := e.store.Do(context.WithoutCancel(ctx), func(tx *batchTx) error {
+		for i := range next {
+			if err := errors.Join(tx.update(&next[i]), tx.decide(&list[i].decision)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, c := range list {
+		if err != nil {
+			delete(e.active, c.job.ID)
+			e.fleet.release(c.job.ID)
+			e.queue[c.job.ID] = c.job
+			e.order = append(e.order, c.job)
+			continue
+		}
+		*c.job = next[i]
+		if c.job.State == Starting {
+			e.retry[c.job.ID] = attempt{}
+		}
+		e.recent = append(e.recent, c.decision)
+	}
+	e.recent = e.recent[max(0, len(e.recent)-maxRecent):]
+	e.replan = e.replan || err != nil
+	e.changed.set()
+	return err
+}
+
+// maxRecent is how many decisions are kept for the page.
+const maxRecent = 50

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of what one request or one job may say.
+const (
+	maxBody     = 8 << 20
+	maxJobs     = 10_000 // in one request
+	maxCores    = 1e5
+	maxMemory   = 1e15 // bytes
+	maxDuration = 30 * 24 * time.Hour
+)
+
+// A State is where a job is in its life.
+type State string
+
+// The states, in order. A job that is starting has a durable decision and may or may not run yet.
+const (
+	Queued   State = "queued"
+	Starting State = "starting"
+	Running  State = "running"
+	Done     State = "done"
+	Failed   State = "failed"
+)
+
+// A Job is work that was accepted.
+type Job struct {
+	ID        string
+	Tag       string
+	CPU       float64 // cores
+	Memory    float64 // bytes
+	Duration  time.Duration
+	Submitted time.Time
+	Deadline  time.Time // zero: none
+	Priority  int
+
+	State    State
+	Strategy string // that placed it
+	Node     string
+	Site     string
+	Planned  time.Time // when it is planned to start; zero: not planned
+	Started  time.Time
+	Ended    time.Time
+	KWh      float64 // predicted, of the node, by its model
+	Grams    float64 // predicted when it was placed; of the intensities that came when it has ended; NaN if unknown
+	Message  string  // why it waits or failed
+}
+
+// latest returns when the job must start at the latest.
+func (j *Job) latest(margin float64, slack time.Duration) time.Time {
+	if j.Deadline.IsZero() {
+		return j.Submitted.Add(slack)
+	}
+	return j.Deadline.Add(-time.Duration(float64(j.Duration) * margin))
+}
+
+// wireJob is a job in JSON.
+type wireJob struct {
+	ID        string     `json:"id,omitempty"`
+	Submit    *time.Time `json:"submit,omitempty"` // of KubeEnergyScheduler's files; the service's own clock counts
+	CPU       float64    `json:"cpu"`              // cores
+	MemoryGiB float64    `json:"mem,omitempty"`
+	Seconds   float64    `json:"duration"`
+	Tag       string     `json:"tag,omitempty"`
+	Deadline  *time.Time `json:"deadline,omitempty"`
+	Priority  int        `json:"priority,omitempty"`
+
+	State    State      `json:"state,omitempty"`
+	Node     string     `json:"node,omitempty"`
+	Site     string     `json:"site,omitempty"`
+	Strategy string     `json:"strategy,omitempty"`
+	Planned  *time.Time `json:"planned,omitempty"`
+	Started  *time.Time `json:"started,omitempty"`
+	Ended    *time.Time `json:"ended,omitempty"`
+	KWh      float64    `json:"energyKWh,omitempty"`
+	Grams    *float64   `json:"carbonGrams,omitempty"` // left out where unknown
+	Message  string     `json:"message,omitempty"`
+}
+
+func (j *Job) wire() wireJob {
+	t := func(x time.Time) *time.Time {
+		if x.IsZero() {
+			return nil
+		}
+		return new(x.UTC())
+	}
+	w := wireJob{ID: j.ID, Submit: t(j.Submitted), CPU: j.CPU, MemoryGiB: j.Memory / (1 << 30), Seconds: j.Duration.Seconds(), Tag: j.Tag, Deadline: t(j.Deadline),
+		Priority: j.Priority, State: j.State, Node: j.Node, Site: j.Site, Strategy: j.Strategy, Planned: t(j.Planned), Started: t(j.Started), Ended: t(j.Ended),
+		KWh: j.KWh, Message: j.Message}
+	if !math.IsNaN(j.Grams) && j.Node != "" {
+		w.Grams = new(j.Grams)
+	}
+	return w
+}
+
+// label is what Kubernetes takes as the name of an object and the value of a label.
+var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$`)
+
+// accept makes a job of what was asked for, or says which field is wrong.
+func (w *wireJob) accept(now time.Time) (*Job, error) {
+	if w.ID != "" && !label.MatchString(w.ID) {
+		return nil, fmt.Errorf("id %.60q: want at most 50 lower-case letters, digits and hyphens", w.ID)
+	}
+	if len(w.Tag) > 50 {
+		return nil, fmt.Errorf("tag: %d bytes: want 50 at most", len(w.Tag))
+	}
+	if !(w.CPU > 0 && w.CPU <= maxCores) {
+		return nil, fmt.Errorf("cpu %v: want cores, above 0 and at most %g", w.CPU, float64(maxCores))
+	}
+	if !(w.MemoryGiB >= 0 && w.MemoryGiB*(1<<30) <= maxMemory) {
+		return nil, fmt.Errorf("mem %v: want GiB, 0 or more", w.MemoryGiB)
+	}
+	if !(w.Seconds >= 1 && w.Seconds <= maxDuration.Seconds()) {
+		return nil, fmt.Errorf("duration %v: want seconds, 1 to %g", w.Seconds, maxDuration.Seconds())
+	}
+	if w.Priority < -1e9 || w.Priority > 1e9 {
+		return nil, fmt.Errorf("priority %d: want -1e9 to 1e9", w.Priority)
+	}
+	j := &Job{ID: w.ID, Tag: w.Tag, CPU: w.CPU, Memory: w.MemoryGiB * (1 << 30), Duration: time.Duration(w.Seconds * float64(time.Second)), Submitted: now.UTC(),
+		Priority: w.Priority, State: Queued, Grams: math.NaN()}
+	if w.Deadline != nil {
+		if y := w.Deadline.Year(); y < 2000 || y > 2200 {
+			return nil, fmt.Errorf("deadline %v: want RFC 3339 between 2000 and 2200", w.Deadline)
+		}
+		j.Deadline = w.Deadline.UTC() // one in the past is started at once
+	}
+	return j, nil
+}
+
+// parseJobs reads one job or a list in JSON.
+func parseJobs(body []byte, now time.Time) ([]*Job, error) {
+	var list []wireJob
+	one := !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("["))
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	var err error
+	if one {
+		list = make([]wireJob, 1)
+		err = d.Decode(&list[0])
+	} else {
+		err = d.Decode(&list)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("json: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("json: something follows the jobs")
+	}
+	return acceptAll(list, now, func(i int) string {
+		if one {
+			return ""
+		}
+		return fmt.Sprintf("job %d: ", i)
+	})
+}
+
+func acceptAll(list []wireJob, now time.Time, where func(int) string) ([]*Job, error) {
+	if len(list) == 0 || len(list) > maxJobs {
+		return nil, fmt.Errorf("%d jobs: want 1 to %d in one request", len(list), maxJobs)
+	}
+	jobs := make([]*Job, len(list))
+	for i := range list {
+		var err error
+		if jobs[i], err = list[i].accept(now); err != nil {
+			return nil, fmt.Errorf("%s%w", where(i), err)
+		}
+	}
+	return jobs, nil
+}
+
+// parseCSV reads KubeEnergyScheduler's workload file, id,submit,cpu,mem,duration,tag, in which deadline and priority may follow.
+func parseCSV(body []byte, now time.Time) ([]*Job, error) {
+	r := csv.NewReader(bytes.NewReader(body))
+	r.ReuseRecord = true
+	header, err := r.Read()
+	if err != nil {
+		return nil, fmt.Errorf("csv: %w", err)
+	}
+	header = slices.Clone(header)
+	at := make(map[string]int)
+	for i, name := range header {
+		name = strings.ToLower(strings.TrimSpace(name))
+		if !slices.Contains([]string{"id", "submit", "cpu", "mem", "duration", "tag", "deadline", "priority"}, name) {
+			return nil, fmt.Errorf("csv: line 1: unknown column %.40q: want id,submit,cpu,mem,duration,tag[,deadline,priority]", name)
+		}
+		if _, ok := at[name]; ok {
+			return nil, fmt.Errorf("csv: line 1: column %q stands twice", name)
+		}
+		at[name] = i
+	}
+	var list []wireJob
+	var lines []int
+	for {
+		f, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("csv: %w", err)
+		}
+		line, _ := r.FieldPos(0)
+		w, err := csvJob(f, at)
+		if err != nil {
+			return nil, fmt.Errorf("csv: line %d: %w", line, err)
+		}
+		if list, lines = append(list, w), append(lines, line); len(list) > maxJobs {
+			break
+		}
+	}
+	return acceptAll(list, now, func(i int) string { return fmt.Sprintf("csv: line %d: ", lines[i]) })
+}
+
+func csvJob(f []string, at map[string]int) (w wireJob, err error) {
+	text := func(name string) string {
+		if i, ok := at[name]; ok {
+			return strings.Clone(strings.TrimSpace(f[i]))
+		}
+		return ""
+	}
+	w.ID, w.Tag = text("id"), text("tag")
+	for name, to := range map[string]*float64{"cpu": &w.CPU, "mem": &w.MemoryGiB, "duration": &w.Seconds} {
+		s := text(name)
+		if s == "" {
+			continue
+		}
+		if *to, err = strconv.ParseFloat(s, 64); err != nil {
+			return w, fmt.Errorf("%s %.40q: want a number", name, s)
+		}
+	}
+	for name, to := range map[string]**time.Time{"submit": &w.Submit, "deadline": &w.Deadline} {
+		s := text(name)
+		if s == "" {
+			continue
+		}
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return w, fmt.Errorf("%s %.40q: want RFC 3339", name, s)
+		}
+		*to = &t
+	}
+	if s := text("priority"); s != "" {
+		if w.Priority, err = strconv.Atoi(s); err != nil {
+			return w, fmt.Errorf("priority %.40q: want a whole number", s)
+		}
+	}
+	return w, nil
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var noon = time.Date(2024, 6, 3, 12, 0, 0, 0, time.UTC)
+
+// The same job in JSON, alone or in a list, and in KubeEnergyScheduler's CSV is the same job.
+func TestFormatsAgree(t *testing.T) {
+	want, err := parseJobs([]byte(`{"id":"a","submit":"2024-01-01T00:00:00Z","cpu":2,"mem":4,"duration":60,"tag":"web"}`), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j := want[0]; j.CPU != 2 || j.Memory != 4<<30 || j.Duration != time.Minute || !j.Submitted.Equal(noon) || j.State != Queued {
+		t.Errorf("%+v", j)
+	}
+	list, err := parseJobs([]byte(` [{"id":"a","cpu":2,"mem":4,"duration":60,"tag":"web"}]`), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := parseCSV([]byte("id,submit,cpu,mem,duration,tag\na,2024-01-01T00:00:00Z,2,4,60,web\n"), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range [][]*Job{list, table} {
+		if d := cmp.Diff(want, got, cmpopts.EquateNaNs()); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+// What is wrong is refused whole, with the place.
+func TestBadJobs(t *testing.T) {
+	for body, want := range map[string]string{
+		`{`:                               "json",
+		`[]`:                              "0 jobs",
+		`{"cpu":0,"duration":60}`:         "cpu 0",
+		`{"cpu":1e9,"duration":60}`:       "cpu",
+		`{"cpu":1,"duration":0}`:          "duration 0",
+		`{"cpu":1,"duration":1e300}`:      "duration",
+		`{"cpu":1,"duration":60,"mem":-1}`: "mem -1",
+		`{"cpu":1,"duration":60,"id":"A_b"}`:                          "id",
+		`{"cpu":1,"duration":60,"cpus":3}`:                            `unknown field "cpus"`,
+		`{"cpu":1,"duration":60} {}`:                                  "follows",
+		`[{"cpu":1,"duration":60},{"cpu":-1,"duration":60}]`:          "job 1: cpu -1",
+		`{"cpu":1,"duration":60,"deadline":"0001-01-01T00:00:00Z"}`:   "deadline",
+		`{"cpu":1,"duration":60,"tag":"` + strings.Repeat("x", 51) + `"}`: "tag",
+	} {
+		if _, err := parseJobs([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v: want %q", body, err, want)
+		}
+	}
+	for body, want := range map[string]string{
+		"":                                    "csv",
+		"id,cpus\n":                           "line 1",
+		"id,cpu,duration\na,2,60\nb,two,60\n": `line 3: cpu "two"`,
+		"id,cpu,duration\na,2,60\nb,2\n":      "csv",
+		"id,cpu,duration\na,NaN,60\n":         "line 2: cpu NaN",
+		"id,cpu,duration,submit\na,1,60,x\n":  "RFC 3339",
+		"id,cpu,cpu,duration\na,1,2,60\n":     "twice",
+	} {
+		if _, err := parseCSV([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v: want %q", body, err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"id":"a","cpu":2,"mem":4,"duration":60,"tag":"web","deadline":"2024-06-04T00:00:00Z"}`))
+	f.Add([]byte("id,submit,cpu,mem,duration,tag\na,2024-01-01T00:00:00Z,2,4,60,web\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, parse := range []func([]byte, time.Time) ([]*Job, error){parseJobs, parseCSV} {
+			jobs, err := parse(b, noon)
+			if err == nil && len(jobs) == 0 {
+				t.Error("no job and no error")
+			}
+			for _, j := range jobs {
+				if !(j.CPU > 0) || !(j.Memory >= 0) || j.Duration < time.Second || j.Duration > maxDuration || j.ID != "" && !label.MatchString(j.ID) {
+					t.Errorf("%+v was accepted", j)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// collector tells the engine's state to Prometheus.
+type collector struct {
+	engine                                              *Engine
+	jobs, finished, energy, carbon, turnaround, watts   *prometheus.Desc
+	reserved, cores, intensity, intensityAge *prometheus.Desc
+}
+
+func newCollector(e *Engine) *collector {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("leastwatt_jobs_"+name, help, labels, nil)
+	}
+	return &collector{engine: e,
+		jobs:         d("unfinished", "Jobs that wait or run, by state.", "state"),
+		finished:     d("finished_total", "Jobs that ended, by node, strategy and outcome.", "node", "strategy", "outcome"),
+		energy:       d("energy_kilowatthours_total", "Predicted energy of finished jobs.", "node", "strategy"),
+		carbon:       d("carbon_grams_total", "Emissions of finished jobs whose intensity is known, gCO2eq.", "node", "strategy"),
+		turnaround:   d("turnaround_seconds_total", "Time from submission to end of finished jobs, summed.", "node", "strategy"),
+		watts:        d("node_power_watts", "Last measured power of a node.", "node"),
+		reserved:     d("node_reserved_cores", "Cores of a node that jobs hold.", "node"),
+		cores:        d("node_cores", "Cores of a node.", "node"),
+		intensity:    d("site_intensity_grams_per_kilowatthour", "Carbon intensity of a site's zone in this hour.", "site", "zone"),
+		intensityAge: d("site_outlook_age_seconds", "Age of the outlook on the grid.")}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.jobs, c.finished, c.energy, c.carbon, c.turnaround, c.watts, c.reserved, c.cores, c.intensity, c.intensityAge} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.engine.status()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge(c.jobs, float64(s.Queued), "queued")
+	gauge(c.jobs, float64(s.Running), "running")
+	for _, k := range s.ByNode {
+		count(c.finished, float64(k.Jobs-k.Failed), k.Node, k.Strategy, "done")
+		count(c.finished, float64(k.Failed), k.Node, k.Strategy, "failed")
+		count(c.energy, k.KWh, k.Node, k.Strategy)
+		count(c.carbon, k.Grams, k.Node, k.Strategy)
+		count(c.turnaround, k.Turnaround*float64(k.Jobs), k.Node, k.Strategy)
+	}
+	for _, n := range s.Nodes {
+		gauge(c.reserved, n.Used, n.Name)
+		gauge(c.cores, n.Cores, n.Name)
+		if n.Watts != nil {
+			gauge(c.watts, *n.Watts, n.Name)
+		}
+	}
+	for _, x := range s.Sites {
+		if x.Hours[0] != nil {
+			gauge(c.intensity, *x.Hours[0], x.Name, x.Zone)
+		}
+	}
+	if o := c.engine.outlook.Load(); o != nil {
+		gauge(c.intensityAge, max(0, s.Now.Sub(o.At)).Round(time.Millisecond).Seconds())
+	}
+}
