@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -101,13 +102,7 @@ func (l *csvLog) flush(ctx context.Context) error {
 }
 
 func (l *csvLog) read(ctx context.Context, limit int) (list [][]string, last int64, err error) {
-	query := "SELECT "
-	for i, c := range l.columns { // names are constants of this program
-		if i > 0 {
-			query += ", "
-		}
-		query += c
-	}
+	query := "SELECT " + strings.Join(l.columns, ", ") // names are constants of this program
 	rows, err := l.store.db.QueryContext(ctx, query+" FROM "+l.table+" WHERE Seq > ? ORDER BY Seq LIMIT ?", l.last, limit)
 	if err != nil {
 		return nil, 0, err

@@ -46,20 +46,20 @@ type Engine struct {
 	planned  time.Time     // the last plan, by the real clock
 	searched time.Time     // the last search for jobs whose latest start has come, by the real clock
 
-	mu        sync.Mutex
-	fleet     *Fleet             // guarded by mu, as all below
-	queue     map[string]*Job    // state queued
-	order     []*Job             // of the queue, as accepted; may hold jobs that left it
-	active    map[string]*Job    // starting and running
-	retry     map[string]attempt // starting jobs whose start failed
-	starts    map[string]plannedStart
-	strategy  string
-	replan    bool // something has changed since the last plan
-	machines  []Machine // a new list to take over; nil: none
-	kpis      *KPIs
-	recent    []Decision // newest last
-	readings  map[string]reading
-	reported  []report
+	mu       sync.Mutex
+	fleet    *Fleet             // guarded by mu, as all below
+	queue    map[string]*Job    // state queued
+	order    []*Job             // of the queue, as accepted; may hold jobs that left it
+	active   map[string]*Job    // starting and running
+	retry    map[string]attempt // starting jobs whose start failed
+	starts   map[string]plannedStart
+	strategy string
+	replan   bool      // something has changed since the last plan
+	machines []Machine // a new list to take over; nil: none
+	kpis     *KPIs
+	recent   []Decision // newest last
+	readings map[string]reading
+	reported []report
 }
 
 type attempt struct {

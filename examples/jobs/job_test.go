@@ -38,18 +38,18 @@ func TestFormatsAgree(t *testing.T) {
 // What is wrong is refused whole, with the place.
 func TestBadJobs(t *testing.T) {
 	for body, want := range map[string]string{
-		`{`:                               "json",
-		`[]`:                              "0 jobs",
-		`{"cpu":0,"duration":60}`:         "cpu 0",
-		`{"cpu":1e9,"duration":60}`:       "cpu",
-		`{"cpu":1,"duration":0}`:          "duration 0",
-		`{"cpu":1,"duration":1e300}`:      "duration",
-		`{"cpu":1,"duration":60,"mem":-1}`: "mem -1",
-		`{"cpu":1,"duration":60,"id":"A_b"}`:                          "id",
-		`{"cpu":1,"duration":60,"cpus":3}`:                            `unknown field "cpus"`,
-		`{"cpu":1,"duration":60} {}`:                                  "follows",
-		`[{"cpu":1,"duration":60},{"cpu":-1,"duration":60}]`:          "job 1: cpu -1",
-		`{"cpu":1,"duration":60,"deadline":"0001-01-01T00:00:00Z"}`:   "deadline",
+		`{`:                                  "json",
+		`[]`:                                 "0 jobs",
+		`{"cpu":0,"duration":60}`:            "cpu 0",
+		`{"cpu":1e9,"duration":60}`:          "cpu",
+		`{"cpu":1,"duration":0}`:             "duration 0",
+		`{"cpu":1,"duration":1e300}`:         "duration",
+		`{"cpu":1,"duration":60,"mem":-1}`:   "mem -1",
+		`{"cpu":1,"duration":60,"id":"A_b"}`: "id",
+		`{"cpu":1,"duration":60,"cpus":3}`:   `unknown field "cpus"`,
+		`{"cpu":1,"duration":60} {}`:         "follows",
+		`[{"cpu":1,"duration":60},{"cpu":-1,"duration":60}]`:              "job 1: cpu -1",
+		`{"cpu":1,"duration":60,"deadline":"0001-01-01T00:00:00Z"}`:       "deadline",
 		`{"cpu":1,"duration":60,"tag":"` + strings.Repeat("x", 51) + `"}`: "tag",
 	} {
 		if _, err := parseJobs([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {

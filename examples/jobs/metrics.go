@@ -8,9 +8,9 @@ import (
 
 // collector tells the engine's state to Prometheus.
 type collector struct {
-	engine                                              *Engine
-	jobs, finished, energy, carbon, turnaround, watts   *prometheus.Desc
-	reserved, cores, intensity, intensityAge *prometheus.Desc
+	engine                                            *Engine
+	jobs, finished, energy, carbon, turnaround, watts *prometheus.Desc
+	reserved, cores, intensity, intensityAge          *prometheus.Desc
 }
 
 func newCollector(e *Engine) *collector {
