@@ -38,6 +38,7 @@ type options struct {
 	every                                       time.Duration
 	intensity, price, pue                       float64
 	seeds                                       int
+	evaluation                                  evaluation
 }
 
 func main() {
@@ -69,6 +70,7 @@ func main() {
 	f.Float64Var(&o.intensity, "intensity", 300, "grid carbon intensity, gCO2eq/kWh")
 	f.Float64Var(&o.price, "price", 0.15, "price of electricity per kWh")
 	f.Float64Var(&o.pue, "pue", 1, "power usage effectiveness")
+	o.evaluation.flags(f)
 	if err := f.Parse(os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return
@@ -104,6 +106,10 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 		if _, err := batch.New(n, batch.Options{}); err != nil {
 			return err
 		}
+	}
+	if o.evaluation.dir != "" {
+		o.evaluation.seeds, o.evaluation.longest = o.seeds, o.longest
+		return o.evaluation.evaluate(ctx, o, out, progress)
 	}
 	jobs, err := loadJobs(o)
 	if err != nil {

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
@@ -14,22 +15,37 @@ import (
 // switched off when they are empty: a job that outlives all others on its node keeps the idle power on for that much longer, of which
 // it bears a share that grows with its size. The weights come from simulations of four traces on mixed and on identical servers;
 // the energy is flat around them.
-type leastwatt struct{}
+type leastwatt struct{ w Weights }
 
-// Weights of the terms, for nodes that stay on and for nodes that are switched off.
-const (
-	envelopeOn  = 0.5
-	envelopeOff = 0.7
-	idleShare   = 4
-)
+// Weights are the weights of leastwatt's terms: a and b of its formula.
+type Weights struct {
+	On, Off float64 // a, for clusters that stay on and for those that are switched off: 0 to 1
+	Idle    float64 // b: how large a share of a server's cores bears all of its idle power
+}
 
-func (leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
+// DefaultWeights are what [New] takes.
+func DefaultWeights() Weights { return Weights{On: 0.5, Off: 0.7, Idle: 4} }
+
+// Validate returns an error that names the weight which is out of range.
+func (w Weights) Validate() error {
+	for _, f := range []struct {
+		name    string
+		v, most float64
+	}{{"on", w.On, 1}, {"off", w.Off, 1}, {"idle", w.Idle, 1e6}} {
+		if !(f.v >= 0 && f.v <= f.most) {
+			return fmt.Errorf("weight %s is %v: want 0 to %v", f.name, f.v, f.most)
+		}
+	}
+	return nil
+}
+
+func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 	best, bestCost, bestTie, unknown := -1, math.Inf(1), 0.0, -1
 	d := j.Demand.CPU
 	life := j.Demand.Lifetime
-	a := envelopeOn
+	a := l.w.On
 	if c.switchOff {
-		a = envelopeOff
+		a = l.w.Off
 	}
 	perLife := 0.0
 	if life > 0 {
@@ -54,7 +70,7 @@ func (leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 		cost += (1 - a) * c.riseOf(&c.curveAt[i], c.curve[i], i, d)
 		if c.switchOff && perLife > 0 {
 			if extra := now + life - max(c.until[i], now); extra > 0 {
-				share := min(1, idleShare*d*c.perWork[i]) * min(1, float64(extra)*perLife)
+				share := min(1, l.w.Idle*d*c.perWork[i]) * min(1, float64(extra)*perLife)
 				cost += (1 - a) * float64(c.curve[i].Idle()-c.nodes[i].OffPower) * share
 			}
 		}

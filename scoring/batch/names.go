@@ -16,6 +16,9 @@ type Options struct {
 	Grid Grid
 	// Carbon tunes them.
 	Carbon CarbonOptions
+
+	// Weights are leastwatt's; nil is [DefaultWeights].
+	Weights *Weights
 }
 
 // Names returns the names of all strategies, baselines first. New also knows "ecsched-mostloaded", ECSched's other cost.
@@ -26,6 +29,13 @@ func Names() []string {
 
 // New returns the strategy with a name.
 func New(name string, o Options) (Strategy, error) {
+	w := DefaultWeights()
+	if o.Weights != nil {
+		w = *o.Weights
+		if err := w.Validate(); err != nil {
+			return nil, err
+		}
+	}
 	rules := map[string]rule{
 		"fcfs":           firstFit{},
 		"roundrobin":     &roundRobin{},
@@ -36,7 +46,7 @@ func New(name string, o Options) (Strategy, error) {
 		"energyaware":    energyAware{},
 		"wao":            &wao{},
 		"peaks":          &peaks{},
-		"leastwatt":      &leastwatt{},
+		"leastwatt":      &leastwatt{w},
 	}
 	if r, ok := rules[name]; ok {
 		return &greedy{name: name, rule: r}, nil
