@@ -222,9 +222,10 @@ func (b *overTime) watts(c *Cluster, i int, cores float64) float64 {
 	if e == nil {
 		return math.NaN()
 	}
-	a := envelopeOn
+	weights := DefaultWeights()
+	a := weights.On
 	if c.switchOff {
-		a = envelopeOff
+		a = weights.Off
 	}
 	return a*c.riseOf(&c.envAt[i], e, i, cores) + (1-a)*c.riseOf(&c.curveAt[i], c.curve[i], i, cores)
 }
