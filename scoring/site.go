@@ -80,12 +80,21 @@ func (s *Site) Put(m Machine) {
 	s.put(m)
 }
 
-// Rebind binds every machine anew: for when models have changed.
-func (s *Site) Rebind() {
+// Rebind binds machines anew: for when what is known of them has changed. Without names, it binds all; names that are
+// not of machines are left alone.
+func (s *Site) Rebind(names ...string) {
 	s.putting.Lock()
 	defer s.putting.Unlock()
 	s.mu.Lock()
 	machines := slices.Collect(maps.Values(s.machines))
+	if len(names) > 0 {
+		machines = machines[:0]
+		for _, n := range names {
+			if m, ok := s.machines[n]; ok {
+				machines = append(machines, m)
+			}
+		}
+	}
 	s.mu.Unlock()
 	for _, m := range machines {
 		s.put(m)

@@ -1,6 +1,7 @@
 package sensors
 
 import (
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -24,7 +25,7 @@ func (l *pollLoop) record(e pollEvent) {
 	for _, n := range e.flight.nodes {
 		s := l.state[n]
 		readings, err := clean(Name(l.parts[t.part]), n, e.readings[n], e.errs[n])
-		if len(readings) == 0 {
+		if len(readings) == 0 && !errors.Is(err, ErrUnknownNode) { // no device was asked: there is nobody to spare
 			failed++
 		}
 		if s == nil || t.removed { // removed meanwhile

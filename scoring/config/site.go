@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,6 +19,16 @@ type SiteOptions struct {
 
 	// Registerer is given the poller's metrics; nil means none.
 	Registerer sensors.Registerer
+
+	// Interval is between two reads of a node, where the file does not say; 0 means ten seconds.
+	Interval time.Duration
+
+	// Source is read beside the file's sensors, and wins where both have a kind; nil is none. With it, the file needs no
+	// section sensors.
+	Source sensors.SensorSource
+
+	// Bind, where it is not nil, tells what is known of a machine, in the place of the file, which it can ask by file.
+	Bind func(m scoring.Machine, file func(scoring.Machine) (scoring.Spec, error)) (scoring.Spec, error)
 }
 
 // NewSite returns a site without machines, with the file's sensors and models. It connects to nothing before
@@ -25,30 +36,42 @@ type SiteOptions struct {
 // machine of its name. While Run runs, files and folders of models are followed, and priors with learn: true
 // learn from the sensors.
 func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
-	section, err := sensorsconfig.ParseSection(c.File, c.sensors)
-	if err != nil {
-		return nil, err
+	section, before := new(sensorsconfig.Config), []sensors.SensorSource(nil)
+	if o.Source != nil {
+		before = append(before, o.Source)
+	}
+	if c.sensors != nil || o.Source == nil {
+		var err error
+		if section, err = sensorsconfig.ParseSection(c.File, c.sensors); err != nil {
+			return nil, err
+		}
 	}
 	l, err := newLive(c, o.Logger)
 	if err != nil {
 		return nil, err
 	}
 	var site *scoring.Site // nodes are read after they were put in it
-	set, err := section.Build(sensorsconfig.BuildOptions{Node: func(name string) (sensorsconfig.Node, bool) {
+	set, err := section.Build(sensorsconfig.BuildOptions{Before: before, Node: func(name string) (sensorsconfig.Node, bool) {
 		m, ok := site.Machine(name)
 		return sensorsconfig.Node{Name: m.Name, Address: m.Address, Labels: m.Labels}, ok
 	}})
 	if err != nil {
 		return nil, err
 	}
-	p := set.NewPoller(o.Logger)
+	po := section.PollerOptions()
+	po.Interval, po.Logger = cmp.Or(po.Interval, o.Interval), o.Logger
+	p := sensors.NewPoller(set.Source, section.Nodes(), po)
 	if o.Registerer != nil {
 		if err := p.Register(o.Registerer); err != nil {
 			return nil, errors.Join(err, set.Close(context.Background()))
 		}
 	}
 	l.readings = polled{p, set}
-	site = scoring.NewSite(l, l.bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
+	bind := l.bind
+	if o.Bind != nil {
+		bind = func(m scoring.Machine) (scoring.Spec, error) { return o.Bind(m, l.bind) }
+	}
+	site = scoring.NewSite(l, bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
 		Fleet: scoring.FleetOptions{MaxAge: c.Scoring.MaxAge}})
 	l.site = site
 	return site, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/leastwatt/leastwatt/sensors"
@@ -17,6 +18,9 @@ type BuildOptions struct {
 	// Node says what is known of a node, beyond what the file lists; nil knows nothing more. It is asked when
 	// a node is read for the first time, and is safe for concurrent use.
 	Node func(name string) (Node, bool)
+
+	// Before are sources that the program has beside those of the file: of a kind that several give, they win.
+	Before []sensors.SensorSource
 }
 
 // A Set is the sources that a file describes, ready to be read.
@@ -32,14 +36,14 @@ type Set struct {
 	breakers []*sensors.Breaker
 }
 
-// Build makes the sources. It connects to nothing and reads no credential; the files of certificates are read.
+// Build makes the sources; the zero Config has none but [BuildOptions.Before]. It connects to nothing and reads no credential; the files of certificates are read.
 func (c *Config) Build(o BuildOptions) (*Set, error) {
 	b := &builder{Config: c, opts: o, static: make(map[string]Node), set: &Set{config: c, Named: make(map[string]sensors.SensorSource)},
 		tlsOf: make(map[*tlsSettings]*tls.Config)}
 	for _, n := range c.section.Nodes {
 		b.static[n.Name] = Node(n)
 	}
-	var sources []sensors.SensorSource
+	sources := slices.Clone(o.Before)
 	index := make(map[string]int)
 	for i := range c.section.Sources {
 		s := &c.section.Sources[i]
@@ -68,6 +72,9 @@ func (c *Config) Build(o BuildOptions) (*Set, error) {
 		for _, n := range names {
 			precedence[kind] = append(precedence[kind], index[n])
 		}
+	}
+	if len(sources) == 0 {
+		return nil, fmt.Errorf("%s: sensors: there is no source", c.file)
 	}
 	b.set.Source = sources[0]
 	if len(sources) > 1 {

@@ -1,0 +1,171 @@
+package profiles
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// A Report is what a node does at this moment.
+type Report struct {
+	Sensors []v1alpha1.SensorStatus // those of its profile
+	Model   *v1alpha1.ModelStatus   // nil where it has none
+	Err     error                   // why its watts cannot be predicted; nil where they can
+	Known   bool                    // the cluster has the node, and the first view of it was made
+}
+
+// Report tells how a node's sensors and model do.
+func (p *Provider) Report(node string) Report {
+	var r Report
+	if n := p.profile(node); n != nil {
+		for _, x := range n.source.probes {
+			r.Sensors = append(r.Sensors, x.status())
+		}
+	}
+	v := p.site.View().Node(node)
+	if v == nil {
+		return r
+	}
+	r.Known, r.Err = true, v.Err
+	if v.Model != "" {
+		m := p.errors.status(node)
+		m.Name, m.Prior = v.Model, v.Prior
+		r.Model = &m
+	}
+	return r
+}
+
+// A ModelReport is what a PowerModel does at this moment.
+type ModelReport struct {
+	Model string // its name in the file
+	Nodes int    // how many nodes have it
+	Err   error  // why nodes cannot have it
+}
+
+// Models reports on every PowerModel, by name.
+func (p *Provider) Models() map[string]ModelReport {
+	lib := p.models.now.Load()
+	all := make(map[string]ModelReport, len(lib.all))
+	for name, e := range lib.all {
+		all[name] = ModelReport{Model: e.inner, Err: lib.err(e)}
+	}
+	for v := range p.site.View().All {
+		var hardware, named string
+		if n := p.profile(v.Name); n != nil {
+			hardware = n.spec.Hardware
+			if ref := n.spec.Model; ref != nil {
+				if named = ref.PowerModel; named == "" {
+					continue
+				}
+			}
+		}
+		e := lib.all[named]
+		if named == "" {
+			m, _ := p.site.Machine(v.Name)
+			e, _ = lib.find(m, hardware)
+		}
+		if e != nil && e.use != nil {
+			r := all[e.object.Name]
+			r.Nodes++
+			all[e.object.Name] = r
+		}
+	}
+	return all
+}
+
+// accuracy is how far predictions are from measurements, by node.
+type accuracy struct {
+	mu  sync.Mutex
+	all map[string]*deviation // guarded by mu
+}
+
+// A deviation is of one node and model.
+type deviation struct {
+	model    string
+	at       time.Time // of the last measurement
+	samples  int64
+	absolute float64 // mean, over the measurement
+	bias     float64 // mean, over the measurement
+}
+
+// memory is how many measurements count most.
+const memory = 100
+
+func newAccuracy() *accuracy { return &accuracy{all: make(map[string]*deviation)} }
+
+// observe takes in a view's measurements.
+func (a *accuracy) observe(ctx context.Context, v *scoring.View, now time.Time) {
+	for n := range v.All {
+		r, err := n.Readings.Fresh(sensors.Power, now, time.Minute)
+		if err != nil || n.Err != nil || n.Predictor == nil || !(r.Value > 0) {
+			continue
+		}
+		a.add(ctx, n, r)
+	}
+}
+
+func (a *accuracy) add(ctx context.Context, n *scoring.Node, r sensors.Reading) {
+	a.mu.Lock()
+	d := a.all[n.Name]
+	if d == nil || d.model != n.Model {
+		d = &deviation{model: n.Model}
+		a.all[n.Name] = d
+	}
+	old := !r.At.After(d.at)
+	a.mu.Unlock()
+	if old {
+		return
+	}
+	w, err := n.Predictor.Predict(ctx, n.State)
+	if err != nil {
+		return
+	}
+	off := (float64(w) - r.Value) / r.Value
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d.at = r.At
+	d.samples++
+	weight := 1 / float64(min(d.samples, memory))
+	d.absolute += weight * (math.Abs(off) - d.absolute)
+	d.bias += weight * (off - d.bias)
+}
+
+func (a *accuracy) forget(node string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.all, node)
+}
+
+func (a *accuracy) status(node string) v1alpha1.ModelStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d := a.all[node]
+	if d == nil || d.samples == 0 {
+		return v1alpha1.ModelStatus{}
+	}
+	return v1alpha1.ModelStatus{Samples: d.samples, Error: fmt.Sprintf("%.1f %%", 100*d.absolute), Bias: fmt.Sprintf("%+.1f %%", 100*d.bias)}
+}
+
+func stamp(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: t}
+}
+
+// short cuts a message to what a status may hold.
+func short(text string) string {
+	const most = 500
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
+}

@@ -1,0 +1,176 @@
+package profiles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// A source is the sensors of one node.
+type source struct {
+	probes  []*probe
+	all     sensors.SensorSource // nil where there is none
+	pending []string             // Secrets that were not read yet
+}
+
+// A probe is one sensor of a profile, and what it did last.
+type probe struct {
+	name, secret string
+	every        time.Duration // the shortest time between two reads
+	from         sensors.SensorSource
+	closers      []func(context.Context) error
+	secrets      *store
+
+	mu    sync.Mutex
+	last  []sensors.Reading // guarded by mu: of the last read
+	err   error             // guarded by mu: of the last read
+	tried time.Time         // guarded by mu
+	good  time.Time         // guarded by mu: when a read last gave anything
+}
+
+// newSource makes the sensors of a node. What cannot be made is an error whenever it is read.
+func (p *Provider) newSource(node string, list []v1alpha1.Sensor) *source {
+	s := &source{}
+	var from []sensors.SensorSource
+	for i := range list {
+		x := &list[i]
+		n := &probe{name: x.Name, secret: x.SecretName, secrets: p.secrets}
+		if n.name == "" {
+			n.name = x.Type
+		}
+		if x.Interval != nil {
+			n.every = x.Interval.Duration
+		}
+		p.secrets.acquire(x.SecretName)
+		made, err := p.sensor(node, x, n)
+		if err != nil {
+			if errors.Is(err, errNotRead) {
+				s.pending = append(s.pending, x.SecretName)
+			} else {
+				p.log.Warn("sensor cannot be read", "node", node, "sensor", n.name, "err", err)
+			}
+			if x.SecretName != "" {
+				err = fmt.Errorf("%w: %w", sensors.ErrUnauthorized, err)
+			}
+			made = failing(n.name, err)
+		}
+		n.from = made
+		s.probes = append(s.probes, n)
+		from = append(from, n)
+	}
+	if len(from) > 0 {
+		s.all = sensors.Merge(from...)
+	}
+	return s
+}
+
+// goodbye is how long a device has to end our session.
+const goodbye = 5 * time.Second
+
+// close ends sessions in the background.
+func (s *source) close() {
+	for _, n := range s.probes {
+		n.secrets.release(n.secret)
+		if len(n.closers) == 0 {
+			continue
+		}
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+			defer cancel()
+			for _, c := range n.closers {
+				_ = c(ctx) // the device forgets the session by itself
+			}
+		}()
+	}
+}
+
+// closing notes how a source is closed, where it can be.
+func (n *probe) closing(s sensors.SensorSource) {
+	switch c := s.(type) {
+	case interface{ Close(context.Context) error }:
+		n.closers = append(n.closers, c.Close)
+	case io.Closer:
+		n.closers = append(n.closers, func(context.Context) error { return c.Close() })
+	}
+}
+
+// String names the sensor.
+func (n *probe) String() string { return n.name }
+
+// Read implements [sensors.SensorSource].
+func (n *probe) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
+	now := time.Now()
+	n.mu.Lock()
+	if n.every > 0 && now.Sub(n.tried) < n.every && !n.tried.IsZero() {
+		defer n.mu.Unlock()
+		return slices.Clone(n.last), n.err
+	}
+	n.tried = now
+	n.mu.Unlock()
+	r, err := n.from.Read(ctx, node)
+	if refused(err) {
+		n.secrets.suspect(n.secret)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.last, n.err = slices.Clone(r), err
+	if len(r) > 0 {
+		n.good = time.Now()
+	}
+	return r, err
+}
+
+// status returns what the sensor did last.
+func (n *probe) status() v1alpha1.SensorStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := v1alpha1.SensorStatus{Name: n.name, Answering: len(n.last) > 0, LastRead: stamp(n.good)}
+	kinds := make(map[string]bool)
+	var oldest time.Time
+	for _, r := range n.last {
+		kinds[string(r.Kind)] = true
+		if oldest.IsZero() || r.At.Before(oldest) {
+			oldest = r.At
+		}
+	}
+	s.Kinds, s.Measured = slices.Sorted(maps.Keys(kinds)), stamp(oldest)
+	switch {
+	case n.err != nil:
+		s.Message = short(n.err.Error())
+	case n.tried.IsZero():
+		s.Message = "not read yet"
+	}
+	return s
+}
+
+// failing is a source that cannot be made.
+func failing(name string, err error) sensors.SensorSource {
+	return sensors.SourceFunc(func(_ context.Context, node string) ([]sensors.Reading, error) {
+		return nil, &sensors.Error{Source: name, Node: node, Err: err}
+	})
+}
+
+// host returns the host of a URL or of an address with or without a port.
+func host(address string) string {
+	if strings.Contains(address, "://") {
+		if u, err := url.Parse(address); err == nil {
+			return u.Hostname()
+		}
+		return ""
+	}
+	if h, _, err := net.SplitHostPort(address); err == nil {
+		return h
+	}
+	return strings.Trim(address, "[]")
+}
