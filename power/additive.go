@@ -57,6 +57,9 @@ func (g GPU) input() Input     { return g.Input }
 func (g GPU) domain() Range    { return Range{0, 1} }
 func (g GPU) outside() Outside { return g.Out }
 
+// Watts returns what all of them draw at an activity, which is taken as 0 below 0 and as 1 above 1.
+func (g GPU) Watts(activity float64) Watts { return Watts(g.watts(min(max(activity, 0), 1))) }
+
 func (g GPU) watts(a float64) float64 {
 	w := g.Idle + g.Active*Watts(a)
 	if g.Limit > 0 {

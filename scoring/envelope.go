@@ -29,12 +29,14 @@ func (e EnvelopePower) AppendScore(ctx context.Context, costs []Cost, d Demand, 
 	if err := d.Validate(); err != nil {
 		return costs, err
 	}
+	first := len(costs)
 	costs, slow := appendCosts(costs, &d, nodes, func(n *Node, c *power.Piecewise, after float64) float64 {
 		return float64(e.of(c, n).Rise(n.State.Utilization, after))
 	})
 	for _, c := range slow {
 		c.Value, c.Err = e.general(ctx, &d, &nodes[c.node], c.after)
 	}
+	addGPUs(costs[first:], &d, nodes)
 	return costs, ctx.Err()
 }
 

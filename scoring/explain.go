@@ -32,7 +32,7 @@ type Candidate struct {
 	Prior     bool
 
 	// Source and Age tell where the utilization is from and how old it is; Source is empty if there is
-	// none.
+	// none, and what it was taken from if it was not measured: "requests".
 	Source string
 	Age    time.Duration
 
@@ -61,7 +61,9 @@ func candidate(ctx context.Context, d *Demand, n *Node, cost Cost, now time.Time
 	if n.Meter != nil {
 		c.Tariff = new(n.Meter.Tariff())
 	}
-	if r, ok := n.Readings.Find(sensors.CPUUtilization); ok {
+	if n.Assumed != "" {
+		c.Source = n.Assumed
+	} else if r, ok := n.Readings.Find(sensors.CPUUtilization); ok {
 		c.Source, c.Age = r.Source, r.Age(now)
 	}
 	after, err := n.after(d)
@@ -73,13 +75,7 @@ func candidate(ctx context.Context, d *Demand, n *Node, cost Cost, now time.Time
 		return c
 	}
 	c.UtilizationBefore, c.UtilizationAfter = n.State.Utilization, after
-	c.Before, c.PowerErr = n.Predictor.Predict(ctx, n.State)
-	if n.Off {
-		c.Before, c.PowerErr = n.OffPower, nil
-	}
-	if c.PowerErr == nil {
-		c.After, c.PowerErr = n.Predictor.Predict(ctx, n.add(d, after))
-	}
+	c.Before, c.After, c.PowerErr = n.Power(ctx, d)
 	return c
 }
 

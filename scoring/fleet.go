@@ -25,7 +25,8 @@ type Spec struct {
 	Prior     bool            // the model was not fitted to this server
 	Off       bool            // switched off or suspended
 	OffPower  power.Watts
-	Meter     *Meter // what electricity costs there; nil is unknown
+	Wake      power.Joules // to start or resume it; 0 is unknown or does not count
+	Meter     *Meter       // what electricity costs there; nil is unknown
 }
 
 // A Describer is a predictor whose models change while it runs: it says what its model of a node is now, and
@@ -118,7 +119,7 @@ func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Ti
 func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeReadings, now time.Time) (Node, asked) {
 	o := Observe(r, now, f.opts.MaxAge)
 	o.State.Node = s.Name
-	n := Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower, Meter: s.Meter,
+	n := Node{Name: s.Name, Capacity: s.Capacity, State: o.State, Predictor: s.Predictor, Off: s.Off, OffPower: s.OffPower, Meter: s.Meter, Wake: s.Wake,
 		Model: s.Model, Prior: s.Prior, Readings: r}
 	if d, ok := s.Predictor.(Describer); ok {
 		n.Model, n.Prior = d.Describe(s.Name)
@@ -130,8 +131,10 @@ func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeRe
 	if s.Off {
 		n.State.Utilization = 0
 	} else if o.Utilization != nil {
-		n.Err = fmt.Errorf("node %q: %w", s.Name, o.Utilization)
-		return n, asked{}
+		n.Err, n.Unmeasured = fmt.Errorf("node %q: %w", s.Name, o.Utilization), true
+	}
+	if n.GPU = gpuTerm(s.Predictor); n.GPU != nil {
+		n.GPUActivity = n.State.Inputs[string(n.GPU.Input)] // where it is missing, the model cannot be tabulated
 	}
 	if curve, at := last.reuse(s, &n.State, now); curve != nil {
 		n.Predictor = curve
@@ -144,6 +147,8 @@ func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeRe
 		// The first decision on a view should not pay for its envelopes.
 		curve.Envelope()
 		curve.EnvelopeFromOff(s.OffPower)
+	case n.Unmeasured: // is what to mend first
+		n.Unmeasured = false
 	case errors.Is(err, power.ErrMissingInput) && o.Inlet != nil:
 		n.Err = fmt.Errorf("model %q: inlet temperature: %w: %w", s.Model, power.ErrMissingInput, o.Inlet)
 	default:

@@ -21,6 +21,7 @@ func (MarginalPower) AppendScore(ctx context.Context, costs []Cost, d Demand, no
 	if err := d.Validate(); err != nil {
 		return costs, err
 	}
+	first := len(costs)
 	costs, slow := appendCosts(costs, &d, nodes, func(n *Node, c *power.Piecewise, after float64) float64 {
 		if n.Off {
 			return float64(c.At(after) - n.OffPower)
@@ -36,5 +37,6 @@ func (MarginalPower) AppendScore(ctx context.Context, costs []Cost, d Demand, no
 			c.Value = float64(after[i].Watts - before[i].Watts)
 		}
 	}
+	addGPUs(costs[first:], &d, nodes)
 	return costs, ctx.Err()
 }

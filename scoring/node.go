@@ -1,6 +1,7 @@
 package scoring
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -38,8 +39,61 @@ type Node struct {
 	// Prior says that the model is a published or statistical one, not fitted to this server.
 	Prior bool
 
+	// Unmeasured says that Err is about the utilization alone: the model is ready, and what knows the load from
+	// elsewhere may use it, see [Node.Assume].
+	Unmeasured bool
+
+	// Assumed names where State.Utilization is from when it was not measured: "requests". "" is measured.
+	Assumed string
+
+	// GPU is the part of the model that GPUs decide; nil where it has none. GPUActivity is their mean activity
+	// now, 0 to 1, with what the measurements cannot show yet.
+	GPU         *power.GPU
+	GPUActivity float64
+
+	// Empty says that no work is on the server that could not be elsewhere; Wake is the energy that it takes to
+	// start or resume it, 0 where that is not known or does not count. See [Waking].
+	Empty bool
+	Wake  power.Joules
+
 	// Readings are the measurements behind State, for explanations; nil when there are none.
 	Readings *sensors.NodeReadings
+}
+
+// Assume says what the utilization of a node that was not measured is taken to be, and by what. It leaves
+// nodes alone whose utilization was measured or whose model is not ready.
+func (n *Node) Assume(utilization float64, by string) {
+	if n.Unmeasured {
+		n.Unmeasured, n.Err, n.Assumed = false, nil, by
+		n.State.Utilization = utilization
+	}
+}
+
+// Power predicts what the whole server draws without and with a demand, or why that is not known. What does not
+// fit is an error that wraps [ErrOverCapacity].
+func (n *Node) Power(ctx context.Context, d *Demand) (before, after power.Watts, err error) {
+	u, err := n.after(d)
+	if err != nil {
+		return 0, 0, err
+	}
+	if before, err = n.Predictor.Predict(ctx, n.State); err != nil {
+		return 0, 0, err
+	}
+	if after, err = n.Predictor.Predict(ctx, n.add(d, u)); err != nil {
+		return 0, 0, err
+	}
+	if n.Off {
+		before = n.OffPower
+	} else {
+		before += n.unseenGPU()
+	}
+	if d.GPUs > 0 {
+		if n.GPU == nil {
+			return 0, 0, n.noGPU()
+		}
+		after += n.gpuRise(d)
+	}
+	return before, after + n.unseenGPU(), nil
 }
 
 // after returns the node's utilization with a demand added, or why it cannot be told or does not fit.

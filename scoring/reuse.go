@@ -21,7 +21,7 @@ type asked struct {
 // it returns nil.
 func (v *View) reuse(s *Spec, now *power.State, at time.Time) (*power.Piecewise, time.Time) {
 	i, ok := v.index[s.Name]
-	if !ok || v.nodes[i].Err != nil || at.Sub(v.asked[i].at) >= again || !same(v.asked[i].model, s.Predictor) {
+	if !ok || v.nodes[i].Err != nil && !v.nodes[i].Unmeasured || at.Sub(v.asked[i].at) >= again || !same(v.asked[i].model, s.Predictor) {
 		return nil, time.Time{}
 	}
 	if _, changes := s.Predictor.(Describer); changes {

@@ -38,6 +38,9 @@ type Demand struct {
 	// CPU is the work it is expected to do, in cores of speed 1 (see [power.Capacity]).
 	CPU float64
 
+	// GPUs is how many GPUs it keeps busy; a part of one is possible.
+	GPUs float64
+
 	// Inputs is what it adds to the inputs of a state, by name: GPU activity, for example.
 	Inputs map[string]float64
 
@@ -49,6 +52,9 @@ type Demand struct {
 func (d Demand) Validate() error {
 	if !finite(d.CPU) {
 		return fmt.Errorf("demand: CPU is %v: want a finite number of cores, 0 or more", d.CPU)
+	}
+	if !finite(d.GPUs) {
+		return fmt.Errorf("demand: GPUs is %v: want a finite number, 0 or more", d.GPUs)
 	}
 	for name, v := range d.Inputs {
 		if !finite(v) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -38,6 +39,10 @@ type Scoring struct {
 
 	// SwitchOff says that servers without work are switched off or suspended; for the envelope scorer.
 	SwitchOff bool
+
+	// WakeHorizon is over how long the energy of starting a server is spread, where models tell it and the
+	// lifetime of the work is not known; default one hour.
+	WakeHorizon time.Duration
 
 	// GramsPerKWh is the carbon intensity of the power in gCO2eq where no source of the section objective
 	// tells it; 0 means unknown.
@@ -99,7 +104,7 @@ func Parse(file string, data []byte) (*Config, error) {
 }
 
 func readScoring(file *section) Scoring {
-	o := Scoring{Scorer: "envelope", MaxAge: time.Minute, Refresh: 2 * time.Second}
+	o := Scoring{Scorer: "envelope", WakeHorizon: time.Hour, MaxAge: time.Minute, Refresh: 2 * time.Second}
 	n := file.take("scoring")
 	if n == nil {
 		return o
@@ -111,6 +116,7 @@ func readScoring(file *section) Scoring {
 	if o.SwitchOff = s.flag("switchOff", false); o.SwitchOff && o.Scorer == "marginal" {
 		s.fail("switchOff", "is for the envelope scorer: the marginal one knows nothing of servers that are switched off later")
 	}
+	o.WakeHorizon = s.duration("wakeHorizon", o.WakeHorizon)
 	o.GramsPerKWh = s.number("gramsPerKWh", 0, 5000, 0)
 	o.MaxAge = s.duration("maxAge", o.MaxAge)
 	o.Refresh = s.duration("refresh", o.Refresh)
@@ -125,6 +131,9 @@ func (c *Config) NewScorer() scoring.Scorer {
 	if c.Scoring.Scorer == "marginal" {
 		s = scoring.MarginalPower{}
 	}
+	if c.wakes() {
+		s = scoring.Waking{Power: s, Horizon: c.Scoring.WakeHorizon, SwitchOff: c.Scoring.SwitchOff}
+	}
 	switch c.Grid.Minimize {
 	case "grams":
 		return scoring.Objective{Power: s, Unit: scoring.GramsPerHour}
@@ -135,4 +144,8 @@ func (c *Config) NewScorer() scoring.Scorer {
 		return scoring.Objective{Power: s, Unit: scoring.Watts}
 	}
 	return s
+}
+
+func (c *Config) wakes() bool {
+	return slices.ContainsFunc(c.Models, func(m Model) bool { return m.Wake > 0 })
 }

@@ -104,7 +104,7 @@ func TestModelsAreBound(t *testing.T) {
 	if s := bind(t, c, "unheard of", map[string]string{"rack": "4"}); s.Model != "rest" || !s.Prior {
 		t.Errorf("the rest is %+v", s)
 	}
-	if c.Scoring != (Scoring{Scorer: "envelope", SwitchOff: true, MaxAge: 45 * time.Second, Refresh: 5 * time.Second}) {
+	if c.Scoring != (Scoring{Scorer: "envelope", SwitchOff: true, WakeHorizon: time.Hour, MaxAge: 45 * time.Second, Refresh: 5 * time.Second}) {
 		t.Errorf("scoring is %+v", c.Scoring)
 	}
 	if c.NewScorer() != (scoring.EnvelopePower{SwitchOff: true}) {

@@ -19,7 +19,11 @@
 //	  knots: [{utilization: 0, watts: 50}, {utilization: 1, watts: 100}]
 //	  speed: 1.5                # work per core over the reference core's; 0, the default, is unknown and counts as 1. Or
 //	  throughput: {ssjOps: 5000000, threads: 96} # which it follows from
-//	  offWatts: 4               # while switched off or suspended; default 0
+//	  offWatts: 4               # while switched off; default 0
+//	  standbyWatts: 9           # while suspended; default offWatts. A node's label leastwatt.github.io/power-state says off or standby
+//	  wake: {watts: 180, seconds: 240} # to start or resume it; counts for servers that are off, and with switchOff for empty ones
+//	  gpu: {count: 8, idleWatts: 50, activeWatts: 350, limitWatts: 0, input: gpu_utilization_ratio} # each, on top of the model; the last two are
+//	                            # the defaults. Its nodes need a source of the input, such as dcgm
 //	  prior: false              # true says that the model was not fitted to this server
 //	  inlet: published          # how watts follow the inlet temperature: package power's published response, or
 //	                            # {referenceCelsius, perDegree, fanWatts, fanKneeCelsius, fanGain, fanLimit, lowCelsius, highCelsius, outside: clamp | reject}
@@ -48,6 +52,7 @@
 //	scoring:
 //	  scorer: envelope          # or marginal
 //	  switchOff: false          # servers without work are switched off
+//	  wakeHorizon: 1h           # over how long the energy of starting a server is spread
 //	  gramsPerKWh: 350          # where no source of the section objective tells it; default unknown
 //	  maxAge: 1m                # of a reading, by the hardware's time
 //	  refresh: 2s               # how often readings and models are joined

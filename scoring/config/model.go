@@ -45,7 +45,15 @@ type Model struct {
 	Prior bool
 	told  bool // Prior is what the file says
 	Inlet *power.InletResponse
+	GPU   *power.GPU
+
+	Standby power.Watts  // while suspended
+	Wake    power.Joules // to start or resume a server; 0 is unknown
 }
+
+// PowerStateLabel is the label by which a machine says that it is switched off ("off") or suspended ("standby")
+// and is started when work is placed on it.
+const PowerStateLabel = "leastwatt.github.io/power-state"
 
 // Bind returns what is known of a machine: the first model that fits. A machine that none fits is an error
 // that wraps [power.ErrNoModel]. Models from files are those that [Parse] read, and nothing is learned: see
@@ -62,7 +70,13 @@ func (c *Config) bind(m scoring.Machine) (*Model, scoring.Spec, error) {
 		return nil, scoring.Spec{}, fmt.Errorf("%s: no model fits: %w", c.File, power.ErrNoModel)
 	}
 	spec := scoring.Spec{Name: m.Name, Capacity: power.Capacity{Cores: m.Cores, Speed: x.Speed},
-		Predictor: x.Predictor, Model: x.Name, Prior: x.Prior, OffPower: x.Off}
+		Predictor: x.Predictor, Model: x.Name, Prior: x.Prior, OffPower: x.Off, Wake: x.Wake}
+	switch m.Labels[PowerStateLabel] {
+	case "off":
+		spec.Off = true
+	case "standby":
+		spec.Off, spec.OffPower = true, x.Standby
+	}
 	var err error
 	switch {
 	case x.Published:
@@ -133,10 +147,16 @@ func (m *Model) fits(x scoring.Machine) bool {
 }
 
 func (m *Model) respond(p power.Predictor) (power.Predictor, error) {
-	if m.Inlet == nil || p == nil {
-		return p, nil
+	if m.Inlet != nil && p != nil {
+		var err error
+		if p, err = power.NewInlet(p, *m.Inlet); err != nil {
+			return nil, err
+		}
 	}
-	return power.NewInlet(p, *m.Inlet)
+	if m.GPU != nil && p != nil {
+		return power.NewGPU(p, *m.GPU)
+	}
+	return p, nil
 }
 
 // fold makes names comparable that had to become label values.
@@ -205,6 +225,11 @@ func readModel(s *section) Model {
 	m.told = s.has("prior")
 	m.Prior = s.flag("prior", m.Prior)
 	m.Inlet = readInlet(s)
+	m.readGPU(s)
+	m.readWake(s)
+	if m.guess != nil && m.guess.learn && m.GPU != nil {
+		s.fail("gpu", "is for models that do not learn: one that learns has no part of its own for GPUs")
+	}
 	if m.guess != nil && m.guess.learn && m.Inlet != nil {
 		s.fail("inlet", "is for models that do not learn: one that learns finds the response itself")
 	}
