@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/leastwatt/leastwatt/scoring/batch"
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// broken is a provider with every fault: away, null, a gap, an hour twice, absurd values, a short forecast, another zone's data.
+type broken struct {
+	rnd  *rand.Rand
+	now  *time.Time
+	mode int
+}
+
+const brokenModes = 9
+
+func (b *broken) Signal() grid.Signal { return grid.AverageLifeCycle }
+
+func (b *broken) Current(context.Context, string) (grid.Point, error) {
+	return grid.Point{}, grid.ErrUnknown
+}
+
+func (b *broken) Forecast(_ context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	var ps []grid.Point
+	for at := from.Truncate(time.Hour); at.Before(until); at = at.Add(time.Hour) {
+		ps = append(ps, grid.Point{Zone: zone, Signal: grid.AverageLifeCycle, Start: at, End: at.Add(time.Hour), Value: 100 + 400*b.rnd.Float64(), Forecast: true, Source: "test"})
+	}
+	i := b.rnd.IntN(len(ps))
+	switch b.mode {
+	case 1:
+		return nil, errors.New("away")
+	case 2:
+		return nil, fmt.Errorf("null: %w", grid.ErrUnknown)
+	case 3:
+		return append(ps[:i:i], ps[min(i+7, len(ps)):]...), nil
+	case 4:
+		return append(append(ps[:i+1:i+1], ps[i]), ps[i+1:]...), nil
+	case 5:
+		ps[i].Value = []float64{0, -5, 1e9, math.NaN()}[b.rnd.IntN(4)]
+	case 6:
+		return ps[:min(len(ps), 2)], nil
+	case 7:
+		ps[i].Zone = "elsewhere"
+	case 8:
+		return nil, nil
+	}
+	return ps, nil
+}
+
+// Whatever the provider does, every job ends, and none starts after its latest start while there is room; without a forecast none is held.
+func TestNeverHeldBeyondLatestStart(t *testing.T) {
+	for seed := range uint64(12) {
+		rnd := rand.New(rand.NewPCG(seed, 5))
+		now := noon
+		source := &broken{rnd: rnd, now: &now, mode: int(seed) % brokenModes}
+		store, err := openStore(t.Context(), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { store.Run(ctx) })
+		fleet, err := newFleet(ctx, testMachines(t, 8), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func() *Engine {
+			e, err := newEngine(ctx, store, fleet, source, SpaceTime, EngineOptions{Now: func() time.Time { return now }, Slack: 10 * time.Hour, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e
+		}
+		e := open()
+		var strategy batch.Strategy
+		const step = 5 * time.Minute
+		const n = 60
+		for i, steps := 0, 0; steps < 60*12; steps++ {
+			if i < n && rnd.IntN(3) == 0 {
+				j := &Job{ID: fmt.Sprint("j", i), CPU: 0.5 + rnd.Float64(), Memory: 1 << 30, Duration: time.Duration(1+rnd.IntN(180)) * time.Minute, Submitted: now, State: Queued, Grams: math.NaN()}
+				if rnd.IntN(3) > 0 {
+					j.Deadline = now.Add(time.Duration(rnd.IntN(30)-3) * time.Hour) // some lie in the past
+				}
+				if _, err := e.Accept(ctx, []*Job{j}); err != nil {
+					t.Fatal(err)
+				}
+				i++
+			}
+			if rnd.IntN(40) == 0 {
+				source.mode = rnd.IntN(brokenModes)
+			}
+			if steps%6 == 0 {
+				e.Look(ctx)
+			}
+			if rnd.IntN(100) == 0 { // a restart forgets the plan and the outlook
+				fleet, err = newFleet(ctx, testMachines(t, 8), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				e = open()
+			}
+			e.planTook = 0
+			e.searched = time.Time{}
+			if err := e.step(ctx, &strategy); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(step)
+		}
+		jobs, err := store.List(ctx, "", "", 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range jobs {
+			if j.State != Done {
+				t.Errorf("seed %d: job %s is %s", seed, j.ID, j.State)
+				continue
+			}
+			must := j.latest(1.2, 10*time.Hour)
+			if must.Before(j.Submitted) {
+				must = j.Submitted
+			}
+			if j.Started.After(must.Add(step)) {
+				t.Errorf("seed %d: job %s started %v after its latest start", seed, j.ID, j.Started.Sub(must))
+			}
+		}
+		if len(jobs) != n {
+			t.Errorf("seed %d: %d of %d jobs", seed, len(jobs), n)
+		}
+		cancel()
+		wg.Wait()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Without any forecast a job with days of slack starts at once.
+func TestNotHeldWithoutForecast(t *testing.T) {
+	fleet, err := newFleet(t.Context(), testMachines(t, 2), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Job{ID: "a", CPU: 1, Duration: time.Hour, Submitted: noon, Deadline: noon.Add(72 * time.Hour)}
+	starts, err := planJobs(noon, []*Job{j}, fleet, nil, func(j *Job) time.Time { return j.latest(1.2, 0) })
+	if err != nil || !starts["a"].at.Equal(noon) {
+		t.Errorf("planned for %v, %v", starts["a"].at, err)
+	}
+}
+
+// The database waits for the disk at every commit.
+func TestDurability(t *testing.T) {
+	store, err := openStore(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var mode string
+	var level int
+	if err := store.db.QueryRowContext(t.Context(), "PRAGMA journal_mode").Scan(&mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.db.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&level); err != nil || level != 2 || mode != "wal" {
+		t.Errorf("synchronous is %d (%v), journal %s: want FULL and wal", level, err, mode)
+	}
+}
