@@ -133,7 +133,9 @@ func TestPageIsLive(t *testing.T) {
 	if code, body := c.do("POST", "/jobs", "application/json", `{"id":"from-test","cpu":4,"duration":1}`); code != 202 {
 		t.Fatal(code, body)
 	}
-	until(t, "the decision on the page", func() bool { return strings.Contains(b.text("document.getElementById('decisions').innerText"), "from-test") })
+	until(t, "the decision on the page", func() bool {
+		return strings.Contains(b.text("document.getElementById('decisions').innerText"), "from-test")
+	})
 	until(t, "the end on the page", func() bool { return b.text("document.getElementById('done').textContent") == "1" })
 	if s := b.text("document.getElementById('bynode').innerText"); !strings.Contains(s, "leastwatt") {
 		t.Errorf("KPIs by node: %s", s)
