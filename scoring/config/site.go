@@ -10,6 +10,7 @@ import (
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/sensors"
 	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
+	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
 // SiteOptions are what a program adds to the file. The zero value works.
@@ -29,6 +30,9 @@ type SiteOptions struct {
 
 	// Bind, where it is not nil, tells what is known of a machine, in the place of the file, which it can ask by file.
 	Bind func(m scoring.Machine, file func(scoring.Machine) (scoring.Spec, error)) (scoring.Spec, error)
+
+	// Pods is told what sources of type kepler read of the nodes' pods; nil reads none.
+	Pods *kepler.Pods
 }
 
 // NewSite returns a site without machines, with the file's sensors and models. It connects to nothing before
@@ -51,7 +55,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 		return nil, err
 	}
 	var site *scoring.Site // nodes are read after they were put in it
-	set, err := section.Build(sensorsconfig.BuildOptions{Before: before, Node: func(name string) (sensorsconfig.Node, bool) {
+	set, err := section.Build(sensorsconfig.BuildOptions{Before: before, Pods: o.Pods, Node: func(name string) (sensorsconfig.Node, bool) {
 		m, ok := site.Machine(name)
 		return sensorsconfig.Node{Name: m.Name, Address: m.Address, Labels: m.Labels}, ok
 	}})

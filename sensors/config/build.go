@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
 // BuildOptions tune [Config.Build]. The zero value works.
@@ -21,6 +22,9 @@ type BuildOptions struct {
 
 	// Before are sources that the program has beside those of the file: of a kind that several give, they win.
 	Before []sensors.SensorSource
+
+	// Pods is told what the sources of type kepler read of the nodes' pods; nil reads none.
+	Pods *kepler.Pods
 }
 
 // A Set is the sources that a file describes, ready to be read.

@@ -54,7 +54,9 @@ func (b *builder) protocol(at string, s *single) (sensors.SensorSource, error) {
 		}
 		return redfish.New(lookup, ro), nil
 	case "kepler":
-		return kepler.New(exporter, o), nil
+		src := kepler.New(exporter, o)
+		src.KeepPods = b.opts.Pods
+		return src, nil
 	case "scaphandre":
 		return scaphandre.New(exporter, o), nil
 	case "dcgm":

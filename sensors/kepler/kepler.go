@@ -64,6 +64,10 @@ func Metrics() []string {
 
 // A Source reads the Kepler exporters of many nodes.
 type Source struct {
+	// KeepPods, where it is not nil, is told what each answer says of the node's pods. It is set before the
+	// first Read.
+	KeepPods *Pods
+
 	reader *scrape.Reader
 	rates  exposition.Rates
 }
@@ -80,7 +84,11 @@ func (s *Source) Close() error { return s.reader.Close() }
 // Read implements [sensors.SensorSource]. Kepler tells no time of measurement: At is when the answer came,
 // or the end of the interval that a rate is of.
 func (s *Source) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
-	samples, r, err := s.reader.Scrape(ctx, node, Metrics()...)
+	names := Metrics()
+	if s.KeepPods != nil {
+		names = append(names, podWatts)
+	}
+	samples, r, err := s.reader.Scrape(ctx, node, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +96,9 @@ func (s *Source) Read(ctx context.Context, node string) ([]sensors.Reading, erro
 	if err != nil {
 		r.Fail("", err)
 		return r.Done("")
+	}
+	if s.KeepPods != nil {
+		s.KeepPods.put(pods(samples, node, r.At))
 	}
 	if u := samples.Named(usageRatio); len(u) == 1 {
 		r.Add(sensors.CPUUtilization, u[0].Value, u[0].At, "cpu_usage_ratio")
