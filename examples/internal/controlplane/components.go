@@ -82,6 +82,7 @@ func (c *Cluster) controllerManager() command {
 			"--service-account-private-key-file=" + c.file("service-account.key"),
 			"--root-ca-file=" + c.file("ca.crt"),
 			"--kube-api-qps=500", "--kube-api-burst=1000",
+			"--horizontal-pod-autoscaler-sync-period=1s", // 15 s by default
 			"--controllers=deployment-controller,replicaset-controller,endpointslice-controller,namespace-controller," +
 				"serviceaccount-controller,garbage-collector-controller,job-controller,daemonset-controller,horizontal-pod-autoscaler-controller",
 		},

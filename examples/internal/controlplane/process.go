@@ -36,6 +36,7 @@ type command struct {
 	name  string // of the log file too
 	path  string
 	args  []string
+	env   []string                        // beside this process's own
 	ready func(ctx context.Context) error // nil: at once
 }
 
@@ -50,6 +51,7 @@ func startProcess(ctx context.Context, logs string, c command, unexpected func(e
 	defer log.Close()
 	p.cmd = exec.Command(c.path, c.args...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Env = append(os.Environ(), c.env...)
 	ownGroup(p.cmd)
 
 	started := make(chan error, 1)

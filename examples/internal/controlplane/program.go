@@ -1,0 +1,127 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	authentication "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+)
+
+// Program builds one program of this checkout, by its import path in the examples module, and returns its
+// path. Go relinks it only if something changed.
+func (b Builder) Program(ctx context.Context, pkg string) (string, error) {
+	w, err := b.workshop(ctx)
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lockFolder(ctx, w.cache, func() {
+		w.say("another build is using %s: waiting for it", w.cache)
+	})
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	flags, err := versionFlags(w.versions.kubernetes)
+	if err != nil {
+		return "", err
+	}
+	key := fnv.New32a()
+	fmt.Fprintf(key, "%s\n%s", w.examples, pkg)
+	out := filepath.Join(w.cache, fmt.Sprintf("program-%08x", key.Sum32()), path.Base(pkg))
+	t := target{dir: w.examples, mode: inWorkspace, pkg: pkg, out: out, ldflags: flags, fresh: true}
+	return out, w.build(ctx, strings.TrimPrefix(pkg, examplesModule+"/"), t)
+}
+
+// ProgramForTest builds a program of the examples module, named by its folder, such as metrics-adapter.
+func ProgramForTest(t testing.TB, folder string) string {
+	t.Helper()
+	out, err := Builder{Progress: t.Output()}.Program(t.Context(), examplesModule+"/"+folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A Program is what [Cluster.Start] starts.
+type Program struct {
+	Name string // of its log file too
+	Path string
+	Args []string
+	Env  []string // beside the environment of this process
+
+	// Ready tells whether it has started, asked until it returns nil; a nil Ready is at once.
+	Ready func(ctx context.Context) error
+}
+
+// Start starts a program that belongs to the cluster and returns when it is ready. It ends with the cluster, or
+// by Stop; if it ends by itself, so does the cluster.
+func (c *Cluster) Start(ctx context.Context, p Program) (*Process, error) {
+	return c.startCommand(ctx, command{name: p.Name, path: p.Path, args: p.Args, env: p.Env, ready: p.Ready})
+}
+
+// CAFile is the path of the certificate of the authority that signs the cluster's servers and clients.
+func (c *Cluster) CAFile() string { return c.file("ca.crt") }
+
+// Server is the URL of kube-apiserver.
+func (c *Cluster) Server() string { return c.server }
+
+// ServingCertificate issues a certificate for a server on loopback that has the given DNS names, and returns
+// the paths of it and its key.
+func (c *Cluster) ServingCertificate(name string, hosts ...string) (cert, key string, err error) {
+	p, err := c.secrets.ca.server(name, hosts...)
+	if err != nil {
+		return "", "", err
+	}
+	cert, key = c.file(name+".crt"), c.file(name+".key")
+	if err := os.WriteFile(cert, p.cert, 0o600); err != nil {
+		return "", "", err
+	}
+	return cert, key, os.WriteFile(key, p.key, 0o600)
+}
+
+// ServiceAccountKubeconfig writes a kubeconfig with a token of a service account, as a kubelet gives it to the
+// account's pods, and returns its path.
+func (c *Cluster) ServiceAccountKubeconfig(ctx context.Context, namespace, name string) (string, error) {
+	client, err := c.Client()
+	if err != nil {
+		return "", err
+	}
+	request := &authentication.TokenRequest{Spec: authentication.TokenRequestSpec{ExpirationSeconds: new(int64(3600))}}
+	token, err := client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("token of service account %s/%s: %w", namespace, name, err)
+	}
+	config := api.NewConfig()
+	config.Clusters["leastwatt"] = &api.Cluster{Server: c.server, CertificateAuthorityData: c.secrets.ca.pem}
+	config.AuthInfos[name] = &api.AuthInfo{Token: token.Status.Token}
+	config.Contexts["leastwatt"] = &api.Context{Cluster: "leastwatt", AuthInfo: name, Namespace: namespace}
+	config.CurrentContext = "leastwatt"
+	file := c.kubeconfig(namespace + "." + name)
+	return file, clientcmd.WriteToFile(*config, file)
+}
+
+// Answers returns a readiness check: url answers 200 to the administrator's client certificate.
+func (c *Cluster) Answers(url string) func(ctx context.Context) error { return c.answers(url) }
+
+// Get reads from a server that trusts the cluster's authority and the administrator's client certificate.
+func (c *Cluster) Get(ctx context.Context, url string) ([]byte, error) {
+	return get(ctx, c.httpClient(), url)
+}
+
+// FreePort returns a port of loopback that nothing uses now.
+func FreePort() (int, error) {
+	p, err := freePorts(1)
+	if err != nil {
+		return 0, err
+	}
+	return p[0], nil
+}
