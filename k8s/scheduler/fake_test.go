@@ -91,6 +91,7 @@ type fleetSite struct {
 	now   time.Time
 
 	scorer scoring.Scorer
+	gpu    *float64 // what all GPUs are read at
 }
 
 func (s *fleetSite) Put(scoring.Machine)           {}
@@ -107,6 +108,9 @@ func (s *fleetSite) refresh(tb testing.TB, sampled time.Time, utilization ...flo
 		r := &sensors.NodeReadings{Node: sp.Name, Tried: sampled}
 		if u := utilization[i%len(utilization)]; u == u {
 			r.Readings = []sensors.Reading{{Kind: sensors.CPUUtilization, Value: u, At: sampled, Source: "test"}}
+			if s.gpu != nil {
+				r.Readings = append(r.Readings, sensors.Reading{Kind: sensors.GPUUtilization, Value: *s.gpu, At: sampled, Source: "test"})
+			}
 		} else {
 			r.Err = &sensors.Error{Source: "test", Node: sp.Name, Err: sensors.ErrUnreachable}
 		}

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,11 +18,12 @@ type metrics struct {
 	decisions  *prometheus.CounterVec
 	candidates *prometheus.CounterVec
 	unknown    *prometheus.CounterVec
+	assumed    *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
 
 	shadow *prometheus.CounterVec
 
-	nodes, age, at, intensity, price                    *prometheus.Desc
+	nodes, age, at, source, intensity, price            *prometheus.Desc
 	saving, savingJoules, savingGrams, savingRate, dark *prometheus.Desc
 
 	mu      sync.Mutex
@@ -40,6 +42,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			[]string{"profile", "state"}),
 		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_candidates_unknown_total",
 			Help: "Candidates of scheduling cycles whose cost was unknown, by reason."}, []string{"profile", "reason"}),
+		assumed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_candidates_assumed_total",
+			Help: "Known candidates of scheduling cycles whose load was taken from what their pods request, because it was not measured."}, []string{"profile"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "leastwatt_prescore_duration_seconds",
 			Help:    "Time to predict the cost of a pod on all candidates.",
 			Buckets: prometheus.ExponentialBuckets(10e-6, 2, 14)}, []string{"profile"}),
@@ -48,6 +52,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			[]string{"profile", "result"}),
 		nodes: prometheus.NewDesc("leastwatt_nodes",
 			"Nodes of the cluster, by state: known, or the reason why the state or model is not.", []string{"state"}, nil),
+		source: prometheus.NewDesc("leastwatt_utilization_nodes",
+			"Nodes by the source that their load is known from; none is not measured.", []string{"source"}, nil),
 		age: prometheus.NewDesc("leastwatt_utilization_age_seconds",
 			"Age of the nodes' last utilization samples, by the hardware's time, over the nodes at this moment.", nil, nil),
 		at: prometheus.NewDesc("leastwatt_view_timestamp_seconds",
@@ -72,7 +78,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.candidates, m.unknown, m.duration, m.shadow, m} {
+	for _, c := range []prometheus.Collector{m.decisions, m.candidates, m.unknown, m.assumed, m.duration, m.shadow, m} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -112,6 +118,7 @@ func (m *metrics) cast(ctx context.Context, profile string, s *shadow) {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.nodes
 	ch <- m.age
+	ch <- m.source
 	ch <- m.at
 	ch <- m.saving
 	ch <- m.savingJoules
@@ -141,6 +148,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	var unknown [reasons]uint64
 	var sum, oldest float64
 	ages := make(map[float64]uint64, len(ageBounds))
+	from := make(map[string]int)
 	zones := make(map[string]scoring.Tariff)
 	for i, s := range sites {
 		v := s.View()
@@ -152,6 +160,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			oldest = at
 		}
 		for n := range v.All {
+			from[sourceOf(n)]++
 			if n.Meter != nil {
 				zones[n.Meter.Zone()] = n.Meter.Tariff()
 			}
@@ -180,6 +189,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.nodes, prometheus.GaugeValue, float64(n), reason(r).String())
 		}
 	}
+	for name, count := range from {
+		ch <- prometheus.MustNewConstMetric(m.source, prometheus.GaugeValue, float64(count), name)
+	}
 	for zone, t := range zones {
 		if t.Err == nil && t.IntensityErr == nil {
 			ch <- prometheus.MustNewConstMetric(m.intensity, prometheus.GaugeValue, t.Intensity, zone, t.Source)
@@ -192,9 +204,22 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.at, prometheus.GaugeValue, oldest)
 }
 
+// sourceOf returns the protocol by which the load of a node is known.
+func sourceOf(n *scoring.Node) string {
+	r, ok := n.Readings.Find(sensors.CPUUtilization)
+	if !ok || n.Unmeasured {
+		return "none"
+	}
+	if i := strings.IndexAny(r.Source, ":|"); i > 0 {
+		return r.Source[:i]
+	}
+	return r.Source
+}
+
 // profileMetrics are the metrics of one profile, looked up once.
 type profileMetrics struct {
 	scored, skipped, failed prometheus.Counter
+	assumed                 prometheus.Counter
 	known, over, unknownAll prometheus.Counter
 	unknown                 [reasons]prometheus.Counter
 	duration                prometheus.Observer
@@ -205,6 +230,7 @@ func (m *metrics) of(profile string) *profileMetrics {
 		scored:     m.decisions.WithLabelValues(profile, "scored"),
 		skipped:    m.decisions.WithLabelValues(profile, "skipped"),
 		failed:     m.decisions.WithLabelValues(profile, "failed"),
+		assumed:    m.assumed.WithLabelValues(profile),
 		known:      m.candidates.WithLabelValues(profile, "known"),
 		over:       m.candidates.WithLabelValues(profile, "over_capacity"),
 		unknownAll: m.candidates.WithLabelValues(profile, "unknown"),
@@ -228,6 +254,9 @@ func (p *profileMetrics) preScored(took time.Duration, t *tally, err error) {
 		p.scored.Inc()
 	}
 	p.known.Add(float64(t.known))
+	if t.assumed > 0 {
+		p.assumed.Add(float64(t.assumed))
+	}
 	p.over.Add(float64(t.over))
 	for r, n := range t.unknown {
 		if n > 0 {

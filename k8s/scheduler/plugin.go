@@ -77,7 +77,8 @@ type factory struct {
 // running is a setup whose loops run until ctx ends.
 type running struct {
 	Setup
-	done <-chan struct{}
+	ended *ended
+	done  <-chan struct{}
 }
 
 func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
@@ -91,6 +92,7 @@ func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) 
 	}
 	p := &Plugin{args: args, site: s.Site, scorer: s.Scorer, profile: h.ProfileName(),
 		metrics: f.metrics.of(h.ProfileName()), decisions: f.decisions}
+	p.work.usage, p.work.ended = &p.args.Usage, s.ended
 	if args.Mode == "shadow" {
 		p.shadow = newShadow(f.metrics, p.profile, s.GramsPerKWh)
 		if err := p.shadow.follow(ctx, h); err != nil {
@@ -128,7 +130,10 @@ func (f *factory) start(ctx context.Context, config string, h fwk.Handle) (*runn
 	if err := watchNodes(ctx, h, setup.Site); err != nil {
 		return nil, err
 	}
-	s := &running{Setup: setup, done: ctx.Done()}
+	s := &running{Setup: setup, ended: new(ended), done: ctx.Done()}
+	if err := s.ended.follow(ctx, h); err != nil {
+		return nil, err
+	}
 	f.setups[config] = s
 	f.metrics.watch(ctx, setup.Site)
 	go func() {
@@ -193,5 +198,5 @@ func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, nod
 }
 
 func (p *Plugin) demand(pod *v1.Pod) scoring.Demand {
-	return scoring.Demand{CPU: p.args.cpu(milliCPU(pod))}
+	return p.args.demand(pod)
 }

@@ -6,24 +6,8 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	resourcehelper "k8s.io/component-helpers/resource"
 	fwk "k8s.io/kube-scheduler/framework"
 )
-
-// milliCPU returns the CPU that a pod requests, counted as Kubernetes does: the larger of its containers
-// (with sidecars) and its init containers, resources of the whole pod and resizes, and its overhead.
-func milliCPU(pod *v1.Pod) int64 {
-	r := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true})
-	return r.Cpu().MilliValue()
-}
-
-// cpu returns the CPU in cores that a pod which requests so many thousandths is expected to use.
-func (a *Args) cpu(milli int64) float64 {
-	if milli <= 0 {
-		return a.defaultCPU
-	}
-	return float64(milli) / 1000 * a.PodUsageAssumption
-}
 
 // never is later than every sample.
 const never = math.MaxInt64
@@ -56,7 +40,12 @@ func seenFrom(pod *v1.Pod) int64 {
 }
 
 // SignPod implements the framework's SignPlugin: a score depends on the pod by its request for CPU alone,
-// so pods that ask for the same may share scores, and opportunistic batching stays on.
+// so pods that ask for the same may share scores, and opportunistic batching stays on. GPUs count too.
 func (p *Plugin) SignPod(_ context.Context, pod *v1.Pod) ([]fwk.SignFragment, *fwk.Status) {
-	return []fwk.SignFragment{{Key: "leastwatt.milliCPU()", Value: milliCPU(pod)}}, nil
+	w := p.args.wants(pod)
+	sign := []fwk.SignFragment{{Key: "leastwatt.milliCPU()", Value: w.milliCPU}}
+	if w.gpus > 0 {
+		sign = append(sign, fwk.SignFragment{Key: "leastwatt.gpus()", Value: w.gpus})
+	}
+	return sign, nil
 }

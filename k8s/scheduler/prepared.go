@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/leastwatt/leastwatt/scoring"
@@ -16,6 +18,12 @@ type prepared struct {
 	costs []scoring.Cost // beside nodes: memory for the scorer
 	round uint32
 	last  int // the server that was looked up last
+
+	usage *Usage
+	ended *ended    // nil where nobody follows pods
+	heard uint64    // of ended: how many changes are accounted for
+	gpus  []float64 // beside nodes: GPUs in use that no sample shows; nil where no model has a GPU term
+	wakes bool      // some server takes energy to wake, so it matters which are empty
 }
 
 // A seat is what was last found out about one server.
@@ -25,6 +33,7 @@ type seat struct {
 	newest     int64 // from when on a sample shows all that is pending; never is for some that it cannot tell
 	pending    float64
 	reason     reason // why the server is unknown
+	empty      bool   // of work that could be elsewhere; kept up where waking counts
 	round      uint32 // the last round in which it was a candidate
 	candidate  int32  // its place among the candidates of that round
 	next       int32  // the server that was looked up after it; rounds have much the same order
@@ -38,13 +47,21 @@ func (w *prepared) look(v *scoring.View) {
 	from := v.Nodes()
 	nodes, seats := make([]scoring.Node, len(from)), make([]seat, len(from))
 	copy(nodes, from)
-	old := w.view
+	old, gpus := w.view, w.gpus
+	w.gpus, w.wakes = nil, false
 	for i := range nodes {
 		n, s := &nodes[i], &seats[i]
 		s.generation, s.reason = -1, reasonOf(n.Err)
 		if r, ok := n.Readings.Find(sensors.CPUUtilization); ok {
 			s.sampled = r.At.UnixNano()
 		}
+		if w.usage.sources != fromSensors && w.usage.assume(n) {
+			s.sampled = 0 // so that every pod on it counts
+		}
+		if n.GPU != nil && w.gpus == nil {
+			w.gpus = make([]float64, len(from))
+		}
+		w.wakes = w.wakes || n.Wake > 0
 		if old == nil {
 			continue
 		}
@@ -56,26 +73,61 @@ func (w *prepared) look(v *scoring.View) {
 		}
 		switch was := &w.seats[k]; {
 		case s.sampled == was.sampled:
-			s.generation, s.newest, s.pending = was.generation, was.newest, was.pending
+			s.generation, s.newest, s.pending, s.empty = was.generation, was.newest, was.pending, was.empty
+			if w.gpus != nil && gpus != nil {
+				w.gpus[i] = gpus[k]
+			}
 		case was.generation >= 0 && was.newest <= s.sampled:
-			s.generation, s.newest = was.generation, was.newest // the new sample shows every pod
+			s.generation, s.newest, s.empty = was.generation, was.newest, was.empty // the new sample shows every pod
 		}
-		n.State.Utilization += s.load(n)
+		if n.Wake > 0 && w.wakes && s.generation >= 0 && old != nil && w.nodes[k].Wake == 0 {
+			s.generation = -1 // nobody has looked whether it is empty
+		}
+		w.add(n, s, i)
 	}
 	w.last = 0
 	w.view, w.nodes, w.seats, w.costs = v, nodes, seats, make([]scoring.Cost, len(nodes))
 }
 
-// load returns pending as a share of the server's capacity.
-func (s *seat) load(n *scoring.Node) float64 {
-	if s.pending == 0 {
-		return 0
+// add puts what the sample does not show into a server that is as it was measured.
+func (w *prepared) add(n *scoring.Node, s *seat, i int) {
+	if s.pending != 0 {
+		n.State.Utilization = max(n.State.Utilization+s.pending/n.Capacity.Work(), 0)
 	}
-	return s.pending / n.Capacity.Work()
+	if w.gpus != nil && n.GPU != nil {
+		n.GPUActivity = min(max(n.GPUActivity+w.gpus[i]/float64(n.GPU.Count), 0), 1)
+	}
+	n.Empty = s.empty
+}
+
+// measured returns a server without what the sample does not show.
+func (w *prepared) measured(i int) scoring.Node {
+	n := w.view.Nodes()[i]
+	if w.usage.sources != fromSensors {
+		w.usage.assume(&n)
+	}
+	return n
+}
+
+// hear has the pods counted anew on servers where some have ended since.
+func (w *prepared) hear() {
+	if w.ended == nil || w.ended.changes.Load() == w.heard {
+		return
+	}
+	all := false
+	if w.heard, all = w.ended.since(w.heard, func(node string) {
+		if i := w.view.Index(node); i >= 0 {
+			w.seats[i].generation = -1
+		}
+	}); !all {
+		for i := range w.seats {
+			w.seats[i].generation = -1
+		}
+	}
 }
 
 // seat marks the server as the k-th candidate of this round, and tells whether the view has it.
-func (w *prepared) seat(info fwk.NodeInfo, k int, a *Args) bool {
+func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
 	i := w.find(info.Node().Name)
 	if i < 0 {
 		return false
@@ -84,9 +136,10 @@ func (w *prepared) seat(info fwk.NodeInfo, k int, a *Args) bool {
 	s.round, s.candidate = w.round, int32(k)
 	if g := info.GetGeneration(); g != s.generation {
 		s.generation = g
-		s.count(info, a)
-		n := &w.nodes[i]
-		n.State.Utilization = w.view.Nodes()[i].State.Utilization + s.load(n)
+		w.count(info, i)
+		n, m := &w.nodes[i], w.measured(i)
+		n.State.Utilization, n.GPUActivity = m.State.Utilization, m.GPUActivity
+		w.add(n, s, i)
 	}
 	return true
 }
@@ -108,17 +161,65 @@ func (w *prepared) find(name string) int {
 	return i
 }
 
-// count adds up the CPU of the pods that the sample does not show.
-func (s *seat) count(info fwk.NodeInfo, a *Args) {
-	s.pending, s.newest = 0, 0
-	for _, pi := range info.GetPods() {
+// count adds up what the pods use that the sample does not show, and takes off what those used that it shows
+// although they have ended.
+func (w *prepared) count(info fwk.NodeInfo, i int) {
+	s, u := &w.seats[i], w.usage
+	s.pending, s.newest, s.empty = 0, 0, w.wakes
+	gpus := 0.0
+	pods := info.GetPods()
+	for _, pi := range pods {
 		pod := pi.GetPod()
 		from := seenFrom(pod)
 		s.newest = max(s.newest, from)
 		if from > s.sampled {
-			s.pending += a.cpu(milliCPU(pod))
+			x := u.wants(pod)
+			s.pending += u.cpu(x.milliCPU)
+			gpus += u.gpus(x.gpus)
+		}
+		if s.empty && !ofDaemonSet(pod) && !terminal(pod) {
+			s.empty = false
 		}
 	}
+	if w.ended != nil {
+		cpu, gpu := w.gone(info, i)
+		s.pending -= cpu
+		gpus -= gpu
+	}
+	if w.gpus != nil {
+		w.gpus[i] = gpus
+	}
+}
+
+// gone returns what the sample still shows of pods that have ended: what they are expected to have used, but no
+// more than their share of what was measured.
+func (w *prepared) gone(info fwk.NodeInfo, i int) (cpu, gpus float64) {
+	s, u := &w.seats[i], w.usage
+	for _, e := range w.ended.on(w.nodes[i].Name) {
+		if e.from > s.sampled || e.until <= s.sampled {
+			continue
+		}
+		s.newest = max(s.newest, e.until)
+		x := u.wants(e.pod)
+		cpu += u.cpu(x.milliCPU)
+		gpus += u.gpus(x.gpus)
+	}
+	if cpu == 0 {
+		return 0, 0
+	}
+	rest := 0.0
+	for _, pi := range info.GetPods() {
+		if pod := pi.GetPod(); seenFrom(pod) <= s.sampled && !terminal(pod) {
+			rest += u.cpu(u.wants(pod).milliCPU)
+		}
+	}
+	m := &w.view.Nodes()[i]
+	return min(cpu, m.State.Utilization*m.Capacity.Work()*cpu/(cpu+rest)), gpus
+}
+
+func ofDaemonSet(pod *v1.Pod) bool {
+	c := metav1.GetControllerOfNoCopy(pod)
+	return c != nil && c.Kind == "DaemonSet"
 }
 
 // node returns the server as it is prepared, or nil.

@@ -85,6 +85,7 @@ func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, n
 // tally is what came out for the candidates of one cycle.
 type tally struct {
 	candidates, known, over int
+	assumed                 int // of known: by what pods request
 	unknown                 [reasons]int
 	best                    []int // places of the best known, best first
 	lost                    []int // places of the first unknown
@@ -94,9 +95,10 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	t := tally{candidates: len(nodes)}
 	w := &p.work
 	w.look(p.site.View())
+	w.hear()
 	w.round++
 	for k, info := range nodes {
-		if !w.seat(info, k, &p.args) {
+		if !w.seat(info, k) {
 			t.unknown[notWatched]++
 		}
 	}
@@ -115,6 +117,9 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 		switch {
 		case c.Err == nil && c.Known():
 			t.known++
+			if w.nodes[i].Assumed != "" {
+				t.assumed++
+			}
 			s.cost[i], s.per = c.Value, rawPer(c.Unit)
 			t.rank(w.costs, i, p.args.ExplainCandidates)
 		case errors.Is(c.Err, scoring.ErrOverCapacity):

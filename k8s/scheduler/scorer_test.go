@@ -82,20 +82,20 @@ func TestRequestsAreCountedAsKubernetesDoes(t *testing.T) {
 	}
 	p := pod("p", "500m")
 	p.Spec.Containers = append(p.Spec.Containers, v1.Container{Name: "second", Resources: cpu("250m")})
-	if got := milliCPU(p); got != 750 {
+	if got := defaultWants(p); got != 750 {
 		t.Errorf("two containers request %dm: want 750", got)
 	}
 	p.Spec.InitContainers = []v1.Container{{Name: "init", Resources: cpu("2")}}
-	if got := milliCPU(p); got != 2000 {
+	if got := defaultWants(p); got != 2000 {
 		t.Errorf("with a larger init container %dm: want 2000", got)
 	}
 	p.Spec.InitContainers = append(p.Spec.InitContainers, v1.Container{Name: "sidecar", Resources: cpu("1500m"),
 		RestartPolicy: new(v1.ContainerRestartPolicyAlways)})
-	if got := milliCPU(p); got != 2250 {
+	if got := defaultWants(p); got != 2250 {
 		t.Errorf("with a sidecar %dm: want 2250", got)
 	}
 	p.Spec.Overhead = v1.ResourceList{v1.ResourceCPU: resource.MustParse("50m")}
-	if got := milliCPU(p); got != 2300 {
+	if got := defaultWants(p); got != 2300 {
 		t.Errorf("with overhead %dm: want 2300", got)
 	}
 }
