@@ -90,9 +90,12 @@ func (p *Process) run(started chan<- error) {
 	close(p.ended)
 }
 
+// patience is how long a server may take to get ready: seconds on a quiet machine, minutes beside builds on two cores.
+const patience = 4 * time.Minute
+
 // await polls ready until it succeeds, the process ends or a minute has passed.
 func (p *Process) await(ctx context.Context, ready func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -106,7 +109,7 @@ func (p *Process) await(ctx context.Context, ready func(ctx context.Context) err
 			return p.failure()
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-				return fmt.Errorf("%s is not ready after a minute: %w\n%s", p.name, err, p.tail())
+				return fmt.Errorf("%s is not ready after %v: %w\n%s", p.name, patience, err, p.tail())
 			}
 			return context.Cause(ctx)
 		case <-tick.C:
