@@ -73,7 +73,7 @@ func loadNodes(o *options, seed uint64) ([]simulate.Node, error) {
 	var nodes []simulate.Node
 	for _, k := range rows {
 		var n simulate.Node
-		n.Name, n.Capacity = k.Name, power.Capacity{Cores: k.Cores}
+		n.Name, n.Site, n.Capacity = k.Name, k.Site, power.Capacity{Cores: k.Cores}
 		n.Allocatable = batch.Resources{CPU: k.Cores, Memory: k.Memory}
 		if k.PeakWatts > 0 {
 			if n.Predictor, err = k.Model(); err != nil {

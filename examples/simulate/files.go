@@ -89,8 +89,8 @@ func summary(o *options, done []outcome) sheet {
 			size = 100
 		}
 		k := r.Energy.KilowattHours()
-		s.rows = append(s.rows, []any{1.0, size, r.Strategy, r.MeanWait.Seconds(), (r.MeanTurnaround - r.MeanWait).Seconds(), k * o.intensity, solveMillis(r),
-			k, r.Bound.KilowattHours(), r.OverBound(), k * o.price, r.P95Wait.Seconds(), r.MeanTurnaround.Seconds(), r.Makespan.Seconds(),
+		s.rows = append(s.rows, []any{1.0, size, r.Strategy, r.MeanWait.Seconds(), (r.MeanTurnaround - r.MeanWait).Seconds(), o.kilograms(r) * 1000, solveMillis(r),
+			k, r.Bound.KilowattHours(), r.OverBound(), o.money(r), r.P95Wait.Seconds(), r.MeanTurnaround.Seconds(), r.Makespan.Seconds(),
 			r.Finished, r.Waiting, r.Unplaced, r.SwitchOns, r.Moves, d.load, int64(d.seed)})
 	}
 	return s

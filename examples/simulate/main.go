@@ -39,6 +39,7 @@ type options struct {
 	intensity, price, pue                       float64
 	seeds                                       int
 	evaluation                                  evaluation
+	gridOptions
 }
 
 func main() {
@@ -69,8 +70,9 @@ func main() {
 	f.DurationVar(&o.every, "every", 0, "decide in batches at this interval; 0 decides at each arrival")
 	f.Float64Var(&o.intensity, "intensity", 300, "grid carbon intensity, gCO2eq/kWh")
 	f.Float64Var(&o.price, "price", 0.15, "price of electricity per kWh")
-	f.Float64Var(&o.pue, "pue", 1, "power usage effectiveness")
 	o.evaluation.flags(f)
+	f.Float64Var(&o.pue, "pue", 1, "power usage effectiveness, without sites")
+	o.gridOptions.define(f)
 	if err := f.Parse(os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return
@@ -95,6 +97,7 @@ type outcome struct {
 	records []simulate.Record
 	load    float64
 	seed    uint64
+	share   float64 // of the oracle's saving; NaN without sites
 }
 
 func run(ctx context.Context, o *options, out, progress io.Writer) error {
@@ -102,8 +105,14 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 	if o.strategies != "all" {
 		names = strings.Split(o.strategies, ",")
 	}
+	if err := o.gridOptions.load(o.seed); err != nil {
+		return err
+	}
+	if o.world != nil && o.strategies == "all" {
+		names = append(names, batch.CarbonNames()...)
+	}
 	for _, n := range names {
-		if _, err := batch.New(n, batch.Options{}); err != nil {
+		if _, err := batch.New(n, o.options(o.seed, false)); err != nil {
 			return err
 		}
 	}
@@ -120,11 +129,19 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 	}
 	var tasks []task
 	for _, n := range names {
-		tasks = append(tasks, task{n, o.load, o.seed})
+		tasks = append(tasks, task{name: n, load: o.load, seed: o.seed})
+	}
+	if o.world != nil {
+		tasks = append(tasks, task{name: atOnce, load: o.load, seed: o.seed}, task{name: overTime, load: o.load, seed: o.seed, oracle: true})
 	}
 	done, err := runAll(ctx, o, jobs, tasks, progress)
 	if err != nil {
 		return err
+	}
+	if o.world != nil {
+		n := len(names)
+		o.shares(done[:n], done[n].result, done[n+1].result)
+		done = done[:n]
 	}
 	if o.out != "" {
 		if err := writeAll(ctx, o, done); err != nil {
@@ -142,6 +159,8 @@ type task struct {
 	name string
 	load float64
 	seed uint64
+
+	oracle bool // it is told what the grid will be
 }
 
 // runAll simulates tasks on all processors; the outcomes are in the order of the tasks.
@@ -200,6 +219,9 @@ func writeJSON(out io.Writer, o *options, done []outcome) error {
 		OverBound         float64 `json:"overBound"`
 		CarbonKg          float64 `json:"carbonKg"`
 		Cost              float64 `json:"cost"`
+		OracleShare       float64 `json:"oracleShare,omitempty"`
+		MissedDeadlines   int     `json:"missedDeadlines"`
+		Suspended         int     `json:"suspended"`
 		MeanWaitSeconds   float64 `json:"meanWaitSeconds"`
 		P95WaitSeconds    float64 `json:"p95WaitSeconds"`
 		TurnaroundSeconds float64 `json:"meanTurnaroundSeconds"`
@@ -218,7 +240,7 @@ func writeJSON(out io.Writer, o *options, done []outcome) error {
 		r := d.result
 		k := r.Energy.KilowattHours()
 		doc.Strategies = append(doc.Strategies, row{Name: r.Strategy, EnergyKWh: k, BoundKWh: r.Bound.KilowattHours(), OverBound: r.OverBound(),
-			CarbonKg: k * o.intensity / 1000, Cost: k * o.price, MeanWaitSeconds: r.MeanWait.Seconds(), P95WaitSeconds: r.P95Wait.Seconds(),
+			CarbonKg: o.kilograms(r), Cost: o.money(r), OracleShare: d.share, MissedDeadlines: r.Missed, Suspended: r.Suspended, MeanWaitSeconds: r.MeanWait.Seconds(), P95WaitSeconds: r.P95Wait.Seconds(),
 			TurnaroundSeconds: r.MeanTurnaround.Seconds(), MakespanSeconds: r.Makespan.Seconds(), Finished: r.Finished, Waiting: r.Waiting,
 			Unplaced: r.Unplaced, SwitchOns: r.SwitchOns, Moves: r.Moves, SolveMillisPerJob: solveMillis(r)})
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -175,6 +176,7 @@ func TestReportInBrowser(t *testing.T) {
 	}
 	o := small()
 	o.strategies, o.out = "kubernetes,energyaware,leastwatt", t.TempDir()
+	o.sites, o.objective, o.slack = "embedded", "grams", time.Hour
 	if err := run(t.Context(), o, io.Discard, io.Discard); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +191,7 @@ func TestReportInBrowser(t *testing.T) {
 			t.Fatalf("%v: %s", err, log.String())
 		}
 		page := string(dom)
-		for _, want := range []string{`data-ready="4"`, "<td>leastwatt</td>", "Power over time", `id="bound"`, `data-strategy="kubernetes"`, "server-0008"} {
+		for _, want := range []string{`data-ready="7"`, "<td>leastwatt</td>", "Power over time", "Carbon over time", "Share of the oracle", `id="bound"`, `data-strategy="kubernetes"`, "server-0008"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("width %s: the page lacks %q", width, want)
 			}
@@ -199,6 +201,81 @@ func TestReportInBrowser(t *testing.T) {
 		}
 		if strings.Contains(page, "ZgotmplZ") {
 			t.Error("the template has withheld a value as unsafe")
+		}
+	}
+}
+
+// TestSites: over three made-up grids the planner over site and time emits the least, meets every deadline, and the oracle's share is told.
+func TestSites(t *testing.T) {
+	o := small()
+	o.sites, o.objective, o.slack, o.off, o.strategies = "embedded", "grams", 24*time.Hour, true, "leastwatt,threshold,spacetime"
+	var out bytes.Buffer
+	o.asJSON = true
+	if err := run(t.Context(), o, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Strategies []struct {
+			Name                  string
+			CarbonKg, OracleShare float64
+			MissedDeadlines       int
+			Unplaced, Waiting     int
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	s := doc.Strategies
+	if len(s) != 3 || s[2].Name != "spacetime" {
+		t.Fatalf("%+v", s)
+	}
+	if s[2].CarbonKg >= s[0].CarbonKg || s[2].CarbonKg >= s[1].CarbonKg {
+		t.Errorf("spacetime emits %v kg, leastwatt %v, threshold %v", s[2].CarbonKg, s[0].CarbonKg, s[1].CarbonKg)
+	}
+	if s[0].OracleShare != 0 || !(s[2].OracleShare > 0.8) {
+		t.Errorf("shares of the oracle: %v at once, %v planned", s[0].OracleShare, s[2].OracleShare)
+	}
+	for _, x := range s {
+		if x.MissedDeadlines+x.Unplaced+x.Waiting > 0 {
+			t.Errorf("%+v: work is late or lost", x)
+		}
+	}
+}
+
+// TestSeries: a gap is unknown to strategies and paid at the last known value; currencies do not mix.
+func TestSeries(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	g := gridOptions{objective: "grams", start: "2023-01-01T01:00:00Z",
+		carbon: write("c.csv", "datetime_utc,A\n2023-01-01T00:00:00Z,100\n2023-01-01T01:00:00Z,200\n2023-01-01T02:00:00Z,\n2023-01-01T03:00:00Z,400\n")}
+	if err := g.load(1); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.world.simulated(2 * time.Hour)[0].Intensity; !slices.Equal(got, []float64{200, 200, 400}) {
+		t.Errorf("paid at %v", got)
+	}
+	ahead := g.newOutlook(true).Ahead(nil, "A", 0, 4)
+	if len(ahead) != 4 || ahead[0] != 200 || !math.IsNaN(ahead[1]) || ahead[2] != 400 || !math.IsNaN(ahead[3]) {
+		t.Errorf("told %v", ahead)
+	}
+	for what, c := range map[string]struct {
+		g    gridOptions
+		want string
+	}{
+		"zone":       {gridOptions{objective: "grams", carbon: g.carbon, sites: write("s.csv", "id,PUE,k,ci_region\nx,1.2,1,B\n")}, `no zone "B"`},
+		"currencies": {gridOptions{objective: "money", prices: write("p.csv", "t,A (EUR/MWh),B (USD/MWh)\n2023-01-01T00:00:00Z,1,2\n")}, "-rates"},
+		"objective":  {gridOptions{objective: "smiles", carbon: g.carbon}, "grams or money"},
+		"start":      {gridOptions{objective: "grams", carbon: g.carbon, start: "2024-01-01T00:00:00Z"}, "the series go from"},
+		"text":       {gridOptions{objective: "grams", carbon: write("t.csv", "t,A\n2023-01-01T00:00:00Z,many\n")}, "t.csv:2"},
+	} {
+		if err := c.g.load(1); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want %q", what, err, c.want)
 		}
 	}
 }

@@ -22,6 +22,8 @@ type page struct {
 	PowerWidth int
 	Lines      []line
 	BoundLine  string
+	Carbon     []line
+	CarbonTick []tick
 	Ticks      []tick
 	Hours      []tick
 	Heat       []heatRow
@@ -32,6 +34,7 @@ type pageRow struct {
 	Name                         string
 	Energy, Over, Wait           string
 	EnergyBar, BoundBar, WaitBar float64 // percent of the widest
+	Carbon, Cost, Share          string // with sites
 	Unplaced                     int
 	Best                         bool
 }
@@ -105,6 +108,10 @@ func newPage(o *options, done []outcome) *page {
 		r := d.result
 		row := pageRow{Name: r.Strategy, Energy: fmt.Sprintf("%.2f", r.Energy.KilowattHours()), Over: fmt.Sprintf("%.4f", r.OverBound()),
 			Wait: brief(r.MeanWait), Unplaced: r.Unplaced, Best: i == best}
+		if o.world != nil {
+			row.Carbon, row.Cost = fmt.Sprintf("%.2f", o.kilograms(r)), fmt.Sprintf("%.2f", o.money(r))
+			row.Share = fmt.Sprintf("%.0f %%", 100*d.share)
+		}
 		if most > 0 {
 			row.EnergyBar, row.BoundBar = 100*float64(r.Energy)/most, 100*float64(r.Bound)/most
 		}
@@ -117,6 +124,10 @@ func newPage(o *options, done []outcome) *page {
 		p.Best = done[best].result.Strategy
 	}
 	p.plot(done, best)
+	if o.world != nil {
+		p.carbon(done)
+		p.Facts += fmt.Sprintf(" %d sites from %s on; the objective is %s.", len(o.world.sites), o.world.start.Format("2006-01-02"), o.objective)
+	}
 	p.heat(done)
 	return p
 }
@@ -157,6 +168,30 @@ func (p *page) plot(done []outcome, best int) {
 			Points: points(d.result.Series, func(s simulate.Sample) float64 { return float64(s.Watts) })})
 	}
 	p.BoundLine = points(done[best].result.Series, func(s simulate.Sample) float64 { return float64(s.Bound) })
+}
+
+// carbon draws grams an hour over time, on the time axis of the power plot.
+func (p *page) carbon(done []outcome) {
+	var top, end float64
+	for _, d := range done {
+		for _, s := range d.result.Series {
+			top, end = max(top, s.Grams), max(end, s.At.Hours())
+		}
+	}
+	if !(top > 0) || end == 0 {
+		return
+	}
+	for k := range 5 {
+		p.CarbonTick = append(p.CarbonTick, tick{plotH * float64(k) / 4, fmt.Sprintf("%.3g kg/h", top/1000*(1-float64(k)/4))})
+	}
+	for i, d := range done {
+		var b strings.Builder
+		for _, s := range d.result.Series {
+			fmt.Fprintf(&b, "%.1f,%.1f ", plotW*s.At.Hours()/end, plotH*(1-s.Grams/top))
+		}
+		n := d.result.Strategy
+		p.Carbon = append(p.Carbon, line{Name: n, Color: colors[i%len(colors)], Shown: n == atOnce || n == overTime || n == "threshold" || len(done) < 5, Points: b.String()})
+	}
 }
 
 // heat colours each node by its mean utilization.

@@ -20,11 +20,16 @@ func writeTable(out io.Writer, o *options, done []outcome) error {
 	for _, d := range done {
 		r := d.result
 		k := r.Energy.KilowattHours()
-		fmt.Fprintf(w, "%s\t%.2f\t%.4f\t%.2f\t%.2f\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%.4f\t\n", r.Strategy, k, r.OverBound(), k*o.intensity/1000, k*o.price,
+		fmt.Fprintf(w, "%s\t%.2f\t%.4f\t%.2f\t%.2f\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%.4f\t\n", r.Strategy, k, r.OverBound(), o.kilograms(r), o.money(r),
 			brief(r.MeanWait), brief(r.P95Wait), brief(r.MeanTurnaround), brief(r.Makespan), r.Unplaced, r.Waiting, r.SwitchOns, r.Moves, solveMillis(r))
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if o.world != nil {
+		if err := o.writeShares(out, done); err != nil {
+			return err
+		}
 	}
 	if len(done) == 0 {
 		return nil
@@ -62,7 +67,7 @@ func sweep(ctx context.Context, o *options, names []string, jobs []simulate.Job,
 	for _, n := range names {
 		for _, l := range loads {
 			for s := range o.seeds {
-				tasks = append(tasks, task{n, l, o.seed + uint64(s)})
+				tasks = append(tasks, task{name: n, load: l, seed: o.seed + uint64(s)})
 			}
 		}
 	}

@@ -122,11 +122,17 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 	if err != nil {
 		return nil, err
 	}
-	s, err := batch.New(t.name, batch.Options{Seed: t.seed})
+	s, err := batch.New(t.name, o.options(t.seed, t.oracle))
 	if err != nil {
 		return nil, err
 	}
 	cfg := simulate.Config{Nodes: nodes, Strategy: s, SwitchOff: o.off, Every: o.every, PUE: o.pue, Bound: true, Seed: t.seed}
+	if o.world != nil {
+		if err := o.world.settle(nodes); err != nil {
+			return nil, err
+		}
+		cfg.PUE = 0
+	}
 	if o.told {
 		cfg.Lifetimes, cfg.Uses = simulate.Told, simulate.Told
 	} else {
@@ -154,6 +160,13 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 		cfg.To = cfg.From + time.Duration(o.hours*float64(time.Hour))
 		g := simulate.Generator{Shapes: jobs, Load: t.load, Cores: cores, Until: cfg.To, Stationary: true, Longest: o.longest, Seed: t.seed}
 		work = g.Workload()
+	}
+	if o.world != nil {
+		// All that arrives is carried out and paid, however late it runs.
+		cfg.From, cfg.To = 0, o.until(cfg.To, jobs)
+		cfg.Sites = o.world.simulated(cfg.To)
+		cfg.Lifetimes = simulate.Told // who sets a deadline says how long the work takes
+		work = o.due(work)
 	}
 	out := &outcome{load: t.load, seed: t.seed}
 	if o.out != "" {

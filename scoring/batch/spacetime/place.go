@@ -8,7 +8,11 @@ import (
 
 // plan makes feasible plans in several orders of the jobs, at prices (nil means none), improves each by moves, and returns the best.
 func (s *solver) plan(lambda [][]float64, best *Plan) *Plan {
-	for _, order := range s.orders() {
+	orders := s.orders()
+	if len(s.p.Jobs) == 1 {
+		orders = orders[:1]
+	}
+	for _, order := range orders {
 		s.reset(lambda)
 		plan := s.construct(order)
 		s.improve(plan)

@@ -68,6 +68,18 @@ func (s *solver) cheapest(j *Job) (best Placement, value float64) {
 	return best, value
 }
 
+// unconstrained is the cost of all jobs at their cheapest places, whatever is free: a lower bound. It is for prices of 0.
+func (s *solver) unconstrained() float64 {
+	s.reset(nil)
+	total := 0.0
+	for i := range s.p.Jobs {
+		if pl, v := s.cheapest(&s.p.Jobs[i]); pl.Site >= 0 {
+			total += v
+		}
+	}
+	return total
+}
+
 // cheapestSlots returns the slots of least cost plus price for a job that may be suspended, in order.
 func (s *solver) cheapestSlots(j *Job, site int, fits bool) ([]int, float64) {
 	from, until := s.window(j, site)

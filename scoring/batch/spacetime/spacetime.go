@@ -132,6 +132,10 @@ func Solve(p Problem) (*Plan, error) {
 	}
 	s := newSolver(&p)
 	plan := s.plan(nil, nil)
+	if free := s.unconstrained(); plan.Late+plan.Unplaced == 0 && plan.Cost <= free+1e-12*math.Abs(free) {
+		plan.Bound = min(free, plan.Cost) // every job has its cheapest place: capacity costs nothing
+		return plan, nil
+	}
 	bound := s.price(plan.Cost)
 	plan = s.plan(s.lambda, plan)
 	plan.Bound = min(bound, plan.Cost)
