@@ -34,7 +34,7 @@ type pageRow struct {
 	Name                         string
 	Energy, Over, Wait           string
 	EnergyBar, BoundBar, WaitBar float64 // percent of the widest
-	Carbon, Cost, Share          string // with sites
+	Carbon, Cost, Share          string  // with sites
 	Unplaced                     int
 	Best                         bool
 }

@@ -93,7 +93,20 @@ func (b *overTime) tier(c *Cluster) {
 type booking struct {
 	cell        int
 	from, until int64
+	slots       []int // from 'from' on, of a job that may be suspended; nil is all
 	size        float64
+}
+
+// book enters a booking (sign 1) or takes it back (−1).
+func (b *overTime) book(k booking, sign float64) {
+	l := &b.booked[k.cell]
+	if k.slots == nil {
+		l.add(k.from, k.until, sign*k.size)
+		return
+	}
+	for _, t := range k.slots {
+		l.add(k.from+int64(t), k.from+int64(t)+1, sign*k.size)
+	}
 }
 
 // A ledger counts what is booked in each slot ahead.
@@ -145,7 +158,7 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		j := &jobs[k]
 		h, held := b.holds[j.Name]
 		if held {
-			b.booked[h.cell].add(h.from, h.until, -h.size)
+			b.book(h, -1)
 			delete(b.holds, j.Name)
 		}
 		if latest := b.latest(j, now); latest >= 0 && latest > now && j.Requests.CPU > 0 && j.Demand.Lifetime > 0 && c.CanEver(j) {
@@ -389,6 +402,8 @@ func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k 
 			}
 			if run < len(pl.Slots) {
 				p.Assigned[n-1].For = time.Duration(b.at+int64(run))*b.grid.Slot() - now
+				// It gives back what it will not use of the slots that follow.
+				b.booked[b.cellOf[p.Assigned[n-1].Node]].add(b.at+int64(run), b.at+int64(b.slots(j.Demand.Lifetime)), -j.Requests.CPU)
 			}
 		}
 		return
@@ -399,7 +414,10 @@ func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k 
 	}
 	h := booking{cell: pl.Site, from: b.at + int64(pl.Start), size: j.Requests.CPU}
 	h.until = h.from + int64(b.slots(j.Demand.Lifetime))
-	b.booked[h.cell].add(h.from, h.until, h.size)
+	if pl.Slots != nil {
+		h.from, h.slots = b.at, pl.Slots
+	}
+	b.book(h, 1)
 	b.holds[j.Name] = h
 	p.Waiting = append(p.Waiting, Wait{Job: k, Reason: Reason{Until: until}})
 }
