@@ -27,6 +27,8 @@ type Columns struct {
 	UseUnit                      float64 // 0.01 where the file has percent; 0 is 1
 	GPUTimes                     string  // multiplies GPU, for shares of several devices
 	Comma                        rune
+	Header                       []string // names of the columns of a file without a header; one that repeats it is read too
+	Buckets                      bool     // CPU and Memory may read ">24", which counts as 24
 }
 
 var openb = Columns{Name: "name", Arrival: "creation_time", Start: "scheduled_time", End: "deletion_time", CPU: "cpu_milli", CPUUnit: 1e-3,
@@ -45,10 +47,18 @@ type table struct {
 	at   map[string]int
 	row  []string
 	line int
+	// first is a first row that is not a header.
+	first   []string
+	buckets bool
 }
 
 // openTable reads the header. Names are compared without case and without the BOM that spreadsheets write.
 func openTable(file string, r io.Reader, comma rune) (*table, error) {
+	return openHeaded(file, r, comma, nil)
+}
+
+// openHeaded takes the names of the columns from names where the file does not begin with them.
+func openHeaded(file string, r io.Reader, comma rune, names []string) (*table, error) {
 	c := csv.NewReader(io.LimitReader(r, 64<<30))
 	c.ReuseRecord = true
 	c.FieldsPerRecord = -1
@@ -63,6 +73,10 @@ func openTable(file string, r io.Reader, comma rune) (*table, error) {
 	}
 	if err != nil {
 		return nil, t.broken(err)
+	}
+	if len(names) > 0 && !strings.EqualFold(strings.TrimSpace(head[0]), names[0]) {
+		t.first = slices.Clone(head)
+		head = names
 	}
 	for i, h := range head {
 		t.at[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff")))] = i
@@ -80,6 +94,10 @@ func (t *table) broken(err error) error {
 
 // next reads a row and reports whether there was one.
 func (t *table) next() (bool, error) {
+	if t.first != nil { // its fields' places are still those of the last Read
+		t.row, t.first, t.line = t.first, nil, 1
+		return true, nil
+	}
 	row, err := t.r.Read()
 	if errors.Is(err, io.EOF) {
 		return false, nil
@@ -130,6 +148,9 @@ func (t *table) num(name string, optional bool) (float64, error) {
 	if s == "" && optional {
 		return 0, nil
 	}
+	if t.buckets {
+		s = strings.TrimPrefix(s, ">")
+	}
 	v, err := number(s)
 	if err != nil {
 		return 0, t.wrong(name, err)
@@ -139,10 +160,11 @@ func (t *table) num(name string, optional bool) (float64, error) {
 
 // Read reads the jobs of a file.
 func (c Columns) Read(file string, r io.Reader) (*Result, error) {
-	t, err := openTable(file, r, c.Comma)
+	t, err := openHeaded(file, r, c.Comma, c.Header)
 	if err != nil {
 		return nil, err
 	}
+	t.buckets = c.Buckets
 	res := new(Result)
 	if len(t.at) == 0 {
 		return res, nil

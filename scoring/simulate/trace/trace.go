@@ -1,5 +1,5 @@
 // Package trace reads workloads and clusters from the files that others publish: Alibaba openb, ECSched, KubeEnergyScheduler, the Standard
-// Workload Format, PlanetLab, SURF, and any CSV by a [Columns] map.
+// Workload Format, PlanetLab, SURF, Azure's VM table, Google's task tables, and any CSV by a [Columns] map.
 //
 // Errors are of type [*Error] and name the file, the line and the column. Files are foreign: lines and rows are limited. What
 // a format marks as unknown (a duration of -1 in SWF, a pod that was never scheduled) is left out and counted.
@@ -50,14 +50,26 @@ type Result struct {
 
 // Formats returns the names that [Read] knows.
 func Formats() []string {
-	return []string{"batch", "batch-hours", "ecsched", "kubeenergyscheduler", "openb", "planetlab", "swf"}
+	return []string{"azure-vm", "batch", "batch-hours", "ecsched", "google-events", "google-tasks", "kubeenergyscheduler", "openb", "planetlab", "swf"}
 }
+
+// Google tells no sizes of its machines; [Read] takes the largest for this.
+const (
+	googleCores = 64
+	googleBytes = 256 << 30
+)
 
 // Read reads jobs in a format of [Formats]. file names r in errors. SURF's two files are for [SURF], other CSV for [Columns].
 func Read(format, file string, r io.Reader) (*Result, error) {
 	switch format {
 	case "openb":
 		return openb.Read(file, r)
+	case "azure-vm":
+		return AzureVMs().Read(file, r)
+	case "google-tasks":
+		return GoogleTasks(googleCores, googleBytes).Read(file, r)
+	case "google-events":
+		return GoogleEvents(file, r, googleCores, googleBytes)
 	case "batch":
 		return BatchJobs(time.Second).Read(file, r)
 	case "batch-hours":

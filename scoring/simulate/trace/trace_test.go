@@ -242,6 +242,8 @@ func FuzzRead(f *testing.F) {
 		f.Add(uint8(i), "1 88 34 7 1\n")
 		f.Add(uint8(i), "name,cpu_milli,memory_mib,num_gpu,gpu_milli,qos,creation_time,deletion_time,scheduled_time\np,1,1,0,0,LS,5,8,5\n")
 		f.Add(uint8(i), "id,submit,cpu,mem,duration,tag\na,2025-01-02T03:04:05Z,2,4,60,web\n")
+		f.Add(uint8(i), "x,s1,d1,300,3900,91.77,25,20.8,Interactive,>24,32\n")
+		f.Add(uint8(i), "0,,7,0,,0,u,2,9,0.5,0.25,0,\n1,,7,0,m,1,u,2,9,0.5,0.25,0,\n2,,7,0,m,4,u,2,9,0.5,0.25,0,\n")
 		f.Add(uint8(i), "1 0 308434 31405 30 15702.5 -1 60 37980 512 1 9 1 1 -1 -1 1 -1\n")
 	}
 	f.Fuzz(func(t *testing.T, k uint8, text string) {
