@@ -64,13 +64,13 @@ func (a *Alias) Pick(uint64) int {
 	if len(a.columns) == 0 {
 		return -1
 	}
-	return a.pick(rand.Uint64())
+	return pick(a.columns, rand.Uint64())
 }
 
 // pick uses the high part of x·n for the column and the low part within it.
-func (a *Alias) pick(x uint64) int {
-	at, within := bits.Mul64(x, uint64(len(a.columns)))
-	c := &a.columns[at]
+func pick(columns []column, x uint64) int {
+	at, within := bits.Mul64(x, uint64(len(columns)))
+	c := &columns[at]
 	i := c.other
 	if within < c.below { // a conditional move, because no branch predictor can guess it
 		i = c.own

@@ -11,8 +11,8 @@ import (
 // weight, so that a slow endpoint gets less than its share for as long as it is slow (Mitzenmacher, IEEE TPDS
 // 12, 2001). Every pick must be followed by Done.
 type TwoChoices struct {
-	alias *Alias
-	slots []slot
+	columns []column // of an Alias
+	slots   []slot
 }
 
 type slot struct {
@@ -42,7 +42,7 @@ func NewTwoChoices(weights []float64, flights []*atomic.Int64) (*TwoChoices, err
 	if err != nil {
 		return nil, err
 	}
-	t := &TwoChoices{alias: alias, slots: make([]slot, len(p))}
+	t := &TwoChoices{columns: alias.columns, slots: make([]slot, len(p))}
 	for i := range p {
 		t.slots[i] = slot{flights: flights[i], inverse: uint64(min(256/p[i], 1<<32))}
 	}
@@ -55,16 +55,17 @@ func (t *TwoChoices) Pick(uint64) int {
 		return -1
 	}
 	x := rand.Uint64()
-	a, b := t.alias.pick(x), t.alias.pick(x*0x9e3779b97f4a7c15)
+	a, b := pick(t.columns, x), pick(t.columns, x*0x9e3779b97f4a7c15)
 	if a == b {
-		b = t.alias.pick(mix(x)) // once more: two different ones are a better choice
+		b = pick(t.columns, mix(x)) // once more: two different ones are a better choice
 	}
-	i, x1, x2 := a, t.slots[a].crowd(), t.slots[b].crowd()
-	if x2 < x1 { // a conditional move, as in Alias
-		i = b
+	// Both are read before either is used, and a conditional move chooses, as in Alias.
+	s, other := &t.slots[a], &t.slots[b]
+	if x1, x2 := s.crowd(), other.crowd(); x2 < x1 {
+		a, s = b, other
 	}
-	t.slots[i].flights.Add(1)
-	return i
+	s.flights.Add(1)
+	return a
 }
 
 // Done implements [TrackingPicker].

@@ -24,6 +24,9 @@ type Options struct {
 	// Mark is the bit of the packet mark that asks for masquerading; 0 means 0x1000. kube-proxy uses
 	// 0x4000.
 	Mark uint32
+
+	// Count counts each Service's new connections in the kernel, for [Writer.Connections].
+	Count bool
 }
 
 func (o Options) withDefaults() (*Options, error) {

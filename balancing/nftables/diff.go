@@ -44,6 +44,10 @@ func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, fou
 			keep[s.name] = true
 			tx.Add(d.affinity(s))
 		}
+		for _, c := range p.counters {
+			keep[c] = true
+			tx.Add(&knftables.Counter{Name: c})
+		}
 		for _, e := range p.elements {
 			refs[e]++
 		}
@@ -86,6 +90,9 @@ func (w *Writer) removeStale(tx *knftables.Transaction, found map[string][]strin
 	for _, name := range stale("set") {
 		tx.Delete(&knftables.Set{Name: name})
 	}
+	for _, name := range stale("counter") {
+		tx.Delete(&knftables.Counter{Name: name})
+	}
 }
 
 // update writes what differs from what was applied and returns the elements then referred to.
@@ -110,20 +117,21 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 	touched := make(map[element]bool)
 	oldChains, newChains := make(map[string]chain), make(map[string]chain)
 	oldSets, newSets := make(map[string]affinitySet), make(map[string]affinitySet)
+	oldCounters, newCounters := make(map[string]bool), make(map[string]bool)
 	for _, k := range keys {
 		if p := w.ports[k]; p != nil {
 			for _, e := range p.elements {
 				refs[e]--
 				touched[e] = true
 			}
-			collect(p, oldChains, oldSets)
+			collect(p, oldChains, oldSets, oldCounters)
 		}
 		if p := next[k]; p != nil {
 			for _, e := range p.elements {
 				refs[e]++
 				touched[e] = true
 			}
-			collect(p, newChains, newSets)
+			collect(p, newChains, newSets, newCounters)
 		}
 	}
 	elements := slices.SortedFunc(maps.Keys(touched), compare)
@@ -135,6 +143,11 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 	for _, name := range slices.Sorted(maps.Keys(newSets)) {
 		if _, ok := oldSets[name]; !ok {
 			tx.Add(w.d.affinity(newSets[name]))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(newCounters)) {
+		if !oldCounters[name] {
+			tx.Add(&knftables.Counter{Name: name})
 		}
 	}
 	var changed []chain
@@ -178,10 +191,18 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 			tx.Delete(&knftables.Set{Name: name})
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(oldCounters)) {
+		if !newCounters[name] {
+			tx.Delete(&knftables.Counter{Name: name})
+		}
+	}
 	return refs
 }
 
-func collect(p *wanted, chains map[string]chain, sets map[string]affinitySet) {
+func collect(p *wanted, chains map[string]chain, sets map[string]affinitySet, counters map[string]bool) {
+	for _, c := range p.counters {
+		counters[c] = true
+	}
 	for _, c := range p.chains {
 		chains[c.name] = c
 	}

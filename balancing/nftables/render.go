@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,14 +29,18 @@ const (
 	outsidePrefix  = "out-"
 	endpointPrefix = "ep-"
 	affinityPrefix = "aff-"
+	balancerPrefix = "lb-"
+	counterPrefix  = "new-"
 )
 
 // A rendering is what one Service needs in the table.
 type rendering struct {
 	chains    []chain
 	sets      []affinitySet
+	counters  []string
 	elements  []element
-	addresses int // how many of the elements are addresses and ports; they come first
+	addresses int                     // how many of the elements are addresses and ports; they come first
+	seen      map[netip.AddrPort]bool // while it is written: endpoints that have what they need
 }
 
 type chain struct {
@@ -72,40 +77,115 @@ func dialectOf(f knftables.Family, o *Options) dialect {
 // render writes the rules of one Service.
 func (d *dialect) render(p *port) rendering {
 	name := object(servicePrefix, string(p.Protocol), p.Name)
-	outside := outsidePrefix + name[len(servicePrefix):]
-	var r rendering
+	outside, balancer := outsidePrefix+name[len(servicePrefix):], balancerPrefix+name[len(servicePrefix):]
 	proto, number := string(p.Protocol), strconv.Itoa(int(p.Port))
-	ips, ports, verdict := ipsMap, nodePortsMap, "goto "+name
-	if len(p.endpoints) == 0 {
-		ips, ports, verdict = emptyIPsMap, emptyPortsMap, "goto "+rejectChain
-		if p.Drop {
-			verdict = "goto " + dropChain
-		}
+	r := rendering{seen: make(map[netip.AddrPort]bool)}
+
+	inVerdict, in := "goto "+name, len(p.inside.endpoints) > 0
+	if !in {
+		inVerdict = refuse(p.Drop)
 	}
-	for _, ip := range p.IPs {
-		r.elements = append(r.elements, element{ips, ip.String() + " . " + proto + " . " + number, verdict})
+	outVerdict, out := "goto "+outside, in
+	if p.outside != nil {
+		// Pods and this node may be divided although nobody from outside is.
+		out = len(p.outside.endpoints) > 0 || p.keep && in
+	}
+	switch {
+	case !out && p.outside != nil:
+		outVerdict = refuse(p.drop)
+	case !out:
+		outVerdict = refuse(p.Drop)
+	}
+	at := func(yes bool, some, none string) string {
+		if yes {
+			return some
+		}
+		return none
+	}
+	for _, ip := range p.ips {
+		r.elements = append(r.elements, element{at(in, ipsMap, emptyIPsMap), ip.String() + " . " + proto + " . " + number, inVerdict})
+	}
+	for _, ip := range p.external {
+		r.elements = append(r.elements, element{at(out, ipsMap, emptyIPsMap), ip.String() + " . " + proto + " . " + number, outVerdict})
+	}
+	for _, ip := range p.balancers {
+		verdict := outVerdict
+		if out && len(p.sources) > 0 {
+			verdict = "goto " + balancer
+		}
+		r.elements = append(r.elements, element{at(out, ipsMap, emptyIPsMap), ip.String() + " . " + proto + " . " + number, verdict})
 	}
 	if p.NodePort != 0 {
-		if len(p.endpoints) > 0 {
-			verdict = "goto " + outside
-			r.chains = append(r.chains, chain{outside, []string{"jump " + markChain, "goto " + name}})
-		}
-		r.elements = append(r.elements, element{ports, proto + " . " + strconv.Itoa(int(p.NodePort)), verdict})
+		r.elements = append(r.elements, element{at(out, nodePortsMap, emptyPortsMap), proto + " . " + strconv.Itoa(int(p.NodePort)), outVerdict})
 	}
 	r.addresses = len(r.elements)
-	if len(p.endpoints) == 0 {
-		return r
+
+	var count []string
+	if (in || out) && d.options.Count {
+		c := object(counterPrefix, proto, p.Name)
+		r.counters = append(r.counters, c)
+		count = []string{"counter name " + c}
 	}
-	main := chain{name: name}
-	if n := d.options.local(d.family); n != "" {
-		main.rules = append(main.rules, d.ip+" saddr != { "+n+" } jump "+markChain)
+	if in {
+		main := chain{name, slices.Clone(count)}
+		if n := d.options.local(d.family); n != "" {
+			main.rules = append(main.rules, d.ip+" saddr != { "+n+" } jump "+markChain)
+		}
+		main.rules = append(main.rules, d.divide(&r, p, &p.inside)...)
+		r.chains = append(r.chains, main)
 	}
+	if out && (p.NodePort != 0 || len(p.external)+len(p.balancers) > 0) {
+		r.chains = append(r.chains, chain{outside, d.outside(&r, p, name, in, count)})
+		if len(p.sources) > 0 && len(p.balancers) > 0 {
+			var ranges []string
+			for _, s := range p.sources {
+				ranges = append(ranges, s.String())
+			}
+			r.chains = append(r.chains, chain{balancer, []string{d.ip + " saddr != { " + strings.Join(ranges, ", ") + " } drop", "goto " + outside}})
+		}
+	}
+	r.seen = nil
+	return r
+}
+
+func refuse(drop bool) string {
+	if drop {
+		return "goto " + dropChain
+	}
+	return "goto " + rejectChain
+}
+
+// outside returns the rules of connections from outside; name is the chain of those from inside, if there is one.
+func (d *dialect) outside(r *rendering, p *port, name string, in bool, count []string) []string {
+	if p.outside == nil {
+		return []string{"jump " + markChain, "goto " + name}
+	}
+	var rules []string
+	switch {
+	case !p.keep:
+		rules = append(rules, "jump "+markChain)
+	case in:
+		if n := d.options.local(d.family); n != "" {
+			rules = append(rules, d.ip+" saddr { "+n+" } goto "+name)
+		}
+		rules = append(rules, "fib saddr type local jump "+markChain, "fib saddr type local goto "+name)
+	}
+	if len(p.outside.endpoints) == 0 {
+		return append(rules, "drop")
+	}
+	return append(append(rules, count...), d.divide(r, p, p.outside)...)
+}
+
+// divide returns the rules that choose an endpoint, and adds what they need.
+func (d *dialect) divide(r *rendering, p *port, v *division) []string {
+	proto := string(p.Protocol)
+	var rules []string
 	var list strings.Builder
 	at, sep := 0, ", "
-	if p.Affinity > 0 {
+	if p.affinity > 0 {
 		sep = " , " // a chain's name would swallow the comma
 	}
-	for i, e := range p.endpoints {
+	for i, e := range v.endpoints {
 		if i > 0 {
 			list.WriteString(sep)
 		}
@@ -117,30 +197,33 @@ func (d *dialect) render(p *port) rendering {
 		list.WriteString(" : ")
 		at += e.n
 		host, p16 := e.addr.Addr().String(), strconv.Itoa(int(e.addr.Port()))
-		r.elements = append(r.elements, element{hairpinSet, host + " . " + host + " . " + proto + " . " + p16, ""})
-		if p.Affinity == 0 {
+		first := !r.seen[e.addr]
+		r.seen[e.addr] = true
+		if first {
+			r.elements = append(r.elements, element{hairpinSet, host + " . " + host + " . " + proto + " . " + p16, ""})
+		}
+		if p.affinity == 0 {
 			list.WriteString(host + " . " + p16)
 			continue
 		}
 		ep := object(endpointPrefix, proto, p.Name+"/"+e.addr.String())
 		// The timeout is part of the name: a set's timeout cannot change.
-		set := object(affinityPrefix, proto, p.Name+"/"+e.addr.String()+"/"+p.Affinity.String())
+		set := object(affinityPrefix, proto, p.Name+"/"+e.addr.String()+"/"+p.affinity.String())
 		list.WriteString("goto " + ep)
-		r.sets = append(r.sets, affinitySet{set, p.Affinity})
-		r.chains = append(r.chains, chain{ep, []string{
-			"update @" + set + " { " + d.ip + " saddr }",
-			"meta l4proto " + proto + " dnat to " + target(e.addr),
-		}})
-		main.rules = append(main.rules, d.ip+" saddr @"+set+" goto "+ep)
+		if first {
+			r.sets = append(r.sets, affinitySet{set, p.affinity})
+			r.chains = append(r.chains, chain{ep, []string{
+				"update @" + set + " { " + d.ip + " saddr }",
+				"meta l4proto " + proto + " dnat to " + target(e.addr),
+			}})
+		}
+		rules = append(rules, d.ip+" saddr @"+set+" goto "+ep)
 	}
-	mod := "numgen random mod " + strconv.Itoa(p.total)
-	if p.Affinity == 0 {
-		main.rules = append(main.rules, "meta l4proto "+proto+" dnat "+d.ip+" addr . port to "+mod+" map { "+list.String()+" }")
-	} else {
-		main.rules = append(main.rules, mod+" vmap { "+list.String()+" }")
+	mod := "numgen random mod " + strconv.Itoa(v.total)
+	if p.affinity == 0 {
+		return append(rules, "meta l4proto "+proto+" dnat "+d.ip+" addr . port to "+mod+" map { "+list.String()+" }")
 	}
-	r.chains = append(r.chains, main)
-	return r
+	return append(rules, mod+" vmap { "+list.String()+" }")
 }
 
 func target(a netip.AddrPort) string { return a.String() } // "10.0.0.1:80", "[fd00::1]:80"

@@ -33,7 +33,7 @@ type Result struct {
 	// operations that took.
 	Changed, Operations int
 
-	// Refused says which Services were left out, and why; one error each.
+	// Refused says which Services were left out, and why; one [RefusedError] each.
 	Refused []error
 }
 
@@ -137,14 +137,14 @@ func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
 		s := &services[i]
 		key := string(s.Protocol) + " " + s.Name
 		if next[key] != nil {
-			r.Refused = append(r.Refused, fmt.Errorf("service %q (%s) is there twice: %w", s.Name, s.Protocol, ErrDuplicate))
+			r.Refused = append(r.Refused, &RefusedError{s.Name, s.Protocol, fmt.Errorf("it is there twice: %w", ErrDuplicate)})
 			continue
 		}
 		old := w.ports[key]
 		if old == nil || !old.asked(s) {
 			p, err := normal(s, w.d.family == knftables.IPv6Family, w.d.options.Slots)
 			if err != nil {
-				r.Refused = append(r.Refused, err)
+				r.Refused = append(r.Refused, &RefusedError{s.Name, s.Protocol, err})
 				continue
 			}
 			if old == nil || !old.same(p) {
@@ -152,7 +152,7 @@ func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
 			}
 		}
 		if err := claim(owner, old); err != nil {
-			r.Refused = append(r.Refused, err)
+			r.Refused = append(r.Refused, &RefusedError{s.Name, s.Protocol, err})
 			continue
 		}
 		next[key] = old
@@ -164,7 +164,7 @@ func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
 func claim(owner map[string]string, p *wanted) error {
 	for _, e := range p.elements[:p.addresses] {
 		if other, ok := owner[e.key]; ok {
-			return fmt.Errorf("service %q: %s belongs to %q: %w", p.Name, e.key, other, ErrDuplicate)
+			return fmt.Errorf("%s belongs to %q: %w", e.key, other, ErrDuplicate)
 		}
 	}
 	for _, e := range p.elements[:p.addresses] {
@@ -178,4 +178,46 @@ func (w *Writer) Known() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.known
+}
+
+// A Flow is how many new connections a Service has had since its counter was made; a restart adopts the counter.
+type Flow struct {
+	Service  string
+	Protocol Protocol
+	New      uint64
+}
+
+// Connections reads the kernel's counters of the Services that were last applied, in the order of their names. It needs
+// [Options.Count], and runs nft once.
+func (w *Writer) Connections(ctx context.Context) ([]Flow, error) {
+	w.mu.Lock()
+	by := make(map[string]*wanted, len(w.ports))
+	for _, p := range w.ports {
+		for _, c := range p.counters {
+			by[c] = p
+		}
+	}
+	w.mu.Unlock()
+	if !w.d.options.Count {
+		return nil, fmt.Errorf("nftables: connections are not counted: set Options.Count")
+	}
+	counters, err := w.nft.ListCounters(ctx)
+	if err != nil && !knftables.IsNotFound(err) {
+		return nil, fmt.Errorf("nftables: list counters of table %s: %w", w.d.options.Table, err)
+	}
+	var out []Flow
+	for _, c := range counters {
+		if c == nil || by[c.Name] == nil {
+			continue
+		}
+		f := Flow{Service: by[c.Name].Name, Protocol: by[c.Name].Protocol}
+		if c.Packets != nil {
+			f.New = *c.Packets // of a connection only the first packet meets a NAT rule
+		}
+		out = append(out, f)
+	}
+	slices.SortFunc(out, func(a, b Flow) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return out, nil
 }
