@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -9,8 +10,46 @@ import (
 	"sigs.k8s.io/knftables"
 )
 
-// rewrite writes the whole table and removes what else was found in it.
-func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, found map[string][]string) map[element]int {
+// A finding is what the table holds when a writer first meets it: names by kind, and the elements that all Services
+// share.
+type finding struct {
+	names    map[string][]string
+	elements map[element]bool
+}
+
+// find reads the table.
+func (w *Writer) find(ctx context.Context) (finding, error) {
+	var f finding
+	var err error
+	if f.names, err = w.nft.ListAll(ctx); err != nil {
+		if knftables.IsNotFound(err) {
+			return f, nil
+		}
+		return f, err
+	}
+	f.elements = make(map[element]bool)
+	for _, o := range w.d.tables() {
+		kind, name := "map", nameOf(o)
+		if _, ok := o.(*knftables.Set); ok {
+			kind = "set"
+		}
+		if !slices.Contains(f.names[kind], name) {
+			continue
+		}
+		all, err := w.nft.ListElements(ctx, kind, name)
+		if err != nil {
+			return f, err
+		}
+		for _, e := range all {
+			f.elements[element{name, strings.Join(e.Key, " . "), strings.Join(e.Value, " . ")}] = true
+		}
+	}
+	return f, nil
+}
+
+// rewrite writes all chains and removes what else was found in the table. Elements that are there already stay
+// untouched: one that is removed and added again could be missed by a packet in between.
+func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, found finding) map[element]int {
 	d := &w.d
 	tx.Add(&knftables.Table{Comment: new("shares of Services by Leastwatt; do not edit")})
 	keep := make(map[string]bool)
@@ -28,7 +67,6 @@ func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, fou
 	}
 	for _, o := range d.tables() {
 		tx.Add(o)
-		tx.Flush(o)
 		keep[nameOf(o)] = true
 	}
 	refs := make(map[element]int)
@@ -63,10 +101,17 @@ func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, fou
 			addRules(tx, c)
 		}
 	}
-	for _, e := range slices.SortedFunc(maps.Keys(refs), compare) {
-		tx.Add(e.object())
+	for _, e := range slices.SortedFunc(maps.Keys(found.elements), compare) {
+		if refs[e] == 0 {
+			tx.Delete(e.object())
+		}
 	}
-	w.removeStale(tx, found, keep)
+	for _, e := range slices.SortedFunc(maps.Keys(refs), compare) {
+		if !found.elements[e] {
+			tx.Add(e.object())
+		}
+	}
+	w.removeStale(tx, found.names, keep)
 	return refs
 }
 

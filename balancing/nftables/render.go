@@ -1,6 +1,7 @@
 package nftables
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
@@ -220,10 +221,14 @@ func (d *dialect) divide(r *rendering, p *port, v *division) []string {
 		rules = append(rules, d.ip+" saddr @"+set+" goto "+ep)
 	}
 	mod := "numgen random mod " + strconv.Itoa(v.total)
+	// A packet that meets the old rules while new ones are committed finds the old rules' map empty, because the kernel
+	// looks elements up by the new generation. It must not fall through: a rule without a map catches it.
+	most := slices.MaxFunc(v.endpoints, func(a, b slot) int { return cmp.Compare(a.n, b.n) })
 	if p.affinity == 0 {
-		return append(rules, "meta l4proto "+proto+" dnat "+d.ip+" addr . port to "+mod+" map { "+list.String()+" }")
+		return append(rules, "meta l4proto "+proto+" dnat "+d.ip+" addr . port to "+mod+" map { "+list.String()+" }",
+			"meta l4proto "+proto+" dnat to "+target(most.addr))
 	}
-	return append(rules, mod+" vmap { "+list.String()+" }")
+	return append(rules, mod+" vmap { "+list.String()+" }", "goto "+object(endpointPrefix, proto, p.Name+"/"+most.addr.String()))
 }
 
 func target(a netip.AddrPort) string { return a.String() } // "10.0.0.1:80", "[fd00::1]:80"

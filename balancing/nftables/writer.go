@@ -76,8 +76,8 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 	if w.known {
 		refs = w.update(tx, next, &r)
 	} else {
-		found, err := w.nft.ListAll(ctx)
-		if err != nil && !knftables.IsNotFound(err) {
+		found, err := w.find(ctx)
+		if err != nil {
 			return r, fmt.Errorf("nftables: list table %s: %w", w.d.options.Table, err)
 		}
 		refs = w.rewrite(tx, next, found)
@@ -119,7 +119,7 @@ func Script(f knftables.Family, o Options, services []Service) (string, []error,
 	}
 	var r Result
 	tx := w.nft.NewTransaction()
-	w.rewrite(tx, w.normalize(services, &r), nil)
+	w.rewrite(tx, w.normalize(services, &r), finding{})
 	return tx.String(), r.Refused, nil
 }
 

@@ -375,3 +375,47 @@ func ExampleScript() {
 	// Output:
 	// meta l4proto tcp dnat ip addr . port to numgen random mod 10000 map { 0-6999 : 10.77.0.2 . 8080, 7000-9999 : 10.77.0.3 . 8080 }
 }
+
+func TestFromOutside(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 10, Count: true})
+	s := web(0.5, 0.5)
+	s.NodePort, s.External, s.Balancers = 30080, []netip.Addr{netip.MustParseAddr("198.51.100.7"), s.IPs[0]}, []netip.Addr{netip.MustParseAddr("198.51.100.8")}
+	s.SourceRanges = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.0.2.9/32"), netip.MustParsePrefix("10.0.0.0/8")}
+	apply(t, w, s)
+	holds(t, nft, "198.51.100.7 . tcp . 80 : goto out-")
+	holds(t, nft, "198.51.100.8 . tcp . 80 : goto lb-")
+	holds(t, nft, "ip saddr != { 10.0.0.0/8, 192.0.2.0/24 } drop")
+	holds(t, nft, "10.96.0.10 . tcp . 80 : goto svc-") // whatever else claims it
+	holds(t, nft, "counter name new-")
+
+	// What comes from outside meets other endpoints; its clients keep their addresses.
+	s.Outside = &nftables.Outside{Endpoints: s.Endpoints[1:], KeepSource: true, Drop: true}
+	if r := apply(t, w, s); r.Changed != 1 {
+		t.Errorf("%+v", r)
+	}
+	holds(t, nft, "fib saddr type local goto svc-")
+	holds(t, nft, "map { 0-9 : 10.77.0.3 . 8080 }")
+	holds(t, nft, "map { 0-4 : 10.77.0.2 . 8080, 5-9 : 10.77.0.3 . 8080 }")
+	if r := apply(t, w, s); r.Operations != 0 {
+		t.Errorf("nothing changed, but %+v", r)
+	}
+	flows, err := w.Connections(t.Context())
+	if err != nil || len(flows) != 1 || flows[0].Service != s.Name || flows[0].Protocol != nftables.TCP {
+		t.Errorf("connections %v, %v", flows, err)
+	}
+	// Nobody inside, somebody outside; and the other way round.
+	s.Endpoints, s.Drop = nil, true
+	apply(t, w, s)
+	holds(t, nft, "10.96.0.10 . tcp . 80 : goto drop-new")
+	holds(t, nft, "tcp . 30080 : goto out-")
+	apply(t, w, web())
+	lacks(t, nft, "198.51.100")
+	lacks(t, nft, "out-")
+	lacks(t, nft, "new-") // no counter without endpoints
+	if _, err := func() ([]nftables.Flow, error) {
+		_, w := fake(t, knftables.IPv4Family, nftables.Options{})
+		return w.Connections(t.Context())
+	}(); err == nil {
+		t.Error("connections that nobody counts: no error")
+	}
+}
