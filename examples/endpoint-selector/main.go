@@ -1,7 +1,8 @@
 // Endpoint-selector divides requests between endpoints where they cost the fewest watts.
 //
 // In a cluster it is a service proxy beside kube-proxy: it owns the Services that carry the label
-// service.kubernetes.io/service-proxy-name: leastwatt, ClusterIP and NodePort, TCP, UDP and SCTP, of both families. What
+// service.kubernetes.io/service-proxy-name: leastwatt: ClusterIP, NodePort, externalIPs and load balancer addresses, TCP, UDP
+// and SCTP, of both families, with affinity, traffic policies, topology hints and graceful termination. What
 // of a Service it does not do gets an Event that says so. With -print it writes its rules instead of applying them, with
 // -cleanup it removes every trace.
 //

@@ -26,10 +26,12 @@ type servicePort struct {
 	endpoints []candidate
 }
 
-// A candidate may get new connections.
+// A candidate may get new connections, from within the cluster, from outside or both.
 type candidate struct {
-	addr netip.AddrPort
-	node string
+	addr            netip.AddrPort
+	node            string
+	pod             types.NamespacedName // of its container, if known
+	inside, outside bool
 }
 
 // ports returns the ports of all Services, in the order of their names.
@@ -72,6 +74,7 @@ func (w *world) port(key types.NamespacedName, s *v1.Service, sp *v1.ServicePort
 	if s.Spec.Type != v1.ServiceTypeClusterIP && sp.NodePort > 0 {
 		p.rules.NodePort = uint16(sp.NodePort)
 	}
+	frontends(&p.rules, s, f)
 	if s.Spec.SessionAffinity == v1.ServiceAffinityClientIP {
 		p.rules.Affinity = time.Duration(v1.DefaultClientIPServiceAffinitySeconds) * time.Second
 		if c := s.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil && c.ClientIP.TimeoutSeconds != nil {
@@ -80,9 +83,65 @@ func (w *world) port(key types.NamespacedName, s *v1.Service, sp *v1.ServicePort
 	}
 	local := s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == v1.ServiceInternalTrafficPolicyLocal
 	all := w.endpoints(key, sp, protocol, f)
-	p.endpoints = choose(all, local, node, w.topology)
+	inside := choose(all, local, node, w.topology)
 	p.rules.Drop = local && len(all) > 0
+	outside, keep := inside, s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
+	if p.rules.NodePort == 0 && len(p.rules.External)+len(p.rules.Balancers) == 0 {
+		outside = nil
+	} else if keep != local || keep {
+		outside = choose(all, keep, node, w.topology)
+		p.rules.Outside = &nftables.Outside{KeepSource: keep, Drop: keep && len(all) > 0}
+	}
+	p.endpoints = union(inside, outside)
 	return p, true
+}
+
+// frontends adds the addresses at which a Service is reached from outside.
+func frontends(r *nftables.Service, s *v1.Service, f v1.IPFamily) {
+	for _, text := range s.Spec.ExternalIPs {
+		if ip, err := netip.ParseAddr(text); err == nil && familyOf(ip) == f {
+			r.External = append(r.External, ip)
+		}
+	}
+	if s.Spec.Type != v1.ServiceTypeLoadBalancer {
+		return
+	}
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		if ip, err := netip.ParseAddr(in.IP); err == nil && familyOf(ip) == f && (in.IPMode == nil || *in.IPMode == v1.LoadBalancerIPModeVIP) {
+			r.Balancers = append(r.Balancers, ip)
+		}
+	}
+	for _, text := range s.Spec.LoadBalancerSourceRanges {
+		if n, err := netip.ParsePrefix(strings.TrimSpace(text)); err == nil && familyOf(n.Addr()) == f {
+			r.SourceRanges = append(r.SourceRanges, n)
+		}
+	}
+	if len(s.Spec.LoadBalancerSourceRanges) > 0 && len(r.SourceRanges) == 0 { // none of this family: nobody
+		none := netip.IPv4Unspecified()
+		if f == v1.IPv6Protocol {
+			none = netip.IPv6Unspecified()
+		}
+		r.SourceRanges = []netip.Prefix{netip.PrefixFrom(none, none.BitLen())}
+	}
+}
+
+// union returns the endpoints of both lists, in order.
+func union(inside, outside []candidate) []candidate {
+	out := slices.Clone(inside)
+	at := make(map[netip.AddrPort]int, len(inside))
+	for i := range out {
+		out[i].inside = true
+		at[out[i].addr] = i
+	}
+	for _, c := range outside {
+		i, ok := at[c.addr]
+		if !ok {
+			i = len(out)
+			out = append(out, c)
+		}
+		out[i].outside = true
+	}
+	return out
 }
 
 func familyOf(ip netip.Addr) v1.IPFamily {
@@ -152,6 +211,9 @@ func newBackend(e *discovery.Endpoint, port uint16, f v1.IPFamily) (backend, boo
 	if e.NodeName != nil {
 		b.node = *e.NodeName
 	}
+	if t := e.TargetRef; t != nil && t.Kind == "Pod" {
+		b.pod = types.NamespacedName{Namespace: t.Namespace, Name: t.Name}
+	}
 	if e.Hints != nil {
 		for _, z := range e.Hints.ForZones {
 			b.zones = append(b.zones, z.Name)
@@ -216,14 +278,8 @@ func hinted(all []backend, hints func(*backend) []string, us string, otherwise f
 // unsupported says what of a Service this proxy does not do; "" if it does all.
 func unsupported(s *v1.Service) string {
 	var what []string
-	if len(s.Spec.ExternalIPs) > 0 {
-		what = append(what, "externalIPs")
-	}
-	if s.Spec.Type == v1.ServiceTypeLoadBalancer {
-		what = append(what, "load balancer addresses")
-	}
-	if s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal && s.Spec.Type != v1.ServiceTypeClusterIP {
-		what = append(what, "externalTrafficPolicy Local (node ports reach all endpoints)")
+	if s.Spec.HealthCheckNodePort > 0 {
+		what = append(what, fmt.Sprintf("healthCheckNodePort %d (nobody answers there: a load balancer must probe the node port itself)", s.Spec.HealthCheckNodePort))
 	}
 	for _, p := range s.Spec.Ports {
 		switch p.Protocol {

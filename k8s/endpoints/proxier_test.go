@@ -237,6 +237,128 @@ func TestConditionsAndPolicies(t *testing.T) {
 	}
 }
 
+// What comes from outside follows its own policy.
+func TestFromOutside(t *testing.T) {
+	nodePort := func(s *v1.Service) { s.Spec.Type, s.Spec.Ports[0].NodePort = v1.ServiceTypeNodePort, 30080 }
+	balanced := func(s *v1.Service) {
+		nodePort(s)
+		s.Spec.Type, s.Spec.ExternalIPs, s.Spec.LoadBalancerSourceRanges = v1.ServiceTypeLoadBalancer, []string{"198.51.100.7", "fd00::7"}, []string{"192.0.2.0/24"}
+		s.Status.LoadBalancer.Ingress = []v1.LoadBalancerIngress{{IP: "198.51.100.8"}, {IP: "198.51.100.9", IPMode: new(v1.LoadBalancerIPModeProxy)}, {Hostname: "lb.example"}}
+	}
+	internal := func(s *v1.Service) { s.Spec.InternalTrafficPolicy = new(v1.ServiceInternalTrafficPolicyLocal) }
+	external := func(s *v1.Service) { s.Spec.ExternalTrafficPolicy = v1.ServiceExternalTrafficPolicyLocal }
+	here, there := endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b")
+	for name, c := range map[string]struct {
+		service   *v1.Service
+		endpoints []discovery.Endpoint
+		want      string
+	}{
+		"cluster and cluster":          {service("web", nodePort), []discovery.Endpoint{here, there}, "inside 12"},
+		"external Local":               {service("web", nodePort, external), []discovery.Endpoint{here, there}, "inside 12, outside 1 kept dropped"},
+		"external Local, none here":    {service("web", nodePort, external), []discovery.Endpoint{there}, "inside 2, outside  kept dropped"},
+		"external Local, none":         {service("web", nodePort, external), nil, "inside , outside  kept"},
+		"internal Local":               {service("web", nodePort, internal), []discovery.Endpoint{here, there}, "inside 1, outside 12"},
+		"both Local":                   {service("web", nodePort, internal, external), []discovery.Endpoint{here, there}, "inside 1, outside 1 kept dropped"},
+		"external Local, not reached":  {service("web", external), []discovery.Endpoint{here, there}, "inside 12"},
+		"load balancer and externalIP": {service("web", balanced), []discovery.Endpoint{here}, "inside 1, at 198.51.100.7 198.51.100.8 from 192.0.2.0/24"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r recorder
+				p := start(t, &r, endpoints.Options{Node: "us"})
+				p.OnServiceAdd(c.service)
+				p.OnEndpointSliceAdd(slice("web-1", "web", c.endpoints...))
+				settle()
+				s := r.last[web]
+				list := func(eps []nftables.Endpoint) (out string) {
+					for _, e := range eps {
+						out += fmt.Sprint(e.Addr.Addr().As4()[3])
+					}
+					return out
+				}
+				got := "inside " + list(s.Endpoints)
+				if o := s.Outside; o != nil {
+					got += ", outside " + list(o.Endpoints)
+					if o.KeepSource {
+						got += " kept"
+					}
+					if o.Drop {
+						got += " dropped"
+					}
+				}
+				if len(s.External) > 0 {
+					got += fmt.Sprintf(", at %v %v from %v", s.External[0], s.Balancers[0], s.SourceRanges[0])
+				}
+				if got != c.want || len(s.External) > 1 || len(s.Balancers) > 1 {
+					t.Errorf("%s, want %s", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A port that the writer refuses gets an Event, and the others are written.
+func TestRefusedPortsGetAnEvent(t *testing.T) {
+	nft := knftables.NewFake(knftables.IPv4Family, "leastwatt")
+	w, err := nftables.New(nft, knftables.IPv4Family, nftables.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		rec := events.NewFakeRecorder(10)
+		p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: w}, endpoints.Options{Events: rec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = p.Run(ctx) })
+		defer wg.Wait()
+		defer cancel()
+		p.OnServiceSynced()
+		p.OnEndpointSlicesSynced()
+		p.OnServiceAdd(service("a"))
+		p.OnServiceAdd(service("b")) // with the address of a
+		settle()
+		if len(rec.Events) != 1 {
+			t.Fatalf("%d events, want one", len(rec.Events))
+		}
+		if e := <-rec.Events; !strings.Contains(e, `belongs to "shop/a:http"`) {
+			t.Errorf("event %q", e)
+		}
+		if !strings.Contains(nft.Dump(), "10.96.0.10 . tcp . 80 : goto reject-new") {
+			t.Errorf("a is not there:\n%s", nft.Dump())
+		}
+	})
+}
+
+// Five thousand endpoints of one Service, in fifty slices that overlap, each count once.
+func TestManyEndpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		p := start(t, &r, endpoints.Options{View: site(t)})
+		p.OnServiceAdd(service("web"))
+		for i := range 50 {
+			var eps []discovery.Endpoint
+			for j := range 110 { // ten of the next slice too
+				k := (i*100 + j) % 5000
+				eps = append(eps, endpoint(fmt.Sprintf("10.1.%d.%d", k/250, k%250), []string{"cheap", "dear", "unknown"}[k%3]))
+			}
+			p.OnEndpointSliceAdd(slice(fmt.Sprint("web-", i), "web", eps...))
+		}
+		settle()
+		s, sum := r.shares(web), 0.0
+		for a, v := range s {
+			if sum += v; !(v > 0) {
+				t.Fatalf("%s starves", a)
+			}
+		}
+		if len(s) != 5000 || sum < 0.999999 || sum > 1.000001 {
+			t.Errorf("%d endpoints, shares sum to %v", len(s), sum)
+		}
+	})
+}
+
 func TestOnlyOurServices(t *testing.T) {
 	other := func(s *v1.Service) { s.Labels[endpoints.NameLabel] = "someone-else" }
 	none := func(s *v1.Service) { delete(s.Labels, endpoints.NameLabel) }
@@ -323,11 +445,14 @@ func TestBadAnnotationsAndUnsupportedGetAnEvent(t *testing.T) {
 		change func(*v1.Service)
 		want   string
 	}{
-		"cpu abc":     {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "abc"} }, "abc"},
-		"cpu -5":      {func(s *v1.Service) { s.Annotations = map[string]string{balancing.WAOCPUAnnotation: "-5"} }, "-5"},
-		"cpu 1e99":    {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "1e99"} }, "1e99"},
-		"rate":        {func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "many"} }, "many"},
-		"externalIPs": {func(s *v1.Service) { s.Spec.ExternalIPs = []string{"192.0.2.1"} }, "externalIPs"},
+		"cpu abc":  {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "abc"} }, "abc"},
+		"cpu -5":   {func(s *v1.Service) { s.Annotations = map[string]string{balancing.WAOCPUAnnotation: "-5"} }, "-5"},
+		"cpu 1e99": {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "1e99"} }, "1e99"},
+		"rate":     {func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "many"} }, "many"},
+		"cpu twice": {func(s *v1.Service) {
+			s.Annotations = map[string]string{balancing.CPUAnnotation: "x", endpoints.RateAnnotation: "0"}
+		}, "above 0"},
+		"health port": {func(s *v1.Service) { s.Spec.HealthCheckNodePort = 31000 }, "healthCheckNodePort 31000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -46,13 +46,10 @@ func (p *Proxier) sync(ctx context.Context) error {
 		p.metrics.failed()
 		return fmt.Errorf("weigh %d Service ports: %w", len(ports), err)
 	}
-	rules := make(map[v1.IPFamily][]nftables.Service)
+	rules, refused := make(map[v1.IPFamily][]nftables.Service), make(map[string]error)
 	for i := range ports {
-		r := ports[i].rules
-		for j, e := range ports[i].endpoints {
-			r.Endpoints = append(r.Endpoints, nftables.Endpoint{Addr: e.addr, Share: shares[i][j].Value})
-		}
-		rules[ports[i].family] = append(rules[ports[i].family], r)
+		f := ports[i].family
+		rules[f] = append(rules[f], ports[i].divided(shares[i]))
 	}
 	var errs []error
 	for _, f := range [...]v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
@@ -66,13 +63,16 @@ func (p *Proxier) sync(ctx context.Context) error {
 			continue
 		}
 		for _, err := range r.Refused {
-			p.opts.Log.Warn("a Service has no rules", "family", f, "err", err)
+			if e, ok := errors.AsType[*nftables.RefusedError](err); ok {
+				refused[string(e.Protocol)+" "+e.Service] = fmt.Errorf("%s: port is not served: %w", f, e)
+			}
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		p.metrics.failed()
 		return err
 	}
+	p.explain(ports, refused)
 	p.remember(ctx, ports, services, shares)
 	p.metrics.synced(time.Since(began), ports, services, shares)
 	p.written.Store(new(time.Now()))
@@ -89,35 +89,77 @@ func (p *Proxier) snapshot() []servicePort {
 	return w.ports(p.opts.Node)
 }
 
-// service is what the weigher is told of a port.
+// divided returns a port's rules with shares.
+func (sp *servicePort) divided(shares []balancing.Share) nftables.Service {
+	r := sp.rules
+	if r.Outside != nil {
+		o := *r.Outside
+		r.Outside = &o
+	}
+	r.Endpoints = make([]nftables.Endpoint, 0, len(sp.endpoints))
+	for j, e := range sp.endpoints {
+		ep := nftables.Endpoint{Addr: e.addr, Share: shares[j].Value}
+		if e.inside {
+			r.Endpoints = append(r.Endpoints, ep)
+		}
+		if e.outside && r.Outside != nil {
+			r.Outside.Endpoints = append(r.Outside.Endpoints, ep)
+		}
+	}
+	return r
+}
+
+// explain makes Events of what is wrong with Services: annotations, what is not supported, what the writer refused.
+func (p *Proxier) explain(ports []servicePort, refused map[string]error) {
+	trouble := make(map[*v1.Service][]error)
+	for i := range ports {
+		sp := &ports[i]
+		if _, seen := trouble[sp.service]; !seen {
+			trouble[sp.service] = p.trouble(sp.service)
+		}
+		if err := refused[string(sp.rules.Protocol)+" "+sp.rules.Name]; err != nil {
+			trouble[sp.service] = append(trouble[sp.service], err)
+		}
+	}
+	for s, errs := range trouble {
+		p.note(s, errors.Join(errs...))
+	}
+}
+
+// trouble returns what of a Service cannot be done.
+func (p *Proxier) trouble(s *v1.Service) []error {
+	var out []error
+	if _, err := balancing.CPUFromAnnotations(s.Annotations); err != nil && !errors.Is(err, balancing.ErrNoCPU) {
+		out = append(out, err)
+	}
+	if _, err := rateFromAnnotations(s.Annotations); err != nil {
+		out = append(out, err)
+	}
+	if what := unsupported(s); what != "" {
+		out = append(out, fmt.Errorf("not supported by this proxy: %s", what))
+	}
+	return out
+}
+
+// service is what the weigher is told of a port. What is wrong with the Service, explain tells.
 func (p *Proxier) service(sp *servicePort, view *scoring.View) balancing.Service {
 	s := balancing.Service{Name: string(sp.family) + " " + sp.rules.Name + "/" + string(sp.rules.Protocol)}
-	var trouble []error
 	var err error
 	if s.CPU, err = balancing.CPUFromAnnotations(sp.service.Annotations); err != nil {
 		s.CPU = 0
-		if !errors.Is(err, balancing.ErrNoCPU) {
-			trouble = append(trouble, err)
-		}
 		if p.opts.CPU != nil {
 			if v, ok := p.opts.CPU(sp.key, sp.port); ok && v > 0 && v <= balancing.MaxCPU {
 				s.CPU = v
 			}
 		}
 	}
-	if s.Rate, err = rateFromAnnotations(sp.service.Annotations); err != nil {
-		trouble = append(trouble, err)
-	}
+	s.Rate, _ = rateFromAnnotations(sp.service.Annotations)
 	if p.opts.Rate != nil {
 		if v, ok := p.opts.Rate(sp.key, sp.port); ok && v >= 0 && v <= maxRate {
 			s.Rate = v
 		}
 	}
 	s.Rate /= float64(len(sp.service.Spec.IPFamilies)) // as if clients came evenly by both
-	if what := unsupported(sp.service); what != "" {
-		trouble = append(trouble, fmt.Errorf("not supported by this proxy: %s", what))
-	}
-	p.note(sp.service, errors.Join(trouble...))
 	last := p.last[s.Name]
 	for _, c := range sp.endpoints {
 		e := balancing.Endpoint{ID: c.addr.String()}
