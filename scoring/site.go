@@ -32,6 +32,9 @@ type Machine struct {
 	Address string // host or IP address, where the cluster knows one
 	Labels  map[string]string
 	Cores   float64 // as its operating system counts them
+
+	// Hardware is what the machine itself says that it is, for example by its BMC; zero where nobody asked.
+	Hardware sensors.Hardware
 }
 
 // SiteOptions tune a [Site]. The zero value works.
@@ -85,14 +88,14 @@ func (s *Site) Put(m Machine) {
 func (s *Site) Rebind(names ...string) {
 	s.putting.Lock()
 	defer s.putting.Unlock()
+	var machines []Machine
 	s.mu.Lock()
-	machines := slices.Collect(maps.Values(s.machines))
-	if len(names) > 0 {
-		machines = machines[:0]
-		for _, n := range names {
-			if m, ok := s.machines[n]; ok {
-				machines = append(machines, m)
-			}
+	if len(names) == 0 {
+		machines = slices.Collect(maps.Values(s.machines))
+	}
+	for _, n := range names {
+		if m, ok := s.machines[n]; ok {
+			machines = append(machines, m)
 		}
 	}
 	s.mu.Unlock()

@@ -3,6 +3,7 @@ package sensors
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // A Forgetter is a source that keeps something for each node that it has read: a session, a connection. Forget
@@ -42,10 +43,8 @@ func forgets(s SensorSource) bool {
 		return true
 	}
 	if w, ok := s.(Wrapper); ok {
-		for _, inner := range w.Unwrap() {
-			if forgets(inner) {
-				return true
-			}
+		if slices.ContainsFunc(w.Unwrap(), forgets) {
+			return true
 		}
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Hardware is what a machine says that it is. A zero field was not told.
@@ -61,12 +62,7 @@ func Identifies(s SensorSource) bool {
 		_, ok := s.(Identifier)
 		return ok
 	}
-	for _, inner := range w.Unwrap() {
-		if Identifies(inner) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.Unwrap(), Identifies)
 }
 
 // Identify implements [Identifier] where the source does, under the same limit as reads.

@@ -7,6 +7,7 @@
 //	doc:"…"          what it means, for the schema
 //	enum:"a,b"       what it may be
 //	required:"true"  must be there
+//	min:"0" max:"1"  bounds of a number, or of each number of a list
 package strictyaml
 
 import (
@@ -15,6 +16,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,13 +32,65 @@ const (
 // Decode reads a node into what into points to. Fields that the node lacks keep their values. All that is
 // wrong with it is told at once, joined; path is how the fields are called in errors.
 func Decode(file string, n *yaml.Node, path string, into any) error {
-	d := &decoder{file: file}
+	d := NewDecoder(file)
+	d.Decode(n, path, into)
+	return d.Err()
+}
+
+// A Decoder reads a file that is taken apart in several steps, such as structs that depend on a field, and gathers
+// all that is wrong with it. What the file may hold is bounded over all of them.
+type Decoder struct {
+	file   string
+	values int
+	errs   []error
+}
+
+// NewDecoder returns a decoder of the file of a name.
+func NewDecoder(file string) *Decoder { return &Decoder{file: file} }
+
+// Decode is [Decode], and tells whether nothing was wrong.
+func (d *Decoder) Decode(n *yaml.Node, path string, into any) bool {
+	before := len(d.errs)
 	d.value(n, path, reflect.ValueOf(into).Elem(), "", 0)
-	return errors.Join(d.errs...)
+	return len(d.errs) == before && before < maxErrors
+}
+
+// Fail adds an error at the field of a mapping, or at the mapping itself where it lacks the field or where field is
+// empty.
+func (d *Decoder) Fail(n *yaml.Node, path, field, format string, args ...any) {
+	if v := Field(n, field); v != nil {
+		n = v
+	}
+	if field != "" {
+		path = join(path, field)
+	}
+	d.fail(n, path, format, args...)
+}
+
+// Err returns all that was wrong, joined.
+func (d *Decoder) Err() error { return errors.Join(d.errs...) }
+
+// Field returns the value of a field of a mapping, or nil.
+func Field(n *yaml.Node, name string) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // Errorf returns an error at a node.
 func Errorf(file string, n *yaml.Node, path, format string, args ...any) error {
+	if path == "" {
+		path = "the file"
+	}
 	line := 0
 	if n != nil {
 		line = n.Line
@@ -44,13 +98,7 @@ func Errorf(file string, n *yaml.Node, path, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s: %w", file, line, path, fmt.Errorf(format, args...))
 }
 
-type decoder struct {
-	file   string
-	values int
-	errs   []error
-}
-
-func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
+func (d *Decoder) fail(n *yaml.Node, path, format string, args ...any) {
 	if len(d.errs) < maxErrors {
 		d.errs = append(d.errs, Errorf(d.file, n, path, format, args...))
 	}
@@ -61,7 +109,7 @@ var (
 	nodeType     = reflect.TypeFor[*yaml.Node]()
 )
 
-func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, enum string, depth int) {
+func (d *Decoder) value(n *yaml.Node, path string, v reflect.Value, tag reflect.StructTag, depth int) {
 	if d.values++; d.values == maxValues || depth > maxDepth {
 		d.fail(n, path, "the file holds too much, or in too many layers")
 	}
@@ -75,7 +123,7 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, enum string,
 		v.Set(reflect.ValueOf(n))
 		return
 	}
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+	if null(n) {
 		return // as if it were absent
 	}
 	switch v.Kind() {
@@ -83,45 +131,52 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, enum string,
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		}
-		d.value(n, path, v.Elem(), enum, depth+1)
+		d.value(n, path, v.Elem(), tag, depth+1)
 	case reflect.Struct:
 		d.object(n, path, v, depth)
 	case reflect.Map:
 		d.table(n, path, v, depth)
 	case reflect.Slice:
-		d.list(n, path, v, depth)
+		d.list(n, path, v, tag, depth)
 	default:
-		d.scalar(n, path, v, enum)
+		d.scalar(n, path, v, tag)
 	}
 }
 
-func (d *decoder) object(n *yaml.Node, path string, v reflect.Value, depth int) {
+// null tells whether a node stands for nothing.
+func null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+func (d *Decoder) object(n *yaml.Node, path string, v reflect.Value, depth int) {
 	if n.Kind != yaml.MappingNode {
 		d.fail(n, path, "want fields and their values")
 		return
 	}
-	seen := map[string]bool{}
+	seen, empty := map[string]bool{}, map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, name := n.Content[i], n.Content[i].Value
 		field, tag, ok := fieldOf(v, name)
+		if len(d.errs) == maxErrors {
+			return
+		}
 		switch {
 		case !ok:
 			d.fail(key, join(path, name), "there is no such field; there are %s", strings.Join(names(v.Type()), ", "))
 		case seen[name]:
 			d.fail(key, join(path, name), "is given twice")
 		default:
-			d.value(n.Content[i+1], join(path, name), field, tag.Get("enum"), depth+1)
+			d.value(n.Content[i+1], join(path, name), field, tag, depth+1)
 		}
 		seen[name] = true
+		empty[name] = null(n.Content[i+1])
 	}
 	for name, f := range fields(v.Type()) {
-		if f.Tag.Get("required") != "" && !seen[name] {
+		if f.Tag.Get("required") != "" && (!seen[name] || empty[name]) {
 			d.fail(n, join(path, name), "is missing")
 		}
 	}
 }
 
-func (d *decoder) table(n *yaml.Node, path string, v reflect.Value, depth int) {
+func (d *Decoder) table(n *yaml.Node, path string, v reflect.Value, depth int) {
 	if n.Kind != yaml.MappingNode {
 		d.fail(n, path, "want names and their values")
 		return
@@ -139,19 +194,19 @@ func (d *decoder) table(n *yaml.Node, path string, v reflect.Value, depth int) {
 	}
 }
 
-func (d *decoder) list(n *yaml.Node, path string, v reflect.Value, depth int) {
+func (d *Decoder) list(n *yaml.Node, path string, v reflect.Value, tag reflect.StructTag, depth int) {
 	if n.Kind != yaml.SequenceNode {
 		d.fail(n, path, "want a list")
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, x := range n.Content {
-		d.value(x, fmt.Sprintf("%s[%d]", path, i), list.Index(i), "", depth+1)
+		d.value(x, fmt.Sprintf("%s[%d]", path, i), list.Index(i), tag, depth+1)
 	}
 	v.Set(list)
 }
 
-func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value, enum string) {
+func (d *Decoder) scalar(n *yaml.Node, path string, v reflect.Value, tag reflect.StructTag) {
 	if n.Kind != yaml.ScalarNode {
 		d.fail(n, path, "want one value")
 		return
@@ -169,8 +224,8 @@ func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value, enum string
 			d.fail(n, path, "is %q: want a text", n.Value)
 			return
 		}
-		if enum != "" && !slices.Contains(strings.Split(enum, ","), n.Value) {
-			d.fail(n, path, "is %q: want %s", n.Value, strings.ReplaceAll(enum, ",", ", "))
+		if enum := tag.Get("enum"); enum != "" && !slices.Contains(strings.Split(enum, ","), n.Value) {
+			d.fail(n, path, "is %q: want %s", n.Value, strings.ReplaceAll(tag.Get("enum"), ",", ", "))
 			return
 		}
 		v.SetString(n.Value)
@@ -187,17 +242,55 @@ func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value, enum string
 			d.fail(n, path, "is %q: want a whole number, not negative", n.Value)
 			return
 		}
-		v.SetInt(i)
+		if d.bounded(n, path, float64(i), tag) {
+			v.SetInt(i)
+		}
 	case v.CanFloat():
 		var f float64
 		if n.Tag != "!!int" && n.Tag != "!!float" || n.Decode(&f) != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 			d.fail(n, path, "is %q: want a finite number", n.Value)
 			return
 		}
-		v.SetFloat(f)
+		if d.bounded(n, path, f, tag) {
+			v.SetFloat(f)
+		}
 	default:
 		panic("strictyaml: a field of type " + v.Type().String())
 	}
+}
+
+// bounded tells whether a number is within the bounds of its field.
+func (d *Decoder) bounded(n *yaml.Node, path string, v float64, tag reflect.StructTag) bool {
+	low, high := bounds(tag)
+	if v >= low && v <= high {
+		return true
+	}
+	switch {
+	case math.IsInf(high, 1):
+		d.fail(n, path, "is %v: want at least %v", v, low)
+	case math.IsInf(low, -1):
+		d.fail(n, path, "is %v: want at most %v", v, high)
+	default:
+		d.fail(n, path, "is %v: want %v to %v", v, low, high)
+	}
+	return false
+}
+
+func bounds(tag reflect.StructTag) (low, high float64) {
+	low, high = math.Inf(-1), math.Inf(1)
+	for _, b := range []struct {
+		name string
+		to   *float64
+	}{{"min", &low}, {"max", &high}} {
+		if text, ok := tag.Lookup(b.name); ok {
+			v, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				panic("strictyaml: a field has the bound " + text)
+			}
+			*b.to = v
+		}
+	}
+	return low, high
 }
 
 // fieldOf returns the field of a struct that has a name, also of a struct that is embedded in it.

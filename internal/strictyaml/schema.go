@@ -1,6 +1,7 @@
 package strictyaml
 
 import (
+	"math"
 	"reflect"
 	"strings"
 )
@@ -27,6 +28,7 @@ func Schema(t reflect.Type) map[string]any {
 			if enum := f.Tag.Get("enum"); enum != "" {
 				p["enum"] = strings.Split(enum, ",")
 			}
+			limit(p, f.Tag)
 			if f.Tag.Get("required") != "" {
 				required = append(required, name)
 			}
@@ -49,4 +51,21 @@ func Schema(t reflect.Type) map[string]any {
 		return map[string]any{"type": "number"}
 	}
 	return map[string]any{"type": "integer", "minimum": 0}
+}
+
+// limit puts the bounds of a field's numbers into its schema.
+func limit(p map[string]any, tag reflect.StructTag) {
+	if items, ok := p["items"].(map[string]any); ok {
+		p = items
+	}
+	if t := p["type"]; t != "number" && t != "integer" {
+		return
+	}
+	low, high := bounds(tag)
+	if !math.IsInf(low, 0) {
+		p["minimum"] = low
+	}
+	if !math.IsInf(high, 0) {
+		p["maximum"] = high
+	}
 }

@@ -22,7 +22,8 @@ type file struct {
 	Name  string            `yaml:"name" required:"true"`
 	Color string            `yaml:"color" enum:"red,green"`
 	Every time.Duration     `yaml:"every"`
-	Ratio float64           `yaml:"ratio"`
+	Ratio float64           `yaml:"ratio" min:"-1" max:"1"`
+	Steps []float64         `yaml:"steps" min:"0"`
 	On    bool              `yaml:"on"`
 	List  []inner           `yaml:"list"`
 	Words map[string]string `yaml:"words"`
@@ -59,6 +60,9 @@ func TestErrorsTellFileLineAndField(t *testing.T) {
 		"name: a\nevery: -1s\n":             "site.yaml:2: every",
 		"name: a\nratio: .nan\n":            "site.yaml:2: ratio",
 		"name: a\nratio: '1'\n":             "site.yaml:2: ratio",
+		"name: a\nratio: 1.5\n":             "site.yaml:2: ratio: is 1.5: want -1 to 1",
+		"name: a\nsteps:\n- 1\n- -1\n":      "site.yaml:4: steps[1]: is -1: want at least 0",
+		"name:\n":                           "site.yaml:1: name: is missing",
 		"name: a\non: 1\n":                  "site.yaml:2: on",
 		"name: a\nsize: 1.5\n":              "site.yaml:2: size",
 		"name: a\nlist:\n- size: 1\n- x: 1": "site.yaml:4: list[1].x: there is no such field",
@@ -66,7 +70,7 @@ func TestErrorsTellFileLineAndField(t *testing.T) {
 		"name: true\n":                      "site.yaml:1: name",
 		"name: a\nwords: [a]\n":             "site.yaml:2: words",
 		"name: a\nwords: {a: 1, a: 2}\n":    "site.yaml:2: words.a: is given twice",
-		"- a\n":                             "site.yaml:1: : want fields",
+		"- a\n":                             "site.yaml:1: the file: want fields",
 	} {
 		err := decode(t, text, new(file))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -96,7 +100,8 @@ func TestSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"additionalProperties":false`, `"required":["name"]`, `"enum":["red","green"]`, `"description":"how large"`} {
+	for _, want := range []string{`"additionalProperties":false`, `"required":["name"]`, `"enum":["red","green"]`, `"description":"how large"`,
+		`"maximum":1,"minimum":-1,"type":"number"`, `"items":{"minimum":0,"type":"number"}`} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("the schema lacks %s: %s", want, b)
 		}

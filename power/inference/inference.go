@@ -42,6 +42,9 @@ func Bearer(token string) Auth { return Auth(boundedhttp.Bearer(token)) }
 // BearerFile authorizes with a token that it reads from a file at every request, so that it may be renewed.
 func BearerFile(path string) Auth { return Auth(boundedhttp.BearerFunc(boundedhttp.File(path))) }
 
+// BasicFile authorizes with a user and a password that it reads from a file at every request.
+func BasicFile(user, path string) Auth { return Auth(boundedhttp.BasicFunc(user, boundedhttp.File(path))) }
+
 // Options bound the exchange with a server. The zero value works.
 type Options struct {
 	Timeout  time.Duration // of one exchange; 0 means 10 s

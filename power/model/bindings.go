@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/leastwatt/leastwatt/power"
 )
@@ -32,7 +33,7 @@ type Bindings struct {
 
 type boundSelector struct {
 	Binding
-	selector selector
+	selector Selector
 }
 
 // NewBindings checks and compiles bindings. Errors give the position in the list.
@@ -49,7 +50,7 @@ func NewBindings(list []Binding) (*Bindings, error) {
 			}
 			b.byNode[x.Node] = x.Model
 		case x.Node == "" && x.Selector != "" && x.Hardware == "":
-			s, err := parseSelector(x.Selector)
+			s, err := ParseSelector(x.Selector)
 			if err != nil {
 				return nil, fmt.Errorf("binding %d: %w", i, err)
 			}
@@ -69,13 +70,13 @@ func (b *Bindings) Find(n Node) (model, by string) {
 		return m, "node"
 	}
 	for _, s := range b.selectors {
-		if s.selector.matches(n.Labels) {
+		if s.selector.Matches(n.Labels) {
 			return s.Model, "selector"
 		}
 	}
 	for _, h := range b.hardware {
 		for _, name := range n.Hardware {
-			if matchWild(strings.ToLower(h.Hardware), strings.ToLower(name)) {
+			if MatchHardware(h.Hardware, name) {
 				return h.Model, "hardware"
 			}
 		}
@@ -112,13 +113,15 @@ func (b *Bindings) Predictor(s *Set, nodes []Node) (*power.ByNode, map[string]er
 	return power.NewByNode(models, nil), errs
 }
 
-// matchWild says whether text matches a pattern in which * stands for any text.
-func matchWild(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
+// MatchHardware tells whether a system or CPU name matches a pattern, in which * stands for any text. Case does
+// not matter, and what is neither letter nor digit stands for one space: label values cannot hold the rest.
+func MatchHardware(pattern, name string) bool {
+	parts := strings.Split(folded(pattern), "*")
+	rest := folded(name)
 	if len(parts) == 1 {
-		return pattern == text
+		return parts[0] == rest
 	}
-	rest, ok := strings.CutPrefix(text, parts[0])
+	rest, ok := strings.CutPrefix(rest, parts[0])
 	if !ok {
 		return false
 	}
@@ -131,4 +134,11 @@ func matchWild(pattern, text string) bool {
 		rest = rest[i+len(part):]
 	}
 	return strings.HasSuffix(rest, last)
+}
+
+// folded makes names comparable.
+func folded(name string) string {
+	return strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool {
+		return r != '*' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}), " "))
 }

@@ -9,8 +9,8 @@ import (
 // maxSelector bounds the length of a label selector in bytes.
 const maxSelector = 4096
 
-// A selector is a list of requirements, all of which labels must satisfy.
-type selector []requirement
+// A Selector says which labels a node must have. The zero value takes any.
+type Selector struct{ requirements []requirement }
 
 type requirement struct {
 	key    string
@@ -27,19 +27,19 @@ const (
 	absent                 // the label is not there
 )
 
-// parseSelector reads the syntax of Kubernetes: a=b, a==b, a!=b, a in (b,c), a notin (b,c), a, !a, divided by
-// commas.
-func parseSelector(text string) (selector, error) {
+// ParseSelector reads the syntax of Kubernetes: a=b, a==b, a!=b, a in (b,c), a notin (b,c), a, !a, divided by
+// commas, all of which must hold.
+func ParseSelector(text string) (Selector, error) {
 	if len(text) > maxSelector {
-		return nil, fmt.Errorf("label selector is %d bytes long: at most %d are allowed", len(text), maxSelector)
+		return Selector{}, fmt.Errorf("label selector is %d bytes long: at most %d are allowed", len(text), maxSelector)
 	}
-	var s selector
+	var s Selector
 	for _, part := range splitSelector(text) {
 		r, err := parseRequirement(strings.TrimSpace(part))
 		if err != nil {
-			return nil, fmt.Errorf("label selector %q: %w", text, err)
+			return Selector{}, fmt.Errorf("label selector %q: %w", text, err)
 		}
-		s = append(s, r)
+		s.requirements = append(s.requirements, r)
 	}
 	return s, nil
 }
@@ -104,8 +104,9 @@ func made(key string, op operator, values ...string) (requirement, error) {
 	return r, nil
 }
 
-func (s selector) matches(labels map[string]string) bool {
-	for _, r := range s {
+// Matches tells whether labels satisfy all that is required.
+func (s Selector) Matches(labels map[string]string) bool {
+	for _, r := range s.requirements {
 		v, there := labels[r.key]
 		ok := false
 		switch r.op {

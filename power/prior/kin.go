@@ -1,6 +1,9 @@
 package prior
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // How two servers are related, closest first.
 type relation int
@@ -16,7 +19,7 @@ func related(a, b *Hardware) (relation, bool) {
 	cpuA, cpuB := CPUModel(a.CPU), CPUModel(b.CPU)
 	switch {
 	case cpuA != "" && cpuA == cpuB:
-		if s := foldSystem(a.System); s != "" && s == foldSystem(b.System) {
+		if SameSystem(a.System, b.System) {
 			return sameSystem, true
 		}
 		return sameCPU, true
@@ -26,8 +29,30 @@ func related(a, b *Hardware) (relation, bool) {
 	return 0, false
 }
 
-// foldSystem drops what vendors put in brackets behind a model, case, and repeated spaces.
-func foldSystem(s string) string {
-	s, _, _ = strings.Cut(s, "(")
-	return strings.ToLower(strings.Join(strings.Fields(s), " "))
+// SameSystem tells whether two texts name the same system: "PowerEdge R740", "Dell PowerEdge R740 (Intel Xeon Gold
+// 6140, 2.30 GHz)" and a BMC's "Dell Inc. PowerEdge R740" do. Case, what stands in brackets, legal forms of makers
+// and makers that only one of them names do not matter.
+func SameSystem(a, b string) bool {
+	x, y := systemWords(a), systemWords(b)
+	if len(x) > len(y) {
+		x, y = y, x
+	}
+	if len(x) < len(y) && len(x) < 2 { // one word is too little to go by without its maker
+		return false
+	}
+	return len(x) > 0 && slices.Equal(x, y[len(y)-len(x):])
+}
+
+// systemWords returns the words of a system's name that tell it from others.
+func systemWords(s string) []string {
+	s, _, _ = strings.Cut(strings.ToLower(s), "(")
+	for _, maker := range []string{"hewlett packard enterprise", "hewlett-packard enterprise", "hewlett-packard", "hewlett packard", "hpe"} {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(s), maker+" "); ok {
+			s = "hp " + rest
+			break
+		}
+	}
+	return slices.DeleteFunc(strings.Fields(s), func(w string) bool {
+		return slices.Contains([]string{"inc", "corp", "corporation", "incorporated", "company", "co", "ltd", "limited", "gmbh", "ag"}, strings.Trim(w, ".,"))
+	})
 }

@@ -1,22 +1,22 @@
 package config
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/leastwatt/leastwatt/internal/strictyaml"
 	"github.com/leastwatt/leastwatt/scoring"
 	gridconfig "github.com/leastwatt/leastwatt/sensors/grid/config"
 )
 
 // MaxBytes bounds the size of a file.
-const MaxBytes = 16 << 20
+const MaxBytes = strictyaml.MaxBytes
 
 // A Config is a site's configuration. Its models are immutable.
 type Config struct {
@@ -57,71 +57,68 @@ type Scoring struct {
 
 // Load reads a file of at most [MaxBytes].
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	data, err := strictyaml.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	return Parse(path, data)
 }
 
-// Parse reads YAML; file is the name that errors give.
-func Parse(file string, data []byte) (*Config, error) {
-	if len(data) > MaxBytes {
-		return nil, fmt.Errorf("%s: more than %d bytes", file, MaxBytes)
+// Parse reads YAML; name is the file's that errors give, and from whose folder relative paths are taken.
+func Parse(name string, data []byte) (*Config, error) {
+	root, err := strictyaml.Document(name, data)
+	if err != nil {
+		return nil, err
 	}
-	var root yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&root); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s: is empty", file)
-		}
-		return nil, fmt.Errorf("%s: %w", file, err)
+	d := &document{Decoder: strictyaml.NewDecoder(name), file: name}
+	f := file{}
+	d.Decode(root, "", &f)
+	c := &Config{File: name, sensors: f.Sensors}
+	c.Scoring = Scoring{Scorer: cmp.Or(f.Scoring.Scorer, "envelope"), SwitchOff: f.Scoring.SwitchOff,
+		WakeHorizon: cmp.Or(f.Scoring.WakeHorizon, time.Hour), GramsPerKWh: f.Scoring.GramsPerKWh,
+		MaxAge: cmp.Or(f.Scoring.MaxAge, time.Minute), Refresh: cmp.Or(f.Scoring.Refresh, 2*time.Second)}
+	if c.Scoring.SwitchOff && c.Scoring.Scorer == "marginal" {
+		d.Fail(strictyaml.Field(root, "scoring"), "scoring", "switchOff", "is for the envelope scorer: the marginal one knows nothing of servers that are switched off later")
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: holds more than one document", file)
+	for i, n := range f.Models {
+		c.Models = append(c.Models, d.model(&place{d, n, fmt.Sprintf("models[%d]", i)}))
 	}
-	d := &document{file: file}
-	c := &Config{File: file}
-	s := d.section(root.Content[0], "")
-	c.sensors = s.take("sensors")
-	objective := s.take("objective")
-	s.list("models", func(n *yaml.Node, name string) {
-		c.Models = append(c.Models, readModel(d.section(n, name)))
-	})
-	c.Scoring = readScoring(s)
-	s.done()
-	var err error
-	c.Grid, err = gridconfig.ParseSection(file, objective)
-	if err := errors.Join(d.err(), err); err != nil {
+	c.Grid, err = gridconfig.ParseSection(name, f.Objective)
+	if err := errors.Join(d.Err(), err); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func readScoring(file *section) Scoring {
-	o := Scoring{Scorer: "envelope", WakeHorizon: time.Hour, MaxAge: time.Minute, Refresh: 2 * time.Second}
-	n := file.take("scoring")
-	if n == nil {
-		return o
+// A document is one file while it is read. It gathers all that is wrong with it.
+type document struct {
+	*strictyaml.Decoder
+	file string
+}
+
+// relative returns a path of the file as seen from where the program runs.
+func (d *document) relative(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
 	}
-	s := file.doc.section(n, "scoring")
-	if o.Scorer = s.text("scorer", o.Scorer); o.Scorer != "envelope" && o.Scorer != "marginal" {
-		s.fail("scorer", "is %q: want envelope or marginal", o.Scorer)
-	}
-	if o.SwitchOff = s.flag("switchOff", false); o.SwitchOff && o.Scorer == "marginal" {
-		s.fail("switchOff", "is for the envelope scorer: the marginal one knows nothing of servers that are switched off later")
-	}
-	o.WakeHorizon = s.duration("wakeHorizon", o.WakeHorizon)
-	o.GramsPerKWh = s.number("gramsPerKWh", 0, 5000, 0)
-	o.MaxAge = s.duration("maxAge", o.MaxAge)
-	o.Refresh = s.duration("refresh", o.Refresh)
-	s.done()
-	return o
+	return filepath.Join(filepath.Dir(d.file), path)
+}
+
+// A place is a mapping of the file.
+type place struct {
+	doc  *document
+	node *yaml.Node
+	path string
+}
+
+func (p *place) fail(field, format string, args ...any) {
+	p.doc.Fail(p.node, p.path, field, format, args...)
+}
+
+// has tells whether a field is there and not empty.
+func (p *place) has(field string) bool {
+	n := strictyaml.Field(p.node, field)
+	return n != nil && (n.Kind != yaml.ScalarNode || n.Tag != "!!null")
 }
 
 // NewScorer returns the scorer that the file asks for. Grams and money are told by the meters of the nodes of

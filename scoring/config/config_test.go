@@ -150,7 +150,7 @@ func TestPublishedServers(t *testing.T) {
 func TestErrorsNameFileLineAndField(t *testing.T) {
 	for _, c := range []struct{ yaml, want string }{
 		{"", "site.yaml: is empty"},
-		{"[1]", "site.yaml:1: the file: want a mapping"},
+		{"[1]", "site.yaml:1: the file: want fields and their values"},
 		{"a: 1\n---\nb: 2", "more than one document"},
 		{"models: [}", "site.yaml: yaml: "},
 		{"scoring:\n  scorerr: x", "site.yaml:2: scoring.scorerr: there is no such field"},
@@ -163,8 +163,8 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"models:\n- kind: magic", `site.yaml:2: models[0].kind: is "magic"`},
 		{"models:\n- name: a", "site.yaml:2: models[0].kind: is missing"},
 		{"models:\n- kind: linear\n  idleWatts: 5", "models[0].peakWatts: is missing"},
-		{"models:\n- kind: linear\n  idleWatts: five\n  peakWatts: 5", `site.yaml:3: models[0].idleWatts: is "five": want a number`},
-		{"models:\n- kind: linear\n  idleWatts: .nan\n  peakWatts: 5", "site.yaml:3: models[0].idleWatts: is NaN"},
+		{"models:\n- kind: linear\n  idleWatts: five\n  peakWatts: 5", `site.yaml:3: models[0].idleWatts: is "five": want a finite number`},
+		{"models:\n- kind: linear\n  idleWatts: .nan\n  peakWatts: 5", "site.yaml:3: models[0].idleWatts: is \".nan\""},
 		{"models:\n- kind: linear\n  idleWatts: -1\n  peakWatts: 5", "site.yaml:3: models[0].idleWatts: is -1"},
 		{"models:\n- kind: linear\n  idleWatts: 1\n  idleWatts: 2\n  peakWatts: 5", "models[0].idleWatts: is given twice"},
 		{"models:\n- kind: linear\n  idleWatts: 1\n  peakWatts: 5\n  knots: []", "site.yaml:5: models[0].knots: there is no such field"},
@@ -175,7 +175,7 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"models:\n- kind: piecewise\n  knots: [{utilization: 1, watts: 2}, {utilization: 0, watts: 1}]", "does not follow"},
 		{"models:\n- kind: published\n  server: abacus", `site.yaml:3: models[0].server: server "abacus"`},
 		{"models:\n- kind: published\n  nodes: n1", "site.yaml:3: models[0].nodes: want a list"},
-		{"models:\n- kind: published\n  labels: [a]", "models[0].labels: want a mapping"},
+		{"models:\n- kind: published\n  labels: [a]", "models[0].labels: want names"},
 		{"models:\n- kind: published\n  speed: 1\n  throughput: {ssjOps: 1, threads: 1}", "models[0].throughput"},
 		{"models:\n- kind: published\n  inlet: {referenceCelsius: 20, perDegree: 0, lowCelsius: 30, highCelsius: 20}", "models[0].inlet: inlet response: High"},
 		{"models:\n- kind: published\n  inlet: usual", "site.yaml:3: models[0].inlet"},

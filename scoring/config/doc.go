@@ -12,7 +12,8 @@
 //	- name: lab                 # for explanations
 //	  nodes: [n1, n2]           # machines by name,
 //	  labels: {rack: r7}        # by labels, all of which must be there,
-//	  hardware: PowerEdge R740  # and by the value of a label:
+//	  selector: "rack in (r7, r8), !old" # by a label selector as Kubernetes writes it,
+//	  hardware: PowerEdge R7*   # and by system or CPU (* stands for any text), as the machine's BMC tells them, or a label:
 //	  hardwareLabel: leastwatt.github.io/hardware # the default
 //	  kind: piecewise
 //	  watts: [50, 80, 100]      # at even steps from idle to full load, or
@@ -30,25 +31,32 @@
 //	- {kind: linear, idleWatts: 80, peakWatts: 160}
 //	- {kind: exponential, k0: 174, k1: -91.5, k2: -0.0719} # as PEAKS has them, over CPU in percent
 //	- {kind: published, server: Dell PowerEdge R610}       # of the embedded table; a prior
-//	- {kind: published}         # the same, by what hardwareLabel says
+//	- {kind: published}         # the same, by what hardwareLabel or the BMC says
 //	- {kind: file, file: models/r740.json}                 # of package power/model; relative to this file; followed
-//	- {kind: file, file: models}  # a folder: each machine has the model of its name, else of what hardwareLabel says
+//	- {kind: file, file: models}  # a folder: each machine has the model of its name, else that named like its hardware
+//	- kind: file
+//	  file: models
+//	  bindings: [{model: gpu, selector: gpu=yes}, {model: r7, hardware: "*R7*"}, {model: odd, node: n9}] # before names
 //	- kind: prior                 # the statistics of published servers, and the machine's closest kin: no machine is without
-//	  system: PowerEdge R740      # default: what hardwareLabel says
-//	  cpu: Xeon Gold 6140         # default: what cpuLabel says
+//	  system: PowerEdge R740      # default: what hardwareLabel says, else the BMC
+//	  cpu: Xeon Gold 6140         # default: what cpuLabel says, else the BMC
 //	  cpuLabel: leastwatt.github.io/cpu # the default; _ in its values stands for a space
-//	  year: 2018                  # this and chips, cores, threads (default: the CPUs that the machine counts), tdpWatts (of a
-//	                              # chip) and memoryGB are unknown by default
+//	  year: 2018                  # this, chips, cores, threads (default: the CPUs that the machine counts), memoryGB and tdpWatts
+//	                              # (of a chip) are unknown by default, where the BMC does not tell them
 //	  learn: true                 # follows the machine's readings of utilization and power; default false
 //	  folder: learned             # where what was learned outlives a restart; default: nowhere
 //	- kind: remote                # asked in the background for each machine's curve; unknown until it has answered
-//	  protocol: openInference     # the default, over HTTP; tensorflowInputs or tensorflowInstances
-//	  url: https://models:8080
+//	  protocol: openInference     # the default, over HTTP; openInferenceGRPC, tensorflowInputs or tensorflowInstances
+//	  url: https://models:8080    # grpcs://HOST:PORT or grpc://HOST:PORT for gRPC
 //	  model: power
 //	  version: v1                 # default: the server chooses
-//	  tokenFile: token            # read at every request; default: no credentials
+//	  tokenFile: token            # or user and passwordFile; files are read at every request; default: no credentials
+//	  tls: {caFile: ca.pem, certFile: client.pem, keyFile: client-key.pem} # also serverName, insecureSkipVerify
 //	  timeout: 10s                # the default
 //	  features: [{input: utilization, scale: 32, offset: 0, step: 0}, {input: inlet}, {input: pressure}] # columns of a row
+//	- kind: remote                # in place of url and model: each machine's BMC names its model server, as WAO's do
+//	  discover: {url: "https://{{.Name}}-bmc", user: monitor, passwordFile: bmc, tls: {caFile: bmc-ca.pem}, hosts: ["models:8080"]}
+//	  features: [{input: utilization}]
 //	scoring:
 //	  scorer: envelope          # or marginal
 //	  switchOff: false          # servers without work are switched off

@@ -28,5 +28,5 @@ scoring: {maxAge: 30s}
 	// Output:
 	// big ones 32 <nil>
 	// site.yaml: no model fits: no model
-	// site.yaml:2: scoring.maxAeg: there is no such field
+	// site.yaml:2: scoring.maxAeg: there is no such field; there are scorer, switchOff, wakeHorizon, gramsPerKWh, maxAge, refresh
 }

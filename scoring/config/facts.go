@@ -1,40 +1,31 @@
 package config
 
 import (
-	"math"
+	"cmp"
 
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/sensors"
 )
 
-// readGPU reads what the GPUs of a server draw on top of its model.
-func (m *Model) readGPU(parent *section) {
-	n := parent.take("gpu")
-	if n == nil {
+// facts takes in what a server draws beside its model: its GPUs, while it is off, and to be started.
+func (m *Model) facts(p *place, w *which) {
+	m.Off, m.Standby = power.Watts(w.OffWatts), power.Watts(w.OffWatts)
+	if w.StandbyWatts != nil {
+		m.Standby = power.Watts(*w.StandbyWatts)
+	}
+	if w.Wake != nil {
+		m.Wake = power.Joules(w.Wake.Watts * w.Wake.Seconds)
+	}
+	g := w.GPU
+	if g == nil {
 		return
 	}
-	s := parent.doc.section(n, parent.name("gpu"))
-	count := s.required("count", 1, 1024)
-	if count != math.Trunc(count) {
-		s.fail("count", "is %v: want a whole number", count)
+	m.GPU = &power.GPU{Input: cmp.Or(power.Input(g.Input), power.Input(sensors.GPUUtilization)), Count: g.Count,
+		Idle: power.Watts(g.IdleWatts), Active: power.Watts(g.ActiveWatts), Limit: power.Watts(g.LimitWatts)}
+	switch {
+	case m.remote != nil:
+		p.fail("gpu", "is not for a remote model: give it a feature of the GPUs' activity")
+	case m.guess != nil && m.guess.learn:
+		p.fail("gpu", "is for models that do not learn: one that learns has no part of its own for GPUs")
 	}
-	m.GPU = &power.GPU{Input: power.Input(s.text("input", string(sensors.GPUUtilization))), Count: int(count),
-		Idle: power.Watts(s.required("idleWatts", 0, 1e5)), Active: power.Watts(s.required("activeWatts", 0, 1e5)),
-		Limit: power.Watts(s.number("limitWatts", 0, 1e5, 0))}
-	s.done()
-	if m.remote != nil {
-		parent.fail("gpu", "is not for a remote model: give it a feature of the GPUs' activity")
-	}
-}
-
-// readWake reads what it takes to start a server.
-func (m *Model) readWake(parent *section) {
-	m.Standby = power.Watts(parent.number("standbyWatts", 0, 1e6, float64(m.Off)))
-	n := parent.take("wake")
-	if n == nil {
-		return
-	}
-	s := parent.doc.section(n, parent.name("wake"))
-	m.Wake = power.Joules(s.required("watts", 0, 1e6) * s.required("seconds", 0, 1e5))
-	s.done()
 }

@@ -2,7 +2,7 @@ package config
 
 import (
 	"os"
-	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -16,27 +16,41 @@ type files struct {
 	folder  bool
 	library *model.Library
 
+	bindings *model.Bindings // nil: none
+
 	mu   sync.Mutex
 	made map[*model.Model]power.Predictor // guarded by mu; machines share them
 }
 
 // readFile reads a model file, or the folder of them, of package power/model; its path is relative to the
 // configuration's folder.
-func (m *Model) readFile(s *section) {
-	path := s.text("file", "")
-	if path == "" {
-		s.fail("file", "is missing: want the path of a model file or of a folder of them")
-		return
-	}
-	path = s.doc.relative(path)
+func (m *Model) readFile(p *place, s *fileSection) {
+	path := p.doc.relative(s.File)
 	info, err := os.Stat(path)
 	if err != nil {
-		s.fail("file", "%w", err)
+		p.fail("file", "%w", err)
 		return
 	}
 	m.files = newFiles(path, info.IsDir(), model.LibraryOptions{})
 	if err := m.files.library.Load(); err != nil {
-		s.fail("file", "%w", err)
+		p.fail("file", "%w", err)
+	}
+	if len(s.Bindings) == 0 {
+		return
+	}
+	if !m.files.folder {
+		p.fail("bindings", "are for a folder of models: %s is one file", s.File)
+		return
+	}
+	list := make([]model.Binding, len(s.Bindings))
+	for i, b := range s.Bindings {
+		list[i] = model.Binding(b)
+		if m.files.library.Set().Model(b.Model) == nil {
+			p.fail("bindings", "[%d]: the folder has no model %q; it has %s", i, b.Model, strings.Join(m.files.library.Set().Names(), ", "))
+		}
+	}
+	if m.files.bindings, err = model.NewBindings(list); err != nil {
+		p.fail("bindings", "%w", err)
 	}
 }
 
@@ -44,17 +58,9 @@ func newFiles(path string, folder bool, o model.LibraryOptions) *files {
 	return &files{path: path, folder: folder, library: model.NewLibrary(path, o), made: make(map[*model.Model]power.Predictor)}
 }
 
-// relative returns a path of the file as seen from where the program runs.
-func (d *document) relative(path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(filepath.Dir(d.file), path)
-}
-
-// model returns the model of a machine, or nil: that of the file; of a folder the one of the machine's name,
-// else the one that is named like its hardware.
-func (f *files) model(x scoring.Machine, hardwareLabel string) *model.Model {
+// model returns the model of a machine, or nil: that of the file; of a folder the one that is bound to it, else that
+// of the machine's name, else the one that is named like its hardware.
+func (f *files) model(x scoring.Machine, hardware []string) *model.Model {
 	set := f.library.Set()
 	if !f.folder {
 		for _, n := range set.Names() {
@@ -62,14 +68,17 @@ func (f *files) model(x scoring.Machine, hardwareLabel string) *model.Model {
 		}
 		return nil
 	}
+	if f.bindings != nil {
+		if name, _ := f.bindings.Find(model.Node{Name: x.Name, Labels: x.Labels, Hardware: hardware}); name != "" {
+			return set.Model(name)
+		}
+	}
 	if m := set.Model(x.Name); m != nil {
 		return m
 	}
-	if hardware := fold(x.Labels[hardwareLabel]); hardware != "" {
-		for _, n := range set.Names() {
-			if fold(n) == hardware {
-				return set.Model(n)
-			}
+	for _, n := range set.Names() {
+		if !strings.Contains(n, "*") && matchHardware(n, hardware) {
+			return set.Model(n)
 		}
 	}
 	return nil
@@ -100,7 +109,7 @@ func (f *files) predictor(x *Model, m *model.Model) (power.Predictor, error) {
 }
 
 func (x *Model) bindFile(m scoring.Machine, spec *scoring.Spec) error {
-	f := x.files.model(m, x.HardwareLabel)
+	f := x.files.model(m, x.names(m))
 	if f == nil {
 		return power.ErrNoModel // it was removed just now
 	}

@@ -7,10 +7,10 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
-	"github.com/leastwatt/leastwatt/power/inference"
 	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/power/prior"
 	"github.com/leastwatt/leastwatt/scoring"
@@ -24,8 +24,10 @@ type live struct {
 	config   *Config // with model files of its own
 	readings scoring.Readings
 	site     *scoring.Site // set before Run
+	read     atomic.Pointer[[]string]
 	learners map[*Model]*learner
-	tables   []*inference.Table
+	asked    []asked
+	hardware identities
 	meters   *meters
 	log      *slog.Logger
 }
@@ -38,15 +40,18 @@ func newLive(c *Config, log *slog.Logger) (*live, error) {
 	own := *c
 	own.Models = slices.Clone(c.Models)
 	l := &live{config: &own, learners: make(map[*Model]*learner), meters: newMeters(c, log), log: log}
+	l.hardware = identities{nodes: l.names, log: log, known: make(map[string]sensors.Hardware), bind: func(nodes ...string) { l.site.Rebind(nodes...) }}
 	for i := range own.Models {
 		x := &own.Models[i]
 		switch {
 		case x.files != nil:
+			bindings := x.files.bindings
 			x.files = newFiles(x.files.path, x.files.folder, model.LibraryOptions{Logger: log, OnChange: func(*model.Set) error {
 				x.files.forget()
 				l.site.Rebind()
 				return nil
 			}})
+			x.files.bindings = bindings
 			if err := x.files.library.Load(); err != nil {
 				return nil, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
 			}
@@ -55,8 +60,11 @@ func newLive(c *Config, log *slog.Logger) (*live, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
 			}
+			if d, ok := t.(*discovered); ok {
+				d.machines = func() []scoring.Machine { return l.machines(x) }
+			}
 			x.Predictor = t
-			l.tables = append(l.tables, t)
+			l.asked = append(l.asked, t)
 		case x.guess != nil && x.guess.learn:
 			if dir := x.guess.folder; dir != "" {
 				if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -81,7 +89,34 @@ func (l *live) bind(m scoring.Machine) (scoring.Spec, error) {
 }
 
 // SetNodes implements [scoring.Readings].
-func (l *live) SetNodes(nodes []string) { l.readings.SetNodes(nodes) }
+func (l *live) SetNodes(nodes []string) {
+	l.read.Store(new(slices.Clone(nodes)))
+	l.readings.SetNodes(nodes)
+}
+
+// names returns the machines that are read.
+func (l *live) names() []string {
+	if p := l.read.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// machines returns the machines whose model x is.
+func (l *live) machines(x *Model) (all []scoring.Machine) {
+	for _, n := range l.names() {
+		if m, ok := l.machine(n); ok && l.config.find(m) == x {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// machine returns what is known of a machine.
+func (l *live) machine(name string) (scoring.Machine, bool) {
+	m, ok := l.site.Machine(name)
+	return l.hardware.of(m), ok
+}
 
 // Snapshot implements [scoring.Readings].
 func (l *live) Snapshot() *sensors.Snapshot { return l.readings.Snapshot() }
@@ -104,8 +139,11 @@ func (l *live) Run(ctx context.Context) error {
 		}
 	}
 	wg.Go(func() { l.meters.run(ctx) })
-	for _, t := range l.tables {
+	for _, t := range l.asked {
 		wg.Go(func() { _ = t.Run(ctx) }) // as above
+	}
+	if l.hardware.ask != nil && l.config.wantsHardware() {
+		wg.Go(func() { _ = l.hardware.run(ctx) }) // as above
 	}
 	err := l.readings.Run(ctx)
 	cancel()
@@ -127,7 +165,7 @@ func (n *learner) start(name string) (prior.Belief, error) {
 	if b, ok := n.joining.Load(name); ok {
 		return b.(prior.Belief), nil
 	}
-	m, ok := n.live.site.Machine(name)
+	m, ok := n.live.machine(name)
 	if !ok {
 		return prior.Belief{}, fmt.Errorf("node %q: %w", name, power.ErrNoModel)
 	}
@@ -145,6 +183,9 @@ func (n *learner) bind(m scoring.Machine, spec scoring.Spec) (scoring.Spec, erro
 	if err := n.learn.Add(m.Name); err != nil {
 		return spec, err
 	}
+	if err := n.learn.Restart(m.Name); err != nil { // for when more is known of the machine than at first
+		return spec, err
+	}
 	p := &learned{learner: n.learn, prior: g, source: spec.Model}
 	spec.Predictor = p
 	spec.Model, spec.Prior = p.Describe(m.Name)
@@ -156,7 +197,7 @@ func (n *learner) snapshot() *sensors.Snapshot {
 	all := n.live.readings.Snapshot()
 	mine := make(map[string]*sensors.NodeReadings)
 	for r := range all.All {
-		if m, ok := n.live.site.Machine(r.Node); ok && n.live.config.find(m) == n.model {
+		if m, ok := n.live.machine(r.Node); ok && n.live.config.find(m) == n.model {
 			mine[r.Node] = r
 		}
 	}

@@ -62,8 +62,8 @@ func TestPriorForEveryMachine(t *testing.T) {
 	}
 	for _, c := range []struct{ yaml, want string }{
 		{"folder: x", "models[0].folder: is where learned"},
-		{"year: 2018.5", "models[0].year: is 2018.5: want a whole number"},
-		{"cores: -1", "models[0].cores: is -1"},
+		{"year: 2018.5", "models[0].year: is \"2018.5\": want a whole number"},
+		{"cores: -1", "models[0].cores: is \"-1\""},
 		{"learn: true, inlet: published", "models[0].inlet: is for models that do not learn"},
 		{"server: x", "models[0].server: there is no such field"},
 	} {

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"unicode"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/leastwatt/leastwatt/power"
-	"github.com/leastwatt/leastwatt/power/inference"
+	"github.com/leastwatt/leastwatt/power/model"
+	"github.com/leastwatt/leastwatt/power/prior"
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
@@ -22,10 +22,12 @@ const HardwareLabel = "leastwatt.github.io/hardware"
 type Model struct {
 	Name string
 
-	// Nodes, Labels and Hardware say which machines the model is for: all that are given must fit, and
-	// where none is given it is for every machine.
+	// Nodes, Labels, Selector and Hardware say which machines the model is for: all that are given must fit, and
+	// where none is given it is for every machine. Hardware is a pattern as of [model.MatchHardware], of the
+	// value of HardwareLabel, the system or the CPU.
 	Nodes         map[string]bool
 	Labels        map[string]string
+	Selector      model.Selector
 	Hardware      string
 	HardwareLabel string
 
@@ -37,8 +39,8 @@ type Model struct {
 	guess *guess
 	files *files
 
-	// remote makes the table of a remote model, to be run; nil for other kinds.
-	remote func(*slog.Logger) (*inference.Table, error)
+	// remote makes what answers for a remote model, to be run; nil for other kinds.
+	remote func(*slog.Logger) (asked, error)
 
 	Speed float64 // per core, see power.Capacity; 0 where unknown
 	Off   power.Watts
@@ -102,7 +104,7 @@ func (c *Config) find(m scoring.Machine) *Model {
 			continue
 		}
 		if x.Published {
-			if _, err := findServer(m.Labels[x.HardwareLabel]); err != nil {
+			if _, err := x.server(m); err != nil {
 				unlisted = cmp.Or(unlisted, x)
 				continue
 			}
@@ -113,9 +115,9 @@ func (c *Config) find(m scoring.Machine) *Model {
 }
 
 func (x *Model) bindPublished(m scoring.Machine, spec *scoring.Spec) error {
-	s, err := findServer(m.Labels[x.HardwareLabel])
+	s, err := x.server(m)
 	if err != nil {
-		return fmt.Errorf("label %s: %w", x.HardwareLabel, err)
+		return err
 	}
 	if spec.Predictor, err = x.respond(s.Curve()); err != nil {
 		return err
@@ -136,14 +138,50 @@ func (m *Model) fits(x scoring.Machine) bool {
 			return false
 		}
 	}
-	if m.Hardware != "" && fold(x.Labels[m.HardwareLabel]) != fold(m.Hardware) {
+	if !m.Selector.Matches(x.Labels) || m.Hardware != "" && !matchHardware(m.Hardware, m.names(x)) {
 		return false
 	}
-	if m.files != nil && m.files.model(x, m.HardwareLabel) == nil {
+	if m.files != nil && m.files.model(x, m.names(x)) == nil {
 		return false // a folder without a model of this machine leaves it to the models after it
 	}
 	// A machine that does not say what it is leaves the look-up to the models after it.
-	return !m.Published || x.Labels[m.HardwareLabel] != ""
+	return !m.Published || x.Labels[m.HardwareLabel] != "" || x.Hardware.System != ""
+}
+
+// names returns what a machine's hardware goes by: what its label says, its system and its CPU as its BMC tells them.
+func (m *Model) names(x scoring.Machine) (names []string) {
+	for _, n := range []string{x.Labels[m.HardwareLabel], x.Hardware.System, x.Hardware.CPU} {
+		if n != "" {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// matchHardware tells whether one of the names matches a pattern, also without the maker that stands before it.
+func matchHardware(pattern string, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		return model.MatchHardware(pattern, name) || !strings.Contains(pattern, "*") && strings.HasSuffix(fold(name), " "+fold(pattern))
+	})
+}
+
+// server returns the published server that a machine is, by its label, else by what its BMC tells.
+func (m *Model) server(x scoring.Machine) (power.Server, error) {
+	label := x.Labels[m.HardwareLabel]
+	s, err := findServer(label)
+	if err == nil || x.Hardware.System == "" {
+		if err != nil {
+			err = fmt.Errorf("label %s: %w", m.HardwareLabel, err)
+		}
+		return s, err
+	}
+	if s, err := findServer(x.Hardware.System); err == nil {
+		return s, nil
+	}
+	if s, ok := publishedSystem(x.Hardware.System); ok {
+		return s, nil
+	}
+	return power.Server{}, fmt.Errorf("system %q, as its BMC tells: %w", x.Hardware.System, power.ErrNoModel)
 }
 
 func (m *Model) respond(p power.Predictor) (power.Predictor, error) {
@@ -166,6 +204,20 @@ func fold(name string) string {
 	}), " "))
 }
 
+// publishedSystem returns the one published server that is a system as a BMC names it.
+func publishedSystem(name string) (power.Server, bool) {
+	var found []power.Server
+	for _, s := range power.Servers() {
+		if prior.SameSystem(s.Name(), name) {
+			found = append(found, s)
+		}
+	}
+	if len(found) != 1 {
+		return power.Server{}, false
+	}
+	return found[0], true
+}
+
 // findServer finds a published server by its name or by a label value made of it.
 func findServer(name string) (power.Server, error) {
 	s, err := power.FindServer(name)
@@ -183,174 +235,4 @@ func findServer(name string) (power.Server, error) {
 		return found[0], nil
 	}
 	return power.Server{}, err
-}
-
-const kinds = "piecewise, linear, exponential, published, prior, remote or file"
-
-func readModel(s *section) Model {
-	m := Model{Name: s.text("name", s.path), Labels: s.pairs("labels"), Hardware: s.text("hardware", ""),
-		HardwareLabel: s.text("hardwareLabel", HardwareLabel), Speed: s.number("speed", 0, 1000, 0),
-		Off: power.Watts(s.number("offWatts", 0, 1e6, 0))}
-	if names := s.texts("nodes"); len(names) > 0 {
-		m.Nodes = make(map[string]bool, len(names))
-		for _, n := range names {
-			m.Nodes[n] = true
-		}
-	}
-	m.throughput(s)
-	kind := s.text("kind", "")
-	var err error
-	switch kind {
-	case "piecewise":
-		m.Predictor, err = readPiecewise(s)
-	case "linear":
-		m.Predictor = power.Linear{Idle: power.Watts(s.required("idleWatts", 0, 1e6)), Peak: power.Watts(s.required("peakWatts", 0, 1e6))}
-	case "exponential":
-		m.Predictor = power.Exponential{K0: s.required("k0", -1e6, 1e6), K1: s.required("k1", -1e6, 1e6), K2: s.required("k2", -10, 10)}
-	case "published":
-		m.Prior = true
-		err = m.readPublished(s)
-	case "prior":
-		m.Prior = true
-		m.readGuess(s)
-	case "remote":
-		m.readRemote(s)
-	case "file":
-		m.readFile(s)
-	case "":
-		s.fail("kind", "is missing: want %s", kinds)
-	default:
-		s.fail("kind", "is %q: want %s", kind, kinds)
-	}
-	m.told = s.has("prior")
-	m.Prior = s.flag("prior", m.Prior)
-	m.Inlet = readInlet(s)
-	m.readGPU(s)
-	m.readWake(s)
-	if m.guess != nil && m.guess.learn && m.GPU != nil {
-		s.fail("gpu", "is for models that do not learn: one that learns has no part of its own for GPUs")
-	}
-	if m.guess != nil && m.guess.learn && m.Inlet != nil {
-		s.fail("inlet", "is for models that do not learn: one that learns finds the response itself")
-	}
-	s.done()
-	if err == nil {
-		m.Predictor, err = m.respond(m.Predictor)
-	}
-	if err != nil {
-		s.fail("", "%w", err)
-	}
-	return m
-}
-
-func (m *Model) throughput(s *section) {
-	n := s.take("throughput")
-	if n == nil {
-		return
-	}
-	t := s.doc.section(n, s.name("throughput"))
-	ops, threads := t.required("ssjOps", 1, 1e15), t.required("threads", 1, 1e6)
-	t.done()
-	if m.Speed != 0 {
-		s.fail("throughput", "and speed say the same: give one of them")
-	}
-	m.Speed = power.Speed(ops, int(threads))
-}
-
-func (m *Model) readPublished(s *section) error {
-	name := s.text("server", "")
-	if name == "" {
-		m.Published = true
-		return nil
-	}
-	server, err := findServer(name)
-	if err != nil {
-		s.fail("server", "%w", err)
-		return nil
-	}
-	m.Predictor = server.Curve()
-	if m.Speed == 0 {
-		m.Speed = server.Speed()
-	}
-	return nil
-}
-
-func readPiecewise(s *section) (power.Predictor, error) {
-	if s.has("watts") == s.has("knots") {
-		s.fail("", "want watts, at even steps from idle to full load, or else knots")
-		s.take("watts")
-		s.take("knots")
-		return nil, nil
-	}
-	if s.has("watts") {
-		var watts []power.Watts
-		s.list("watts", func(n *yaml.Node, name string) {
-			v, err := number(n)
-			if err != nil {
-				s.doc.fail(n, name, "%w", err)
-			}
-			watts = append(watts, power.Watts(v))
-		})
-		return asPredictor(power.EvenPiecewise(watts...))
-	}
-	var knots []power.Knot
-	s.list("knots", func(n *yaml.Node, name string) {
-		k := s.doc.section(n, name)
-		knots = append(knots, power.Knot{Utilization: k.required("utilization", 0, 1), Watts: power.Watts(k.required("watts", 0, 1e6))})
-		k.done()
-	})
-	return asPredictor(power.NewPiecewise(knots))
-}
-
-// asPredictor keeps a nil curve from becoming a predictor that is not nil.
-func asPredictor(p *power.Piecewise, err error) (power.Predictor, error) {
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-func readInlet(parent *section) *power.InletResponse {
-	n := parent.take("inlet")
-	if n == nil {
-		return nil
-	}
-	if n.Kind == yaml.ScalarNode {
-		if n.Value != "published" {
-			parent.fail("inlet", "is %q: want published, or a mapping of fields", n.Value)
-		}
-		r := power.PublishedInletResponse()
-		return &r
-	}
-	s := parent.doc.section(n, parent.name("inlet"))
-	r := power.InletResponse{
-		Reference: power.Celsius(s.required("referenceCelsius", -100, 200)),
-		PerDegree: s.required("perDegree", -1, 1),
-		Fan:       power.Watts(s.number("fanWatts", 0, 1e6, 0)),
-		FanKnee:   power.Celsius(s.number("fanKneeCelsius", -100, 200, 0)),
-		FanGain:   s.number("fanGain", 0, 100, 0),
-		FanLimit:  s.number("fanLimit", 0, 100, 0),
-		Low:       power.Celsius(s.required("lowCelsius", -100, 200)),
-		High:      power.Celsius(s.required("highCelsius", -100, 200)),
-	}
-	switch o := s.text("outside", "clamp"); o {
-	case "clamp":
-	case "reject":
-		r.Outside = power.Reject
-	default:
-		s.fail("outside", "is %q: want clamp or reject", o)
-	}
-	s.done()
-	if err := r.Validate(); err != nil {
-		s.fail("", "%w", err)
-	}
-	return &r
-}
-
-// required returns a field's number, which must be there.
-func (s *section) required(field string, low, high float64) float64 {
-	if !s.has(field) {
-		s.fail(field, "is missing: want a number from %v to %v", low, high)
-	}
-	return s.number(field, low, high, low)
 }

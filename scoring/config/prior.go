@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"math"
 	"strings"
 
@@ -21,44 +22,36 @@ type guess struct {
 	folder   string // of what was learned; empty keeps nothing over a restart
 }
 
-func (m *Model) readGuess(s *section) {
-	count := func(field string, high float64) int {
-		v := s.number(field, 0, high, 0)
-		if v != math.Trunc(v) {
-			s.fail(field, "is %v: want a whole number", v)
-		}
-		return int(v)
-	}
-	m.guess = &guess{cpuLabel: s.text("cpuLabel", CPULabel), learn: s.flag("learn", false), folder: s.text("folder", ""),
-		hardware: prior.Hardware{System: s.text("system", ""), CPU: s.text("cpu", ""), Year: count("year", 3000), Chips: count("chips", 64),
-			Cores: count("cores", 1e5), Threads: count("threads", 1e5), TDP: power.Watts(s.number("tdpWatts", 0, 1e4, 0)),
-			MemoryGB: s.number("memoryGB", 0, 1e6, 0)}}
-	if m.guess.folder != "" {
-		if !m.guess.learn {
-			s.fail("folder", "is where learned models are kept: want learn: true beside it")
-		}
-		m.guess.folder = s.doc.relative(m.guess.folder)
+func (m *Model) prior(p *place, s *priorSection) {
+	m.Prior = true
+	m.guess = &guess{cpuLabel: cmp.Or(s.CPULabel, CPULabel), learn: s.Learn, folder: p.doc.relative(s.Folder),
+		hardware: prior.Hardware{System: s.System, CPU: s.CPU, Year: s.Year, Chips: s.Chips, Cores: s.Cores, Threads: s.Threads,
+			TDP: power.Watts(s.TDPWatts), MemoryGB: s.MemoryGB}}
+	if s.Folder != "" && !s.Learn {
+		p.fail("folder", "is where learned models are kept: want learn: true beside it")
 	}
 }
 
-// of returns what is known of a machine's hardware: what the file says, else what the machine's labels say, and
-// as many threads as its operating system counts CPUs.
+// of returns what is known of a machine's hardware: what the file says, else what the machine's labels say, else what
+// its BMC tells, and as many threads as its operating system counts CPUs.
 func (g *guess) of(m scoring.Machine, hardwareLabel string) prior.Hardware {
-	h := g.hardware
-	if h.CPU == "" {
-		h.CPU = strings.ReplaceAll(m.Labels[g.cpuLabel], "_", " ")
+	h, told := g.hardware, m.Hardware
+	h.CPU = cmp.Or(h.CPU, strings.ReplaceAll(m.Labels[g.cpuLabel], "_", " "), told.CPU)
+	h.System = cmp.Or(h.System, strings.ReplaceAll(m.Labels[hardwareLabel], "_", " "), told.System)
+	if m.Cores >= 1 && m.Cores <= 1e5 && m.Cores == math.Trunc(m.Cores) {
+		h.Threads = cmp.Or(h.Threads, int(m.Cores))
 	}
-	if h.System == "" {
-		h.System = strings.ReplaceAll(m.Labels[hardwareLabel], "_", " ")
-	}
-	if h.Threads == 0 && m.Cores >= 1 && m.Cores <= 1e5 && m.Cores == math.Trunc(m.Cores) {
-		h.Threads = int(m.Cores)
-	}
-	if s, err := findServer(h.System); err == nil {
-		h.System = s.Name()
-		if h.CPU == "" {
-			h.CPU = s.CPU
+	h.Chips, h.Cores, h.Threads = cmp.Or(h.Chips, told.Chips), cmp.Or(h.Cores, told.Cores), cmp.Or(h.Threads, told.Threads)
+	h.MemoryGB = cmp.Or(h.MemoryGB, told.MemoryGB)
+	s, err := findServer(h.System)
+	if err != nil {
+		if same, ok := publishedSystem(h.System); ok {
+			s, err = same, nil
 		}
+	}
+	if err == nil {
+		h.System = s.Name()
+		h.CPU = cmp.Or(h.CPU, s.CPU)
 	} else if h.CPU == "" {
 		h.CPU = h.System // some label a machine with its CPU
 	}

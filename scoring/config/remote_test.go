@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/inference"
 	"github.com/leastwatt/leastwatt/power/powertest"
 	"github.com/leastwatt/leastwatt/scoring"
 )
@@ -64,7 +65,7 @@ func TestRemoteModel(t *testing.T) {
 	<-asked
 	cancel()
 	wg.Wait()
-	if err := l.tables[0].Refresh(t.Context()); err != nil {
+	if err := l.asked[0].(*inference.Table).Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w, err := s.Predictor.Predict(t.Context(), full)
@@ -84,12 +85,21 @@ func TestRemoteModelErrors(t *testing.T) {
 	for _, c := range []struct{ fields, want string }{
 		{"model: a, features: [{input: utilization}]", "models[0].url: is missing"},
 		{"url: 'http://m', features: [{input: utilization}]", "models[0].model: is missing"},
-		{"url: 'http://m', model: a", "models[0].features: remote model: 0 features"},
-		{"url: 'http://m', model: a, features: [{scale: 2}]", "models[0].features: remote model, feature 0"},
+		{"url: 'http://m', model: a", "models[0].features: is missing"},
+		{"url: 'http://m', model: a, features: [{scale: 2}]", "models[0].features[0].input: is missing"},
 		{"url: 'http://m', model: a, features: [{input: utilization, scael: 2}]", "models[0].features[0].scael: there is no such field"},
 		{whole + ", protocol: gopher", `models[0].protocol: is "gopher"`},
 		{whole + ", timeout: 3", "models[0].timeout"},
 		{whole + ", inlet: published", "models[0].inlet: is not for a remote model"},
+		{whole + ", tokenFile: t, user: u, passwordFile: p", "models[0].tokenFile: excludes user"},
+		{whole + ", user: u", "models[0].user: and passwordFile need each other"},
+		{whole + ", tls: {caFile: /nowhere/ca.pem}", "models[0].tls: "},
+		{whole + ", discover: {url: 'https://{{.Name}}'}", "models[0].url: and discover exclude"},
+		{whole + ", protocol: openInferenceGRPC", "models[0]: open inference"},
+		{"features: [{input: utilization}], discover: {url: 'https://{{.Nmae}}'}, tokenFile: t", "models[0].discover.hosts: is missing"},
+		{"features: [{input: utilization}], discover: {url: 'https://{{'}", "models[0].discover.url: template"},
+		{"features: [{input: utilization}], discover: {user: a}", "models[0].discover.url: is missing"},
+		{"features: [{input: utilization}], discover: {url: 'https://b'}, protocol: openInferenceGRPC", "models[0].protocol: is for a url"},
 		{"url: ':', model: a, features: [{input: utilization}]", "models[0]: "},
 	} {
 		if _, err := Parse("site.yaml", []byte("models: [{kind: remote, "+c.fields+"}]")); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -36,7 +36,8 @@ type SiteOptions struct {
 }
 
 // NewSite returns a site without machines, with the file's sensors and models. It connects to nothing before
-// Run, which ends the sensors' sessions when it returns. What templates say of a node is filled in from the
+// Run, which ends the sensors' sessions when it returns. What BMCs tell of their machines' hardware is asked in the
+// background once a day, and counts wherever a model goes by hardware. What templates say of a node is filled in from the
 // machine of its name. While Run runs, files and folders of models are followed, and priors with learn: true
 // learn from the sensors.
 func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
@@ -61,6 +62,11 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 	}})
 	if err != nil {
 		return nil, err
+	}
+	if sensors.Identifies(set.Source) {
+		l.hardware.ask = func(ctx context.Context, node string) (sensors.Hardware, error) {
+			return sensors.Identify(ctx, set.Source, node)
+		}
 	}
 	po := section.PollerOptions()
 	po.Interval, po.Logger = cmp.Or(po.Interval, o.Interval), o.Logger

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -71,23 +70,6 @@ type Learner struct {
 	models sync.Map // of node name to *entry
 }
 
-// An entry is what readers see of a node.
-type entry struct {
-	source string // of the prior
-	model  atomic.Pointer[calibrate.Learned]
-	status atomic.Pointer[Status]
-}
-
-// A node is the learning side of one server.
-type node struct {
-	online *calibrate.Online
-	entry  *entry
-	last   time.Time // of the last reading of power that was taken
-	seen   time.Time // when it was taken
-	dirty  bool      // learned since it was saved
-	status Status
-}
-
 // Status tells how far a node has been learned.
 type Status struct {
 	Node     string
@@ -127,45 +109,6 @@ func (l *Learner) Add(name string) error {
 	defer l.mu.Unlock()
 	_, err := l.node(name, time.Time{})
 	return err
-}
-
-// node returns the learner of a node, made where it is missing. The caller holds mu.
-func (l *Learner) node(name string, now time.Time) (*node, error) {
-	if n := l.nodes[name]; n != nil {
-		return n, nil
-	}
-	online, err := l.load(name)
-	if err != nil {
-		l.opts.Logger.Error("model file not used", "node", name, "err", err)
-		online = nil
-	}
-	if online == nil {
-		b, err := l.start(name)
-		if err != nil {
-			return nil, err
-		}
-		online = calibrate.NewOnline(b, l.opts.Online)
-	}
-	n := &node{online: online, entry: &entry{source: online.Start().Source}, seen: now, status: Status{Node: name, Readings: online.Readings()}}
-	if err := n.publish(); err != nil {
-		return nil, fmt.Errorf("node %q: %w", name, err)
-	}
-	l.nodes[name] = n
-	l.models.Store(name, n.entry)
-	return n, nil
-}
-
-// publish makes the node's present curve visible.
-func (n *node) publish() error {
-	m, err := n.online.Model()
-	if err != nil {
-		return err
-	}
-	n.status.Readings, n.status.Drifts, n.status.Shift = n.online.Readings(), n.online.Drifts(), n.online.Shift()
-	n.status.Noise, n.status.Prior = n.online.Noise(), m.Prior()
-	n.entry.model.Store(m)
-	n.entry.status.Store(new(n.status))
-	return nil
 }
 
 // Take learns from every node of a snapshot that has a new pair of utilization and power, and returns how many
@@ -228,6 +171,11 @@ func (l *Learner) take(r *sensors.NodeReadings, now time.Time) (bool, error) {
 	if err != nil {
 		n.status.Refused++
 		return false, err
+	}
+	if n.online.Readings() <= maxFirst && len(n.first) < maxFirst {
+		n.first = append(n.first, pair{o.State, power.Watts(w.Value)})
+	} else {
+		n.first = nil
 	}
 	if ev&calibrate.Outlier != 0 {
 		n.status.Outliers++

@@ -340,3 +340,53 @@ func BenchmarkTake(b *testing.B) {
 		l.Take(s, now)
 	}
 }
+
+// When more is known of a node's hardware than at first, it starts anew from that with the readings there were; one
+// that has learned for long, or the same knowledge once more, changes nothing.
+func TestRestartWithBetterKnowledge(t *testing.T) {
+	hardware := prior.Hardware{Threads: 72}
+	l := learn.New(func(node string) (prior.Belief, error) {
+		return learn.FromHardware(prior.Default(), power.Servers(), func(string) prior.Hardware { return hardware })(node)
+	}, learn.Options{})
+	server, err := power.FindServer("Dell PowerEdge R740")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := epoch
+	teach := func(n int) {
+		for range n {
+			now = now.Add(15 * time.Second)
+			l.Take(snapshot(now, pair("n", 0.5, float64(server.Watts[5]), now)), now)
+		}
+	}
+	peak := func() float64 {
+		w, err := l.Predict(t.Context(), power.State{Node: "n", Utilization: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return math.Abs(float64(w/server.Watts[10]) - 1)
+	}
+	teach(3)
+	before := peak()
+	hardware = prior.Hardware{System: server.Name(), CPU: server.CPU, Chips: server.Chips, Cores: server.Cores, Threads: server.Threads, MemoryGB: server.MemoryGB, Year: server.Year}
+	for range 2 {
+		if err := l.Restart("n"); err != nil {
+			t.Fatal(err)
+		}
+		if s, _ := l.Status("n"); s.Readings != 3 {
+			t.Errorf("%d readings after the restart: want the 3 from before", s.Readings)
+		}
+	}
+	if after := peak(); after >= before {
+		t.Errorf("at a load that was never seen the model is off by %.3f, before more was known by %.3f", after, before)
+	}
+	teach(100)
+	hardware = prior.Hardware{Threads: 8}
+	was := peak()
+	if err := l.Restart("n"); err != nil || peak() != was {
+		t.Errorf("a node that had learned for long was started anew: %v", err)
+	}
+	if err := l.Restart("stranger"); err != nil {
+		t.Error(err)
+	}
+}

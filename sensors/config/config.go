@@ -20,11 +20,7 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"reflect"
@@ -38,7 +34,7 @@ import (
 )
 
 // MaxBytes bounds the size of a file.
-const MaxBytes = 16 << 20
+const MaxBytes = strictyaml.MaxBytes
 
 // A Config is what the section says. [Config.Build] makes sources of it.
 type Config struct {
@@ -116,12 +112,7 @@ type tlsSettings struct {
 
 // Load reads a file of at most [MaxBytes]. Relative paths in it are taken from its folder.
 func Load(name string) (*Config, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	data, err := strictyaml.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -130,19 +121,9 @@ func Load(name string) (*Config, error) {
 
 // Parse reads YAML; file is the name that errors give.
 func Parse(file string, data []byte) (*Config, error) {
-	if len(data) > MaxBytes {
-		return nil, fmt.Errorf("%s: more than %d bytes", file, MaxBytes)
-	}
-	var root yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&root); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s: is empty", file)
-		}
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: holds more than one document", file)
+	root, err := strictyaml.Document(file, data)
+	if err != nil {
+		return nil, err
 	}
 	var sections struct {
 		Sensors *yaml.Node `yaml:"sensors" required:"true"`
@@ -151,7 +132,7 @@ func Parse(file string, data []byte) (*Config, error) {
 
 		Objective *yaml.Node `yaml:"objective"`
 	}
-	if err := strictyaml.Decode(file, root.Content[0], "", &sections); err != nil {
+	if err := strictyaml.Decode(file, root, "", &sections); err != nil {
 		return nil, err
 	}
 	return ParseSection(file, sections.Sensors)

@@ -83,6 +83,15 @@ func parse(text string) (*template.Template, error) {
 	return t, nil
 }
 
+// CheckTemplate returns what is wrong with a template over a [Node].
+func CheckTemplate(text string) error {
+	_, err := parse(text)
+	return err
+}
+
+// Expand makes a template a text about a node.
+func Expand(text string, n Node) (string, error) { return expand(text, n) }
+
 // expand makes a template a text about a node.
 func expand(text string, n Node) (string, error) {
 	if !strings.Contains(text, "{{") {
