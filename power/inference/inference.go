@@ -43,7 +43,9 @@ func Bearer(token string) Auth { return Auth(boundedhttp.Bearer(token)) }
 func BearerFile(path string) Auth { return Auth(boundedhttp.BearerFunc(boundedhttp.File(path))) }
 
 // BasicFile authorizes with a user and a password that it reads from a file at every request.
-func BasicFile(user, path string) Auth { return Auth(boundedhttp.BasicFunc(user, boundedhttp.File(path))) }
+func BasicFile(user, path string) Auth {
+	return Auth(boundedhttp.BasicFunc(user, boundedhttp.File(path)))
+}
 
 // Options bound the exchange with a server. The zero value works.
 type Options struct {
