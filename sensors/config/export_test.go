@@ -1,4 +1,0 @@
-package config
-
-// Expand lets tests expand a template.
-var Expand = expand
