@@ -1,6 +1,7 @@
 package sensors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,9 @@ import (
 
 // BreakerOptions tune a [Breaker]. The zero value works.
 type BreakerOptions struct {
+	// Name is the source's in metrics; "" means what the source calls itself.
+	Name string
+
 	// Failures is after how many failed reads in a row a node is left alone; 0 means 5.
 	Failures int
 
@@ -61,6 +65,9 @@ func NewBreaker(s SensorSource, o BreakerOptions) *Breaker {
 
 // String names the source.
 func (b *Breaker) String() string { return Name(b.source) }
+
+// Label returns the name of the source in metrics.
+func (b *Breaker) Label() string { return cmp.Or(b.opts.Name, b.String()) }
 
 // Read implements [SensorSource].
 func (b *Breaker) Read(ctx context.Context, node string) ([]Reading, error) {
@@ -188,7 +195,7 @@ func (b *Breaker) Paused(node string) (until time.Time, paused bool) {
 // Register registers a collector of the nodes that are left alone, by source.
 func (b *Breaker) Register(r Registerer) error {
 	return r.Register(breakerCollector{b, prometheus.NewDesc("leastwatt_sensor_breaker_open",
-		"1 for a node that is left alone after failures, by source.", []string{"node"}, prometheus.Labels{"source": b.String()})})
+		"1 for a node that is left alone after failures, by source.", []string{"node"}, prometheus.Labels{"source": b.Label()})})
 }
 
 // breakerCollector tells of the state at the time of a scrape.

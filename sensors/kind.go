@@ -26,3 +26,9 @@ const (
 	PressureInlet   Kind = "pressure_inlet_pascals"   // static pressure in front of the server
 	PressureExhaust Kind = "pressure_exhaust_pascals" // static pressure behind the server
 )
+
+// Kinds returns the kinds of this package.
+func Kinds() []Kind {
+	return []Kind{InletTemp, ExhaustTemp, DeltaT, PressureDelta, Power, CPUPower, GPUPower, CPUUtilization, GPUUtilization, MemoryUsed,
+		CPUUsed, GPUTemp, FanSpeed, Energy, CPUEnergy, CPUTime, CPUTemp, PressureInlet, PressureExhaust}
+}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"github.com/prometheus/client_golang/prometheus"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,4 +252,21 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a model predicts %v", w)
 		}
 	})
+}
+
+// Two racks are two sources of one type, whose breakers are told apart in metrics.
+func TestRegisterTwoSourcesOfOneType(t *testing.T) {
+	c, err := Parse("site.yaml", []byte(`
+sensors:
+  sources:
+  - {type: redfish, name: rack1, url: "https://a.example", nodes: [a-*], fallback: [{type: redfish, name: rack1, url: "https://b.example"}]}
+  - {type: redfish, name: rack2, url: "https://c.example", nodes: [b-*]}
+models: [{kind: prior}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.NewSite(SiteOptions{Registerer: prometheus.NewRegistry()}); err != nil {
+		t.Error(err)
+	}
 }

@@ -72,7 +72,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 	po.Interval, po.Logger = cmp.Or(po.Interval, o.Interval), o.Logger
 	p := sensors.NewPoller(set.Source, section.Nodes(), po)
 	if o.Registerer != nil {
-		if err := p.Register(o.Registerer); err != nil {
+		if err := errors.Join(p.Register(o.Registerer), set.Register(o.Registerer)); err != nil {
 			return nil, errors.Join(err, set.Close(context.Background()))
 		}
 	}

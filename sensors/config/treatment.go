@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/leastwatt/leastwatt/sensors"
@@ -30,6 +31,16 @@ type checked struct {
 	StuckAfter   time.Duration `yaml:"stuckAfter" doc:"how long the same value is believed (for ever)"`
 }
 
+// breakerName returns a source's name for metrics, unlike those of all others: a fallback may be named as its source.
+func (b *builder) breakerName(name string) string {
+	for i := range b.set.breakers {
+		if b.set.breakers[i].Label() == name {
+			return fmt.Sprintf("%s (breaker %d)", name, len(b.set.breakers)+1)
+		}
+	}
+	return name
+}
+
 // treat puts the decorators around a source: nearest to the device those that spare it.
 func (b *builder) treat(s *single, src sensors.SensorSource) sensors.SensorSource {
 	if s.Limit > 0 {
@@ -40,7 +51,7 @@ func (b *builder) treat(s *single, src sensors.SensorSource) sensors.SensorSourc
 		how = &breaker{MaxPause: time.Minute} // wrong credentials, asked with again and again, lock accounts
 	}
 	if how != nil && !how.Off {
-		c := sensors.NewBreaker(src, sensors.BreakerOptions{Failures: how.Failures, Pause: how.Pause, MaxPause: how.MaxPause, AuthPause: how.AuthPause})
+		c := sensors.NewBreaker(src, sensors.BreakerOptions{Name: b.breakerName(s.Name), Failures: how.Failures, Pause: how.Pause, MaxPause: how.MaxPause, AuthPause: how.AuthPause})
 		b.set.breakers = append(b.set.breakers, c)
 		if all, ok := c.Batch(); ok {
 			src = all
