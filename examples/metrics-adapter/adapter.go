@@ -80,6 +80,9 @@ func serve(ctx context.Context, base *adapter.AdapterBase, path string, first ti
 		return fmt.Errorf("reach the cluster: %w", err)
 	}
 	p := metrics.New(site, metrics.Options{MaxAge: c.Scoring.MaxAge, Scorer: c.NewScorer(), Pods: pods, Objects: metrics.NewObjects(objects)})
+	if err := legacyregistry.Registerer().Register(metrics.NewCollector(p)); err != nil {
+		return err
+	}
 	if err := freshness.RegisterMetrics(legacyregistry.Register); err != nil {
 		return err
 	}

@@ -190,7 +190,7 @@ func exposes(ctx context.Context, t *testing.T, c *controlplane.Cluster, url str
 	if err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"leastwatt_sensor_reading_age_seconds", "metrics_apiserver_metric_freshness_seconds_count"} {
+	for _, want := range []string{"leastwatt_sensor_reading_age_seconds", "leastwatt_node_power_watts", "metrics_apiserver_metric_freshness_seconds_count"} {
 		if !strings.Contains(string(body), "\n"+want) {
 			t.Errorf("/metrics has no %s", want)
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
-var errNoPods = errors.New("Kepler tells nothing of it")
+var errNoPods = errors.New("no Kepler tells of it")
 
 // pod returns what Kepler says of a pod.
 func (p *Provider) pod(name types.NamespacedName, metric string, now time.Time) (sample, error) {
