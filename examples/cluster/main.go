@@ -53,5 +53,8 @@ func run(ctx context.Context, o options, out, stderr io.Writer) error {
 	if o.bench {
 		return runBench(ctx, o, progress)
 	}
+	if o.replay != "" {
+		return runReplay(ctx, o, out, progress)
+	}
 	return runComparison(ctx, o, out, progress)
 }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
+
+	"github.com/leastwatt/leastwatt/scoring/simulate/trace"
 )
 
 // options are the command's flags.
@@ -16,6 +19,10 @@ type options struct {
 	seed  uint64
 	keep  bool
 	json  bool
+
+	replay       string // a trace, or "embedded"
+	replayFormat string
+	steps        int
 
 	bench       bool
 	repetitions int
@@ -43,6 +50,9 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "decides the servers, their differences and the pods")
 	f.BoolVar(&o.keep, "keep", false, "leave the cluster up until Ctrl-C and print the kubeconfig's path")
 	f.BoolVar(&o.json, "json", false, "print one JSON object on stdout; progress goes to stderr")
+	f.StringVar(&o.replay, "replay", "", "run this trace (or \"embedded\"), shortened to -pods pods, through the scheduler, and check that the simulator predicts its energy within 2 %")
+	f.StringVar(&o.replayFormat, "replay-format", "batch", "format of -replay's trace: "+strings.Join(trace.Formats(), ", "))
+	f.IntVar(&o.steps, "steps", 24, "moments at which pods come and go with -replay")
 	f.BoolVar(&o.bench, "bench", false, "measure the scheduler's milliseconds per pod with and without the plugin instead")
 	f.IntVar(&o.repetitions, "repetitions", 3, "how often -bench measures each scheduler")
 	if err := f.Parse(args); err != nil {
@@ -58,7 +68,18 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 			o.pods = 2000
 		}
 	}
+	if o.replay != "" {
+		if !given["nodes"] {
+			o.nodes = 12
+		}
+		if !given["pods"] {
+			o.pods = 60
+		}
+	}
 	err := o.validate(f.Args())
+	if err == nil && o.replay != "" && (o.keep || o.bench) {
+		err = errors.New("-replay goes with neither -keep nor -bench")
+	}
 	if err == nil && o.bench && (o.keep || o.json) {
 		err = errors.New("-bench goes with neither -keep nor -json")
 	}
@@ -72,7 +93,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 }
 
 func (o *options) validate(rest []string) error {
-	const mostNodes, mostPods, mostRepetitions = 2000, 20000, 100
+	const mostNodes, mostPods, mostRepetitions, mostSteps = 2000, 20000, 100, 1000
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(rest) > 0 {
@@ -86,6 +107,9 @@ func (o *options) validate(rest []string) error {
 	}
 	if !(o.load > 0 && o.load <= 1) || math.IsNaN(o.load) {
 		bad("-load is %v: want more than 0, at most 1, which is all CPU of all servers", o.load)
+	}
+	if o.steps < 2 || o.steps > mostSteps {
+		bad("-steps is %d: want 2 to %d", o.steps, mostSteps)
 	}
 	if o.repetitions < 1 || o.repetitions > mostRepetitions {
 		bad("-repetitions is %d: want 1 to %d", o.repetitions, mostRepetitions)
