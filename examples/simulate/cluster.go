@@ -175,7 +175,7 @@ func draw(from []machine, n int, rnd *rand.Rand, o *options) []simulate.Node {
 		}
 		nodes[i].Node = batch.Node{
 			Node:        scoring.Node{Name: fmt.Sprintf("server-%04d", i+1), Capacity: power.Capacity{Cores: m.cores}, Predictor: m.curve},
-			Allocatable: batch.Resources{CPU: m.cores, Memory: m.cores * memory * (1 << 30)},
+			Allocatable: batch.Resources{CPU: m.cores, Memory: m.cores * memory * (1 << 30), GPU: o.gpus},
 		}
 		finish(&nodes[i], o)
 	}

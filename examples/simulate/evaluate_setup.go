@@ -87,7 +87,7 @@ func (c *scenario) run(ctx context.Context, name string, seed uint64) (*simulate
 	for i := range nodes {
 		cores += nodes[i].Capacity.Cores
 	}
-	g := simulate.Generator{Shapes: c.jobs, Load: c.load, Cores: cores, Until: cfg.To, Stationary: true, Longest: c.longest, Seed: seed}
+	g := simulate.Generator{Shapes: withGPUs(c.jobs, nodes), Load: c.load, Cores: cores, Until: cfg.To, Stationary: true, Longest: c.longest, Seed: seed}
 	return simulate.Run(ctx, cfg, g.Workload())
 }
 

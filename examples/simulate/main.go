@@ -22,6 +22,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/scoring/batch"
 	"github.com/leastwatt/leastwatt/scoring/simulate"
+	"github.com/leastwatt/leastwatt/scoring/simulate/trace"
 )
 
 // options are the flags.
@@ -30,7 +31,8 @@ type options struct {
 	load                                        float64
 	off, told, declared, asJSON, sweep, quiet   bool
 	seed                                        uint64
-	out, loads                                  string
+	out, loads, weights                         string
+	gpus                                        float64
 	hours, warmup                               float64
 	longest, wake                               time.Duration
 	moves                                       float64
@@ -47,7 +49,7 @@ func main() {
 	f := flag.NewFlagSet("simulate", flag.ContinueOnError)
 	f.StringVar(&o.nodes, "nodes", "embedded:24", "servers: embedded:N, or a CSV of SPECpower curves, openb nodes or KubeEnergyScheduler nodes; FILE:N draws N of them")
 	f.StringVar(&o.trace, "trace", "", "file (or openb's folder) to draw jobs from; .gz is read; empty is an embedded synthetic workload")
-	f.StringVar(&o.format, "format", "openb", "format of the trace: openb, batch, batch-hours, ecsched, kubeenergyscheduler, swf, planetlab, surf")
+	f.StringVar(&o.format, "format", "openb", "format of the trace: "+strings.Join(append(trace.Formats(), "surf"), ", "))
 	f.StringVar(&o.fragments, "fragments", "", "the second file of SURF's format: use over time")
 	f.StringVar(&o.strategies, "strategies", "all", "comma-separated names, or all")
 	f.Float64Var(&o.load, "load", 0.5, "mean share of all cores that jobs reserve; 0 replays the trace with its own arrivals")
@@ -55,11 +57,13 @@ func main() {
 	f.BoolVar(&o.told, "told", false, "tell strategies lifetimes, uses and models instead of letting them learn")
 	f.BoolVar(&o.declared, "declared", false, "keep the requests that a trace declares; without it jobs request the mean of what they use")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
-	f.BoolVar(&o.sweep, "sweep", false, "run -seeds seeds at each of -loads, and report means and 95 % intervals")
+	f.BoolVar(&o.sweep, "sweep", false, "run -seeds seeds at each of -loads and -weights, and report means and 95 % intervals")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress bar")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of everything that is drawn at random")
 	f.IntVar(&o.seeds, "seeds", 5, "how many seeds -sweep runs, from -seed on")
 	f.StringVar(&o.loads, "loads", "0.3,0.5,0.7", "loads that -sweep runs")
+	f.StringVar(&o.weights, "weights", "", "leastwatt's weights that -sweep runs: ON/OFF/IDLE, as 0.5/0.7/4,0/0/4; empty is the default")
+	f.Float64Var(&o.gpus, "gpus", 0, "GPUs of each embedded or SPECpower server; where no server has any, those that jobs ask for are left out")
 	f.StringVar(&o.out, "out", "", "folder for run_log.csv, schedule_log.csv, summary.csv, results.db and report.html")
 	f.Float64Var(&o.hours, "hours", 24, "hours that are measured")
 	f.Float64Var(&o.warmup, "warmup", 12, "hours before that are not")
@@ -160,7 +164,8 @@ type task struct {
 	load float64
 	seed uint64
 
-	oracle bool // it is told what the grid will be
+	weights *batch.Weights
+	oracle  bool // it is told what the grid will be
 }
 
 // runAll simulates tasks on all processors; the outcomes are in the order of the tasks.

@@ -79,6 +79,49 @@ func TestTableAndSweep(t *testing.T) {
 	}
 }
 
+// TestSweepWeights: rows for each weight, of leastwatt alone, and different weights place differently.
+func TestSweepWeights(t *testing.T) {
+	o := small()
+	o.strategies, o.asJSON = "energyaware,leastwatt", true
+	o.sweep, o.seeds, o.loads, o.weights = true, 2, "0.4", "0/0/4,1/1/4"
+	var out bytes.Buffer
+	if err := run(t.Context(), o, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var d struct{ Sweep []sweepRow }
+	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Sweep) != 3 || d.Sweep[1].Weights != "0/0/4" || d.Sweep[2].Weights != "1/1/4" || d.Sweep[1].EnergyKWh == d.Sweep[2].EnergyKWh {
+		t.Errorf("%+v", d.Sweep)
+	}
+}
+
+// TestGPUs: jobs that ask for GPUs share those that there are, and run without where there are none.
+func TestGPUs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pods.csv")
+	text := "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n" +
+		"a,1000,1024,1,1000,,LS,Running,0,3600,0\nb,1000,1024,1,1000,,LS,Running,0,3600,0\nc,1000,1024,2,500,,LS,Running,0,3600,0\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for gpus, waits := range map[float64]bool{0: false, 1: true, 3: false} {
+		o := small()
+		o.nodes, o.trace, o.format, o.load, o.gpus, o.strategies, o.asJSON = "embedded:1", file, "openb", 0, gpus, "leastwatt", true
+		var out bytes.Buffer
+		if err := run(t.Context(), o, &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		var d document
+		if err := json.Unmarshal(out.Bytes(), &d); err != nil {
+			t.Fatal(err)
+		}
+		if s := d.Strategies[0]; s.Unplaced != 0 || (s.MeanWaitSeconds > 0) != waits {
+			t.Errorf("%v GPUs: %+v", gpus, s)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, f := range []func(*options){
 		func(o *options) { o.strategies = "best" },
@@ -87,6 +130,8 @@ func TestErrors(t *testing.T) {
 		func(o *options) { o.nodes = "no such file" },
 		func(o *options) { o.trace = "no such file" },
 		func(o *options) { o.sweep, o.seeds, o.loads = true, 2, "half" },
+		func(o *options) { o.sweep, o.seeds, o.loads, o.weights = true, 1, "0.5", "0.5/0.7" },
+		func(o *options) { o.sweep, o.seeds, o.loads, o.weights = true, 1, "0.5", "2/0.7/4" },
 	} {
 		o := small()
 		f(o)

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -48,65 +45,6 @@ func brief(d time.Duration) string {
 		return strconv.FormatFloat(d.Minutes(), 'f', 1, 64) + "m"
 	}
 	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
-}
-
-// sweep runs seeds and loads in parallel and reports means with 95 % intervals.
-func sweep(ctx context.Context, o *options, names []string, jobs []simulate.Job, out, progress io.Writer) error {
-	if o.seeds < 1 {
-		return fmt.Errorf("-seeds %d: want 1 or more", o.seeds)
-	}
-	var loads []float64
-	for f := range strings.SplitSeq(o.loads, ",") {
-		l, err := strconv.ParseFloat(f, 64)
-		if err != nil || !(l > 0 && l < 10) {
-			return fmt.Errorf("-loads %s: %q is not a load", o.loads, f)
-		}
-		loads = append(loads, l)
-	}
-	var tasks []task
-	for _, n := range names {
-		for _, l := range loads {
-			for s := range o.seeds {
-				tasks = append(tasks, task{name: n, load: l, seed: o.seed + uint64(s)})
-			}
-		}
-	}
-	keep := *o
-	keep.out = "" // a sweep keeps no records
-	done, err := runAll(ctx, &keep, jobs, tasks, progress)
-	if err != nil {
-		return err
-	}
-	type row struct {
-		Name            string  `json:"name"`
-		Load            float64 `json:"load"`
-		Seeds           int     `json:"seeds"`
-		OverBound       float64 `json:"overBound"`
-		OverBound95     float64 `json:"overBoundHalf95"`
-		EnergyKWh       float64 `json:"energyKWh"`
-		EnergyKWh95     float64 `json:"energyKWhHalf95"`
-		MeanWaitSeconds float64 `json:"meanWaitSeconds"`
-	}
-	var rows []row
-	for k := 0; k < len(done); k += o.seeds {
-		group := done[k : k+o.seeds]
-		r := row{Name: group[0].result.Strategy, Load: group[0].load, Seeds: o.seeds}
-		r.OverBound, r.OverBound95 = mean95(group, (*simulate.Result).OverBound)
-		r.EnergyKWh, r.EnergyKWh95 = mean95(group, func(r *simulate.Result) float64 { return r.Energy.KilowattHours() })
-		r.MeanWaitSeconds, _ = mean95(group, func(r *simulate.Result) float64 { return r.MeanWait.Seconds() })
-		rows = append(rows, r)
-	}
-	if o.asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(map[string]any{"sweep": rows})
-	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "strategy\tload\tover bound\t± 95 %\tenergy kWh\t± 95 %\tmean wait\t")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%.2f\t%.4f\t%.4f\t%.1f\t%.1f\t%.1fs\t\n", r.Name, r.Load, r.OverBound, r.OverBound95, r.EnergyKWh, r.EnergyKWh95, r.MeanWaitSeconds)
-	}
-	return w.Flush()
 }
 
 // student has the two-sided 95 % quantiles of Student's t for 1, 2 … degrees of freedom (any table of statistics).

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,10 +62,6 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 	jobs := res.Jobs
 	if !o.declared {
 		jobs = trace.Sized(jobs)
-	}
-	// GPUs are left out: the servers here have none.
-	for i := range jobs {
-		jobs[i].Requests.GPU = 0
 	}
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("%s: no jobs", file)
@@ -122,7 +119,9 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 	if err != nil {
 		return nil, err
 	}
-	s, err := batch.New(t.name, o.options(t.seed, t.oracle))
+	how := o.options(t.seed, t.oracle)
+	how.Weights = t.weights
+	s, err := batch.New(t.name, how)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +149,7 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 	if t.name == "leastwatt" && o.moves > 0 {
 		cfg.Rebalancer = batch.NewRebalancer(batch.RebalanceOptions{Share: o.moves})
 	}
+	jobs = withGPUs(jobs, nodes)
 	work := simulate.Jobs(jobs)
 	if t.load > 0 {
 		var cores float64
@@ -185,4 +185,16 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 		return nil, err
 	}
 	return out, nil
+}
+
+// withGPUs returns the jobs without what they ask of GPUs where no server has any.
+func withGPUs(jobs []simulate.Job, nodes []simulate.Node) []simulate.Job {
+	if slices.ContainsFunc(nodes, func(n simulate.Node) bool { return n.Allocatable.GPU > 0 }) {
+		return jobs
+	}
+	out := slices.Clone(jobs)
+	for i := range out {
+		out[i].Requests.GPU = 0
+	}
+	return out
 }
