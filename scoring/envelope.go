@@ -24,6 +24,9 @@ func (e EnvelopePower) Score(ctx context.Context, d Demand, nodes []Node) ([]Cos
 	return e.AppendScore(ctx, make([]Cost, 0, len(nodes)), d, nodes)
 }
 
+// ScoresSeparately implements [SeparateScorer].
+func (EnvelopePower) ScoresSeparately() bool { return true }
+
 // AppendScore implements [AppendScorer].
 func (e EnvelopePower) AppendScore(ctx context.Context, costs []Cost, d Demand, nodes []Node) ([]Cost, error) {
 	if err := d.Validate(); err != nil {

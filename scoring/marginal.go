@@ -16,6 +16,9 @@ func (m MarginalPower) Score(ctx context.Context, d Demand, nodes []Node) ([]Cos
 	return m.AppendScore(ctx, make([]Cost, 0, len(nodes)), d, nodes)
 }
 
+// ScoresSeparately implements [SeparateScorer].
+func (MarginalPower) ScoresSeparately() bool { return true }
+
 // AppendScore implements [AppendScorer].
 func (MarginalPower) AppendScore(ctx context.Context, costs []Cost, d Demand, nodes []Node) ([]Cost, error) {
 	if err := d.Validate(); err != nil {

@@ -24,6 +24,14 @@ type AppendScorer interface {
 	AppendScore(ctx context.Context, costs []Cost, d Demand, nodes []Node) ([]Cost, error)
 }
 
+// A SeparateScorer can tell that the cost of a node depends on the demand and that node alone, whatever other nodes
+// it is asked about, and hardly on time: for as long as the node stays as it is, a caller may use the cost again
+// for some hundred milliseconds.
+type SeparateScorer interface {
+	Scorer
+	ScoresSeparately() bool
+}
+
 // AppendScore appends the scorer's costs to costs, without allocation where the scorer can.
 func AppendScore(ctx context.Context, s Scorer, costs []Cost, d Demand, nodes []Node) ([]Cost, error) {
 	if a, ok := s.(AppendScorer); ok {

@@ -5,52 +5,62 @@ import (
 	"testing"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 )
 
 // BenchmarkPod is the plugin's whole share of scheduling one pod, in one thread: PreScore over all nodes,
 // Score of each, NormalizeScore, and what follows a decision: Reserve, and the pod on its node when the
-// next comes. Each server has 20 running pods and is of a curve and load of its own.
+// next comes. Each server has 20 running pods and is of a curve and load of its own. Pods that are alike
+// have only those servers scored that have changed; pods of many sizes have all.
 func BenchmarkPod(b *testing.B) {
 	for _, n := range []int{500, 1000, 5000} {
-		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
-			s := newSite(curves(b, n)...)
-			p := s.start(b, "")
-			loads := make([]float64, 89)
-			for i := range loads {
-				loads[i] = float64(i) / 100
-			}
-			s.refresh(b, s.now, loads...)
-			infos := s.infos()
-			old := started(pod("old", "100m"), s.now.Add(-time.Hour), s.now.Add(-time.Hour))
-			for _, i := range infos {
-				for range 20 {
-					i.(*fakeNode).add(old)
-				}
-			}
-			list := make(fwk.NodeScoreList, n)
-			pd, ctx := pod("p", "500m"), b.Context()
-			b.ReportAllocs()
-			for b.Loop() {
-				cs := newState()
-				if st := p.PreScore(ctx, cs, pd, infos); !st.IsSuccess() {
-					b.Fatal(st)
-				}
-				for i, info := range infos {
-					raw, _ := p.Score(ctx, cs, pd, info)
-					list[i] = fwk.NodeScore{Name: info.Node().Name, Score: raw}
-				}
-				p.NormalizeScore(ctx, cs, pd, list)
-				best := 0
-				for i := range list {
-					if list[i].Score > list[best].Score {
-						best = i
-					}
-				}
-				p.Reserve(ctx, cs, pd, list[best].Name)
-				infos[best].(*fakeNode).generation = generations.Add(1)
-			}
-			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "µs/pod")
-		})
+		b.Run(fmt.Sprintf("nodes=%d/pods=alike", n), func(b *testing.B) { benchmarkPod(b, n, 1) })
+		b.Run(fmt.Sprintf("nodes=%d/pods=different", n), func(b *testing.B) { benchmarkPod(b, n, 3*demands) })
 	}
+}
+
+func benchmarkPod(b *testing.B, n, sizes int) {
+	s := newSite(curves(b, n)...)
+	p := s.start(b, "")
+	loads := make([]float64, 89)
+	for i := range loads {
+		loads[i] = float64(i) / 100
+	}
+	s.refresh(b, s.now, loads...)
+	infos := s.infos()
+	old := started(pod("old", "100m"), s.now.Add(-time.Hour), s.now.Add(-time.Hour))
+	for _, i := range infos {
+		for range 20 {
+			i.(*fakeNode).add(old)
+		}
+	}
+	list := make(fwk.NodeScoreList, n)
+	pods := make([]*v1.Pod, sizes)
+	for i := range pods {
+		pods[i] = pod(fmt.Sprint("p", i), fmt.Sprintf("%dm", 500+10*i))
+	}
+	ctx, turn := b.Context(), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		cs, pd := newState(), pods[turn%sizes]
+		turn++
+		if st := p.PreScore(ctx, cs, pd, infos); !st.IsSuccess() {
+			b.Fatal(st)
+		}
+		for i, info := range infos {
+			raw, _ := p.Score(ctx, cs, pd, info)
+			list[i] = fwk.NodeScore{Name: info.Node().Name, Score: raw}
+		}
+		p.NormalizeScore(ctx, cs, pd, list)
+		best := 0
+		for i := range list {
+			if list[i].Score > list[best].Score {
+				best = i
+			}
+		}
+		p.Reserve(ctx, cs, pd, list[best].Name)
+		infos[best].(*fakeNode).generation = generations.Add(1)
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "µs/pod")
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	resourcehelper "k8s.io/component-helpers/resource"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -38,16 +39,35 @@ func (n *fakeNode) GetGeneration() int64   { return n.generation }
 var generations atomic.Int64
 
 func (n *fakeNode) add(p *v1.Pod) {
-	n.pods = append(n.pods, fakePod{pod: p})
+	n.pods = append(n.pods, &fakePod{pod: p, sum: fakeResource{list: resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{UseStatusResources: true})}})
 	n.generation = generations.Add(1)
 }
 
 type fakePod struct {
 	fwk.PodInfo
 	pod *v1.Pod
+	sum fakeResource
 }
 
-func (p fakePod) GetPod() *v1.Pod { return p.pod }
+func (p *fakePod) GetPod() *v1.Pod                    { return p.pod }
+func (p *fakePod) CalculateResource() fwk.PodResource { return fwk.PodResource{Resource: &p.sum} }
+
+type fakeResource struct {
+	fwk.Resource
+	list v1.ResourceList
+}
+
+func (r *fakeResource) GetMilliCPU() int64 { return r.list.Cpu().MilliValue() }
+
+func (r *fakeResource) GetScalarResources() map[v1.ResourceName]int64 {
+	m := make(map[v1.ResourceName]int64)
+	for name, q := range r.list {
+		if name != v1.ResourceCPU && name != v1.ResourceMemory && name != v1.ResourceEphemeralStorage {
+			m[name] = q.Value()
+		}
+	}
+	return m
+}
 
 type fakeState struct {
 	fwk.CycleState
@@ -105,7 +125,7 @@ func (s *fleetSite) refresh(tb testing.TB, sampled time.Time, utilization ...flo
 	tb.Helper()
 	m := make(map[string]*sensors.NodeReadings, len(s.specs))
 	for i, sp := range s.specs {
-		r := &sensors.NodeReadings{Node: sp.Name, Tried: sampled}
+		r := &sensors.NodeReadings{Node: sp.Name, Tried: s.now}
 		if u := utilization[i%len(utilization)]; u == u {
 			r.Readings = []sensors.Reading{{Kind: sensors.CPUUtilization, Value: u, At: sampled, Source: "test"}}
 			if s.gpu != nil {

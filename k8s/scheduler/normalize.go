@@ -37,7 +37,7 @@ func (p *Plugin) ScoreExtensions() fwk.ScoreExtensions { return p }
 // capacity gets 1, one that is not known 0.
 func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, pod *v1.Pod, scores fwk.NodeScoreList) *fwk.Status {
 	// Without the state ties are broken by name; the order of costs does not need it.
-	s, _ := readState(cs)
+	s := p.read(cs)
 	normalize(scores, s)
 	if s != nil {
 		p.decisions.scored(pod, s.best, scores)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
@@ -155,6 +156,8 @@ type Plugin struct {
 
 	shadow *shadow       // nil where the plugin decides
 	events eventRecorder // nil where none are wanted
+
+	last atomic.Pointer[state]
 
 	mu      sync.Mutex
 	work    prepared // guarded by mu

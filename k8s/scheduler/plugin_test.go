@@ -115,6 +115,35 @@ func TestPodsThatNoSampleShowsCount(t *testing.T) {
 	}
 }
 
+// A device whose clock runs ahead by less than the age that readings may have passes as fresh, but its sample shows
+// no pod that came after it was read, nor does it when the view is made anew.
+func TestClockAheadShowsNoLaterPod(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	s := newSite(line(t, "n", 10, 0, 0))
+	curve, err := power.EvenPiecewise(0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.specs[0].Predictor = curve
+	p := s.start(t, "")
+	infos := s.infos()
+	infos[0].(*fakeNode).add(started(pod("a", "2"), at.Add(time.Second), at.Add(time.Second)))
+	want := int64(math.Round(1000 * float64(curve.At(0.6)-curve.At(0.5))))
+	for _, later := range []time.Duration{0, 4 * time.Second, 8 * time.Second} {
+		s.now = at.Add(later)
+		s.refresh(t, at.Add(30*time.Second), 0.3) // the same sample, of a clock 30 s ahead
+		if raw, _ := cycle(t, p, pod("new", "1"), infos); raw["n"] != want {
+			t.Errorf("%v after it was read: cost is %d mW, want %d, with the 2 cores of the pod that came later", later, raw["n"], want)
+		}
+	}
+	// The next sample, by the same clock, does show it.
+	s.now = at.Add(10 * time.Second)
+	s.refresh(t, at.Add(40*time.Second), 0.5)
+	if raw, _ := cycle(t, p, pod("new", "1"), infos); raw["n"] != want {
+		t.Errorf("with the next sample the cost is %d mW, want %d", raw["n"], want)
+	}
+}
+
 func TestArgs(t *testing.T) {
 	if _, err := DecodeArgs(nil); err != nil {
 		t.Errorf("no arguments: %v", err)

@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"time"
+
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	fwk "k8s.io/kube-scheduler/framework"
@@ -10,14 +12,17 @@ import (
 )
 
 // prepared is the servers of a view, ready to be scored: with the pods added that no sample shows yet.
-// A server is prepared anew only when the pods on it or its sample have changed.
+// A server is prepared anew only when the pods on it or its sample have changed, and scored anew only then
+// where the scorer allows it: beside the scheduler's other plugins, which use the caches too, what costs is
+// memory that is touched.
 type prepared struct {
-	view  *scoring.View
-	nodes []scoring.Node // in the order of the view
-	seats []seat         // beside nodes
-	costs []scoring.Cost // beside nodes: memory for the scorer
-	round uint32
-	last  int // the server that was looked up last
+	view   *scoring.View
+	nodes  []scoring.Node // in the order of the view
+	seats  []seat         // beside nodes
+	places *places
+	prices [demands]prices
+	costs  []scoring.Cost // memory for the scorer
+	round  uint32
 
 	usage *Usage
 	ended *ended    // nil where nobody follows pods
@@ -29,14 +34,15 @@ type prepared struct {
 // A seat is what was last found out about one server.
 type seat struct {
 	generation int64 // of the NodeInfo that pending was counted on; -1 is none
-	sampled    int64 // when the utilization was measured, in Unix nanoseconds
+	claimed    int64 // when the utilization was measured, in Unix nanoseconds, as the device says
+	sampled    int64 // the same, as far as that can be true; 0 where the sample does not count
 	newest     int64 // from when on a sample shows all that is pending; never is for some that it cannot tell
 	pending    float64
-	reason     reason // why the server is unknown
-	empty      bool   // of work that could be elsewhere; kept up where waking counts
+	version    uint32 // counts the changes of the node in this view, from 1
 	round      uint32 // the last round in which it was a candidate
 	candidate  int32  // its place among the candidates of that round
-	next       int32  // the server that was looked up after it; rounds have much the same order
+	reason     reason // why the server is unknown
+	empty      bool   // of work that could be elsewhere; kept up where waking counts
 }
 
 // look brings the servers to a view, and keeps what is still true.
@@ -49,12 +55,20 @@ func (w *prepared) look(v *scoring.View) {
 	copy(nodes, from)
 	old, gpus := w.view, w.gpus
 	w.gpus, w.wakes = nil, false
+	moved := old == nil || old.Len() != len(from)
 	for i := range nodes {
 		n, s := &nodes[i], &seats[i]
-		s.generation, s.reason = -1, reasonOf(n.Err)
-		if r, ok := n.Readings.Find(sensors.CPUUtilization); ok {
-			s.sampled = r.At.UnixNano()
+		s.generation, s.version, s.reason = -1, 1, reasonOf(n.Err)
+		k, was := i, (*seat)(nil)
+		if old != nil {
+			if k >= len(w.nodes) || w.nodes[k].Name != n.Name {
+				k, moved = old.Index(n.Name), true
+			}
+			if k >= 0 {
+				was = &w.seats[k]
+			}
 		}
+		s.sample(n.Readings, v.At(), was)
 		if w.usage.sources != fromSensors && w.usage.assume(n) {
 			s.sampled = 0 // so that every pod on it counts
 		}
@@ -62,16 +76,10 @@ func (w *prepared) look(v *scoring.View) {
 			w.gpus = make([]float64, len(from))
 		}
 		w.wakes = w.wakes || n.Wake > 0
-		if old == nil {
+		if was == nil {
 			continue
 		}
-		k := i
-		if k >= len(w.nodes) || w.nodes[k].Name != n.Name {
-			if k = old.Index(n.Name); k < 0 {
-				continue
-			}
-		}
-		switch was := &w.seats[k]; {
+		switch {
 		case s.sampled == was.sampled:
 			s.generation, s.newest, s.pending, s.empty = was.generation, was.newest, was.pending, was.empty
 			if w.gpus != nil && gpus != nil {
@@ -80,13 +88,34 @@ func (w *prepared) look(v *scoring.View) {
 		case was.generation >= 0 && was.newest <= s.sampled:
 			s.generation, s.newest, s.empty = was.generation, was.newest, was.empty // the new sample shows every pod
 		}
-		if n.Wake > 0 && w.wakes && s.generation >= 0 && old != nil && w.nodes[k].Wake == 0 {
+		if n.Wake > 0 && s.generation >= 0 && w.nodes[k].Wake == 0 {
 			s.generation = -1 // nobody has looked whether it is empty
 		}
 		w.add(n, s, i)
 	}
-	w.last = 0
-	w.view, w.nodes, w.seats, w.costs = v, nodes, seats, make([]scoring.Cost, len(nodes))
+	if moved {
+		w.places = newPlaces(v)
+	}
+	w.view, w.nodes, w.seats, w.prices = v, nodes, seats, [demands]prices{}
+}
+
+// sample notes when the utilization was measured. A device whose clock runs ahead says later than it can
+// have been: then it is when it was read, as far as is known, and the same for as long as the reading is the
+// same. Or its sample would be taken to show pods that came after it.
+func (s *seat) sample(n *sensors.NodeReadings, viewed time.Time, was *seat) {
+	r, ok := n.Find(sensors.CPUUtilization)
+	if !ok {
+		return
+	}
+	s.claimed = r.At.UnixNano()
+	if was != nil && was.claimed == s.claimed && was.sampled != 0 {
+		s.sampled = was.sampled
+		return
+	}
+	s.sampled = min(s.claimed, viewed.UnixNano())
+	if !n.Tried.IsZero() {
+		s.sampled = min(s.sampled, n.Tried.UnixNano())
+	}
 }
 
 // add puts what the sample does not show into a server that is as it was measured.
@@ -128,7 +157,7 @@ func (w *prepared) hear() {
 
 // seat marks the server as the k-th candidate of this round, and tells whether the view has it.
 func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
-	i := w.find(info.Node().Name)
+	i := w.places.find(info)
 	if i < 0 {
 		return false
 	}
@@ -138,27 +167,14 @@ func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
 		s.generation = g
 		w.count(info, i)
 		n, m := &w.nodes[i], w.measured(i)
+		load, gpu, empty := n.State.Utilization, n.GPUActivity, n.Empty
 		n.State.Utilization, n.GPUActivity = m.State.Utilization, m.GPUActivity
 		w.add(n, s, i)
+		if n.State.Utilization != load || n.GPUActivity != gpu || n.Empty != empty {
+			s.version++
+		}
 	}
 	return true
-}
-
-// find returns the place of a server, or -1 if the view lacks it. It guesses before it searches.
-func (w *prepared) find(name string) int {
-	if len(w.seats) == 0 {
-		return -1
-	}
-	before := &w.seats[w.last]
-	i := int(before.next)
-	if w.nodes[i].Name != name {
-		if i = w.view.Index(name); i < 0 {
-			return i
-		}
-		before.next = int32(i)
-	}
-	w.last = i
-	return i
 }
 
 // count adds up what the pods use that the sample does not show, and takes off what those used that it shows
@@ -173,7 +189,7 @@ func (w *prepared) count(info fwk.NodeInfo, i int) {
 		from := seenFrom(pod)
 		s.newest = max(s.newest, from)
 		if from > s.sampled {
-			x := u.wants(pod)
+			x := u.summed(pi)
 			s.pending += u.cpu(x.milliCPU)
 			gpus += u.gpus(x.gpus)
 		}
@@ -210,7 +226,7 @@ func (w *prepared) gone(info fwk.NodeInfo, i int) (cpu, gpus float64) {
 	rest := 0.0
 	for _, pi := range info.GetPods() {
 		if pod := pi.GetPod(); seenFrom(pod) <= s.sampled && !terminal(pod) {
-			rest += u.cpu(u.wants(pod).milliCPU)
+			rest += u.cpu(u.summed(pi).milliCPU)
 		}
 	}
 	m := &w.view.Nodes()[i]

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -18,22 +17,29 @@ const stateKey fwk.StateKey = "PreScore" + Name
 
 // state is what PreScore leaves for the rest of the cycle, by place in the view. It is not changed.
 type state struct {
-	view *scoring.View
-	cost []float64 // NaN is unknown, +Inf over capacity
-	tie  []float32
-	best []int32 // places among the candidates of the best, best first
-	per  float64 // raw score of one unit of cost
+	view   *scoring.View
+	places *places
+	cycle  fwk.CycleState // that it was left in
+	cost   []float64      // NaN is unknown, +Inf over capacity
+	tie    []float32
+	best   []int32 // places among the candidates of the best, best first
+	per    float64 // raw score of one unit of cost
 }
 
 // Clone implements the framework's StateData.
 func (s *state) Clone() fwk.StateData { return s }
 
-func readState(cs fwk.CycleState) (*state, error) {
+// read returns what PreScore left in a cycle, or nil. The cycle is nearly always the last one, and to see that is
+// cheaper than to look it up: this runs for every node.
+func (p *Plugin) read(cs fwk.CycleState) *state {
+	if s := p.last.Load(); s != nil && s.cycle == cs {
+		return s
+	}
 	d, err := cs.Read(stateKey)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return d.(*state), nil
+	return d.(*state)
 }
 
 // before tells which of two nodes of the same raw score is preferred: by the cost before rounding, then as
@@ -62,7 +68,7 @@ func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, n
 	d := p.demand(pod)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, t, err := p.predict(ctx, d, nodes)
+	s, t, err := p.predict(ctx, d, nodes, start)
 	p.metrics.preScored(time.Since(start), &t, err)
 	if err != nil {
 		klog.FromContext(ctx).Error(err, "LeastWatt steps aside", "pod", klog.KObj(pod))
@@ -78,7 +84,9 @@ func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, n
 	if t.known == 0 {
 		return fwk.NewStatus(fwk.Skip, fmt.Sprintf("the cost is known of none of %d nodes", len(nodes)))
 	}
+	s.cycle = cs
 	cs.Write(stateKey, s)
+	p.last.Store(s)
 	return nil
 }
 
@@ -91,7 +99,7 @@ type tally struct {
 	lost                    []int // places of the first unknown
 }
 
-func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.NodeInfo) (*state, tally, error) {
+func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.NodeInfo, now time.Time) (*state, tally, error) {
 	t := tally{candidates: len(nodes)}
 	w := &p.work
 	w.look(p.site.View())
@@ -102,40 +110,37 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 			t.unknown[notWatched]++
 		}
 	}
-	if err := p.score(ctx, d); err != nil {
+	all, err := p.score(ctx, d, now)
+	if err != nil {
 		return nil, t, err
 	}
 	n := len(w.nodes)
-	s := &state{view: w.view, cost: make([]float64, n), tie: make([]float32, n)}
+	s := &state{view: w.view, places: w.places, cost: make([]float64, n), tie: make([]float32, n)}
 	for i := range w.seats {
 		if w.seats[i].round != w.round {
 			s.cost[i] = math.NaN()
 			continue
 		}
-		c := &w.costs[i]
-		s.tie[i] = c.Tie
+		c := &all[i]
+		s.cost[i], s.tie[i] = c.value, c.tie
 		switch {
-		case c.Err == nil && c.Known():
+		case math.Abs(c.value) <= math.MaxFloat64:
 			t.known++
-			if w.nodes[i].Assumed != "" {
+			if c.assumed {
 				t.assumed++
 			}
-			s.cost[i], s.per = c.Value, rawPer(c.Unit)
-			t.rank(w.costs, i, p.args.ExplainCandidates)
-		case errors.Is(c.Err, scoring.ErrOverCapacity):
+			t.rank(all, i, p.args.ExplainCandidates)
+		case c.value > 0:
 			t.over++
-			s.cost[i] = math.Inf(1)
 		default:
-			s.cost[i] = math.NaN()
-			r := w.seats[i].reason
-			if w.nodes[i].Err == nil {
-				r = reasonOf(c.Err) // the scorer's own
-			}
-			t.unknown[r]++
+			t.unknown[c.reason]++
 			if len(t.lost) < p.args.ExplainCandidates {
 				t.lost = append(t.lost, i)
 			}
 		}
+	}
+	if t.known > 0 {
+		s.per = rawPer(all[t.best[0]].unit)
 	}
 	s.best = make([]int32, len(t.best))
 	for i, k := range t.best {
@@ -144,46 +149,18 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	return s, t, nil
 }
 
-// score asks the scorer for the cost of this round's candidates, in as few calls as there are gaps
-// between them: in one, when all servers are candidates.
-func (p *Plugin) score(ctx context.Context, d scoring.Demand) error {
-	w := &p.work
-	for i := 0; i < len(w.seats); {
-		if w.seats[i].round != w.round {
-			i++
-			continue
-		}
-		j := i + 1
-		for j < len(w.seats) && w.seats[j].round == w.round {
-			j++
-		}
-		costs, err := scoring.AppendScore(ctx, p.scorer, w.costs[i:i:j], d, w.nodes[i:j])
-		if err != nil {
-			return err
-		}
-		if len(costs) != j-i {
-			return fmt.Errorf("scorer %T gave %d costs for %d nodes", p.scorer, len(costs), j-i)
-		}
-		if &costs[0] != &w.costs[i] {
-			copy(w.costs[i:j], costs)
-		}
-		i = j
-	}
-	return nil
-}
-
 // rank inserts a place among the best few.
-func (t *tally) rank(costs []scoring.Cost, i, few int) {
+func (t *tally) rank(all []price, i, few int) {
 	k := len(t.best)
 	if k == few {
-		if last := &costs[t.best[k-1]]; costs[i].Value > last.Value || scoring.Compare(costs[i], *last) > 0 {
+		if !before(all, i, t.best[k-1]) {
 			return
 		}
 		k--
 	} else {
 		t.best = append(t.best, i)
 	}
-	for ; k > 0 && scoring.Compare(costs[i], costs[t.best[k-1]]) < 0; k-- {
+	for ; k > 0 && before(all, i, t.best[k-1]); k-- {
 		t.best[k] = t.best[k-1]
 	}
 	t.best[k] = i
@@ -192,11 +169,11 @@ func (t *tally) rank(costs []scoring.Cost, i, few int) {
 // Score returns the cost of the pod on a node: marginal milliwatts, or finer parts of other units, absolute,
 // lower is better. It cannot fail.
 func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk.NodeInfo) (int64, *fwk.Status) {
-	s, err := readState(cs)
-	if err != nil {
+	s := p.read(cs)
+	if s == nil {
 		return rawUnknown, nil
 	}
-	i := s.view.Index(info.Node().Name)
+	i := s.places.find(info)
 	if i < 0 {
 		return rawUnknown, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 	resourcehelper "k8s.io/component-helpers/resource"
+	fwk "k8s.io/kube-scheduler/framework"
 	"sigs.k8s.io/json"
 
 	"github.com/leastwatt/leastwatt/scoring"
@@ -116,6 +117,20 @@ func (u *Usage) wants(pod *v1.Pod) wants {
 	for _, name := range u.GPUResources {
 		if q, ok := r[v1.ResourceName(name)]; ok {
 			w.gpus += q.Value()
+		}
+	}
+	return w
+}
+
+// summed returns what a pod on a node requests, by the scheduler's own sums, which were made when the pod came
+// there: to add up the requests of all pods of a node that has changed, for every pod that is placed, costs more
+// than all the rest of a prediction.
+func (u *Usage) summed(pod fwk.PodInfo) wants {
+	r := pod.CalculateResource().Resource
+	w := wants{milliCPU: r.GetMilliCPU()}
+	if scalars := r.GetScalarResources(); len(scalars) > 0 {
+		for _, name := range u.GPUResources {
+			w.gpus += scalars[v1.ResourceName(name)]
 		}
 	}
 	return w

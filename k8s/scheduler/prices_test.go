@@ -1,0 +1,170 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// Whatever happens to nodes, pods and readings, a plugin that keeps what it found out gives the scores of one that
+// has just started.
+func TestKeptPricesAreTheTruePrices(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	s := newSite(curves(t, 60)...)
+	specs := make(map[string]scoring.Spec)
+	for _, sp := range s.specs {
+		specs[sp.Name] = sp
+	}
+	old := s.start(t, "")
+	loads := make([]float64, len(s.specs))
+	refresh := func() {
+		for i := range loads {
+			loads[i] = rng.Float64()
+		}
+		s.refresh(t, s.now, loads...)
+	}
+	refresh()
+	infos := s.infos()
+	for step := range 400 {
+		switch rng.IntN(8) {
+		case 0:
+			s.now = s.now.Add(2 * time.Second)
+			refresh()
+		case 1: // nodes leave and join
+			k := rng.IntN(len(infos))
+			gone := infos[k].Node().Name
+			s.fleet.Remove(gone)
+			s.refresh(t, s.now, loads...)
+			if rng.IntN(2) == 0 {
+				s.fleet.Put(s.specs[k])
+				s.refresh(t, s.now, loads...)
+			} else {
+				s.specs, infos = append(s.specs[:k:k], s.specs[k+1:]...), append(infos[:k:k], infos[k+1:]...)
+			}
+		case 2: // the same NodeInfos in another order
+			rng.Shuffle(len(infos), func(i, j int) { infos[i], infos[j] = infos[j], infos[i] })
+			for i := range infos {
+				s.specs[i] = specs[infos[i].Node().Name]
+			}
+		default:
+			infos[rng.IntN(len(infos))].(*fakeNode).add(pod(fmt.Sprint("p", step), []string{"", "250m", "2"}[rng.IntN(3)]))
+		}
+		some := infos[:len(infos)-rng.IntN(10)]
+		next := pod("next", []string{"100m", "300m", "500m", "1", "2", "3"}[rng.IntN(6)])
+		got, _ := cycle(t, old, next, some)
+		want, _ := cycle(t, s.start(t, ""), next, some)
+		if !maps.Equal(want, got) {
+			t.Fatalf("step %d: a new plugin gives %v, one that has kept prices %v", step, want, got)
+		}
+	}
+}
+
+// separate is a scorer that judges each node by itself, and counts.
+type separate struct{ counting }
+
+func (separate) ScoresSeparately() bool { return true }
+
+// Pods of one size in a row cost the scoring of the nodes that have changed; after a while all are scored anew.
+func TestOnlyWhatChangedIsScored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(curves(t, 40)...)
+		p := s.start(t, "")
+		scorer := &separate{counting{Scorer: scoring.EnvelopePower{}, n: make(map[string]int)}}
+		p.scorer = scorer
+		s.refresh(t, s.now, 0.1, 0.5)
+		infos := s.infos()
+		asked := func(cpu string) int {
+			clear(scorer.n)
+			cycle(t, p, pod("p", cpu), infos)
+			return len(scorer.n)
+		}
+		if n := asked("1"); n != 40 {
+			t.Errorf("the first pod had %d nodes scored, want 40", n)
+		}
+		if n := asked("1"); n != 0 {
+			t.Errorf("the same again had %d nodes scored, want 0", n)
+		}
+		infos[3].(*fakeNode).add(pod("a", "1"))
+		infos[30].(*fakeNode).add(pod("b", "1"))
+		if n := asked("1"); n != 2 {
+			t.Errorf("after two nodes got pods %d were scored, want 2", n)
+		}
+		if n := asked("2"); n != 40 {
+			t.Errorf("a pod of another size had %d nodes scored, want 40", n)
+		}
+		if n := asked("1"); n != 0 {
+			t.Errorf("a pod of the first size again had %d nodes scored, want 0", n)
+		}
+		time.Sleep(lasting)
+		if n := asked("1"); n != 40 {
+			t.Errorf("%v later %d nodes were scored, want 40", lasting, n)
+		}
+	})
+}
+
+// together gives all nodes of a call the number of nodes in it: it does not judge them by themselves.
+type together struct{ calls int }
+
+func (s *together) Score(_ context.Context, _ scoring.Demand, nodes []scoring.Node) ([]scoring.Cost, error) {
+	s.calls++
+	costs := make([]scoring.Cost, len(nodes))
+	for i := range nodes {
+		costs[i] = scoring.Cost{Node: nodes[i].Name, Value: float64(len(nodes))}
+	}
+	return costs, nil
+}
+
+// A scorer that looks at all nodes of a call is asked about all candidates at once, whatever lies between them.
+func TestCandidatesAreScoredTogether(t *testing.T) {
+	s := newSite(curves(t, 40)...)
+	p := s.start(t, "")
+	scorer := new(together)
+	p.scorer = scorer
+	s.refresh(t, s.now, 0.1)
+	all := s.infos()
+	for _, some := range [][]fwk.NodeInfo{all, all[7:20], {all[39], all[3], all[4], all[17]}} {
+		scorer.calls = 0
+		raw, _ := cycle(t, p, pod("p", "1"), some)
+		if scorer.calls != 1 {
+			t.Errorf("%d candidates took %d calls, want one", len(some), scorer.calls)
+		}
+		for _, i := range some {
+			if got := raw[i.Node().Name]; got != int64(1000*len(some)) {
+				t.Errorf("raw score of %s is %d: want that of a call about %d nodes", i.Node().Name, got, len(some))
+			}
+		}
+	}
+}
+
+// Generations lead to places, but the name decides: they may collide, and need not be unique.
+func TestPlacesByName(t *testing.T) {
+	s := newSite(curves(t, 50)...)
+	for _, sp := range s.specs {
+		s.fleet.Put(sp)
+	}
+	s.refresh(t, s.now, 0.1)
+	v := s.fleet.View()
+	places := newPlaces(v)
+	rng := rand.New(rand.NewPCG(1, 2))
+	infos := s.infos()
+	strange := &fakeNode{node: node("strange", 1)}
+	for range 5000 {
+		n := infos[rng.IntN(len(infos))].(*fakeNode)
+		n.generation = []int64{0, 1, 7, rng.Int64N(100), rng.Int64(), -1}[rng.IntN(6)]
+		if got, want := places.find(n), v.Index(n.node.Name); got != want {
+			t.Fatalf("%s of generation %d is found at %d: want %d", n.node.Name, n.generation, got, want)
+		}
+		strange.generation = n.generation
+		if got := places.find(strange); got != -1 {
+			t.Fatalf("a node that the view lacks is found at %d", got)
+		}
+	}
+}
