@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -45,6 +46,56 @@ func (b Builder) Program(ctx context.Context, pkg string) (string, error) {
 func ProgramForTest(t testing.TB, folder string) string {
 	t.Helper()
 	out, err := Builder{Progress: t.Output()}.Program(t.Context(), examplesModule+"/"+folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Helm returns the path of helm, of the version that the folder helm pins. It is built once into the cache, which
+// takes some minutes.
+func (b Builder) Helm(ctx context.Context) (string, error) {
+	out, w, err := b.helm(ctx)
+	if err != nil || exists(out) {
+		return out, err
+	}
+	unlock, err := lockFolder(ctx, w.cache, func() {
+		w.say("another build is using %s: waiting for it", w.cache)
+	})
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if exists(out) { // the other build made it
+		return out, nil
+	}
+	return out, w.build(ctx, "helm", target{dir: w.toolFolder("helm"), mode: alone, pkg: "helm.sh/helm/v4/cmd/helm", out: out})
+}
+
+func (b Builder) helm(ctx context.Context) (string, *workshop, error) {
+	w, err := b.workshop(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	version, _, err := moduleVersion(ctx, w.toolFolder("helm"), alone, "helm.sh/helm/v4")
+	if err != nil {
+		return "", nil, err
+	}
+	return filepath.Join(w.cache, fmt.Sprintf("helm-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH), "helm"), w, nil
+}
+
+// HelmForTest returns the path of helm for a test, which is skipped where the cache has none, unless
+// LEASTWATT_E2E=1 asks for its build.
+func HelmForTest(t testing.TB) string {
+	t.Helper()
+	b := Builder{Progress: t.Output()}
+	out, _, err := b.helm(t.Context())
+	if err == nil && !exists(out) && os.Getenv("LEASTWATT_E2E") != "1" {
+		t.Skipf("%v: no helm in the cache: set LEASTWATT_E2E=1 to build it", ErrNotBuilt)
+	}
+	if err == nil {
+		out, err = b.Helm(t.Context())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

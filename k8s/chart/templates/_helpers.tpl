@@ -1,0 +1,94 @@
+{{- define "leastwatt.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{- else -}}{{ printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of a component's objects: (list . "scheduler") */}}
+{{- define "leastwatt.name" -}}{{ include "leastwatt.fullname" (index . 0) }}-{{ index . 1 }}{{- end -}}
+
+{{- define "leastwatt.selector" -}}
+app.kubernetes.io/name: leastwatt
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "leastwatt.labels" -}}
+{{ include "leastwatt.selector" . }}
+app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version }}
+{{- end -}}
+
+{{- define "leastwatt.image" -}}
+{{- $v := (index . 0).Values.image -}}
+image: {{ printf "%s/%s:%s" $v.registry (index . 1) (default (index . 0).Chart.AppVersion $v.tag) | quote }}
+imagePullPolicy: {{ $v.pullPolicy }}
+{{- end -}}
+
+{{- define "leastwatt.podSecurity" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "leastwatt.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "leastwatt.configMap" -}}{{ default (printf "%s-config" (include "leastwatt.fullname" .)) .Values.existingConfigMap }}{{- end -}}
+
+{{- define "leastwatt.mounts" -}}
+- {name: config, mountPath: /etc/leastwatt, readOnly: true}
+- {name: tmp, mountPath: /tmp}
+{{- range .Values.secrets }}
+- {name: {{ printf "secret-%s" . | trunc 63 }}, mountPath: {{ printf "/etc/leastwatt-secrets/%s" . }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "leastwatt.volumes" -}}
+- {name: config, configMap: {name: {{ include "leastwatt.configMap" . }}}}
+- {name: tmp, emptyDir: {sizeLimit: 16Mi}}
+{{- range .Values.secrets }}
+- {name: {{ printf "secret-%s" . | trunc 63 }}, secret: {secretName: {{ . }}, defaultMode: 0440}}
+{{- end }}
+{{- end -}}
+
+{{- define "leastwatt.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Two replicas on two nodes, where that is possible. */}}
+{{- define "leastwatt.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{ include "leastwatt.selector" . | nindent 8 }}
+{{- end -}}
+
+{{/* The subject of a binding: (list . "scheduler") */}}
+{{- define "leastwatt.subject" -}}
+subjects: [{kind: ServiceAccount, name: {{ include "leastwatt.name" . }}, namespace: {{ (index . 0).Release.Namespace }}}]
+{{- end -}}
