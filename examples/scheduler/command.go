@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apiserver/pkg/server"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
 	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/cli/globalflag"
 	basecompatibility "k8s.io/component-base/compatibility"
@@ -23,8 +25,10 @@ import (
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
 	"k8s.io/kubernetes/cmd/kube-scheduler/app/options"
 
+	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
 	"github.com/leastwatt/leastwatt/scoring/config"
+	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 )
 
 // flags are ours, beside kube-scheduler's.
@@ -113,6 +117,12 @@ func run(ctx context.Context, opts *options.Options, own *flags) error {
 	return app.Run(ctx, cc, sched)
 }
 
+// cluster returns the API server for sources of type metrics.k8s.io without a url: the one that kubectl would ask, else
+// the cluster that this program runs in.
+func cluster() (*rest.Config, error) {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
+}
+
 // open makes what the plugin decides with from a file.
 func open(path string) (scheduler.Setup, error) {
 	if path == "" {
@@ -125,7 +135,7 @@ func open(path string) (scheduler.Setup, error) {
 	log := slog.New(logr.ToSlogHandler(klog.Background()))
 	// Several files poll apart from each other, and are told apart, also those of one name in two folders.
 	metrics := prometheus.WrapRegistererWith(prometheus.Labels{"config": path}, legacyregistry.Registerer())
-	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics})
+	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}})
 	if err != nil {
 		return scheduler.Setup{}, err
 	}

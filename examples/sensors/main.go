@@ -4,7 +4,7 @@
 //	go run ./examples/sensors -demo
 //
 // It shows each node and kind with value, age and source, and every error. -watch repeats at the configured
-// interval, -json prints one object a line. -demo needs no hardware: it starts one emulated BMC or exporter per
+// interval, -json prints one object a line. Beside the types of sources that are built in, it knows metrics.k8s.io. -demo needs no hardware: it starts one emulated BMC or exporter per
 // protocol in this process and reads each of them.
 package main
 
@@ -18,6 +18,10 @@ import (
 	"os/signal"
 	"time"
 
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/config"
 )
@@ -35,6 +39,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "sensors:", err)
 		os.Exit(1)
 	}
+}
+
+// cluster returns the API server that kubectl would ask, for sources of type metrics.k8s.io without a url: that of
+// $KUBECONFIG or ~/.kube/config, else the cluster that this program runs in.
+func cluster() (*rest.Config, error) {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
 }
 
 type options struct {
@@ -61,7 +71,7 @@ func run(ctx context.Context, w io.Writer, o options) (err error) {
 			return err
 		}
 	default:
-		c, err := config.Load(o.config)
+		c, err := config.Load(o.config, metricsserver.Type(cluster))
 		if err != nil {
 			return err
 		}

@@ -1,10 +1,18 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,5 +99,108 @@ func TestConfig(t *testing.T) {
 	}
 	if err := run(t.Context(), &b, options{}); err == nil {
 		t.Error("neither -config nor -demo, and no error")
+	}
+}
+
+// -watch prints what is measured again and again, with errors, until it is interrupted, and then ends well and logs out.
+func TestWatch(t *testing.T) {
+	var watts atomic.Int64
+	bmc := emulate.NewBMC(func() emulate.Machine {
+		m := emulate.Blank()
+		m.Inlet, m.Watts = 21.5, float64(watts.Add(1))
+		return m
+	}, emulate.BMCOptions{User: demoUser, Password: demoPassword, NoBasic: true})
+	authority, err := emulate.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := emulate.Listen(authority, bmc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	dir := t.TempDir()
+	text := "sensors:\n  poll: {interval: 30ms}\n  nodes: [{name: n1}, {name: lost}]\n  sources:\n  - {type: redfish, url: " + server.URL +
+		", user: " + demoUser + ", passwordFile: pw, session: true, nodes: [n1], tls: {insecureSkipVerify: true}}\n"
+	for name, data := range map[string]string{"site.yaml": text, "pw": demoPassword} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, asJSON := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, w := io.Pipe()
+		done := make(chan error, 1)
+		go func() {
+			err := run(ctx, w, options{config: filepath.Join(dir, "site.yaml"), watch: true, json: asJSON})
+			_ = w.Close()
+			done <- err
+		}()
+		values := map[string]bool{}
+		lines := bufio.NewScanner(r)
+		for len(values) < 3 && lines.Scan() {
+			switch {
+			case !asJSON:
+				if f := strings.Fields(lines.Text()); len(f) > 2 && f[0] == "n1" && f[1] == "power_watts" {
+					values[f[2]] = true
+				}
+			default:
+				for _, n := range decode(t, lines.Text()).Nodes {
+					if n.Node == "lost" && len(n.Errors) == 0 && len(n.Readings) > 0 {
+						t.Errorf("a node that no source reads: %+v", n)
+					}
+					for _, x := range n.Readings {
+						if x.Kind == "power_watts" {
+							values[fmt.Sprint(x.Value)] = true
+						}
+					}
+				}
+			}
+		}
+		cancel()
+		go func() { _, _ = io.Copy(io.Discard, r) }()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted, it returned %v", err)
+		}
+		if len(values) < 3 {
+			t.Errorf("json %v: saw the values %v", asJSON, values)
+		}
+		if open, ever := bmc.Sessions(); open != 0 || ever == 0 {
+			t.Errorf("%d of %d sessions are left open", open, ever)
+		}
+	}
+}
+
+// A source of type metrics.k8s.io can be written in the file, though the module that reads it knows no Kubernetes.
+func TestMetricsServer(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer s3cret" || !strings.HasPrefix(r.URL.Path, "/apis/metrics.k8s.io/v1beta1/nodes") {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		item := `{"metadata":{"name":"n1"},"timestamp":"` + time.Now().UTC().Format(time.RFC3339) + `","window":"20s","usage":{"cpu":"1500m","memory":"2Gi"}}`
+		w.Header().Set("Content-Type", "application/json")
+		if strings.HasSuffix(r.URL.Path, "/nodes/n1") {
+			fmt.Fprint(w, `{"kind":"NodeMetrics","apiVersion":"metrics.k8s.io/v1beta1",`+item[1:])
+			return
+		}
+		fmt.Fprint(w, `{"kind":"NodeMetricsList","apiVersion":"metrics.k8s.io/v1beta1","items":[`+item+`]}`)
+	}))
+	defer api.Close()
+	dir := t.TempDir()
+	text := "sensors:\n  nodes: [{name: n1, cores: 4}]\n  sources: [{type: metrics.k8s.io, url: " + api.URL + ", tokenFile: token, derive: true}]\n"
+	for name, data := range map[string]string{"site.yaml": text, "token": "s3cret\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b strings.Builder
+	if err := run(t.Context(), &b, options{config: filepath.Join(dir, "site.yaml")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cpu_used_cores", "1.5", "memory_used_bytes", "cpu_utilization_ratio", "0.375", "metrics.k8s.io:cpu"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, b.String())
+		}
 	}
 }

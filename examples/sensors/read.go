@@ -43,13 +43,15 @@ func watch(ctx context.Context, w io.Writer, s sensors.SensorSource, nodes []str
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
-	tick := time.NewTicker(cmp.Or(o.Interval, 10*time.Second))
+	every := cmp.Or(o.Interval, 10*time.Second)
+	tick := time.NewTicker(min(every, time.Second)) // most nodes have answered by then
 	defer tick.Stop()
 	for {
 		select {
 		case err := <-done:
 			return err
 		case now := <-tick.C:
+			tick.Reset(every)
 			if !asJSON {
 				_, _ = io.WriteString(w, "\x1b[H\x1b[2J") // to the top of an empty screen
 			}

@@ -6,6 +6,7 @@
 //	yaml:"name"      the field's name; a field without it is an error of the program
 //	doc:"…"          what it means, for the schema
 //	enum:"a,b"       what it may be
+//	examples:"a,b"   what it may be, among other things, for the schema
 //	required:"true"  must be there
 //	min:"0" max:"1"  bounds of a number, or of each number of a list
 package strictyaml

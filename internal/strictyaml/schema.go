@@ -28,6 +28,9 @@ func Schema(t reflect.Type) map[string]any {
 			if enum := f.Tag.Get("enum"); enum != "" {
 				p["enum"] = strings.Split(enum, ",")
 			}
+			if examples := f.Tag.Get("examples"); examples != "" {
+				p["examples"] = strings.Split(examples, ",")
+			}
 			limit(p, f.Tag)
 			if f.Tag.Get("required") != "" {
 				required = append(required, name)

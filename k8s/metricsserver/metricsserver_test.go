@@ -17,6 +17,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/config"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest"
 )
 
@@ -203,4 +204,54 @@ type canned []byte
 
 func (c canned) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(string(c)))}, nil
+}
+
+// A configuration may have sources of this type where the program adds it, and not elsewhere.
+func TestType(t *testing.T) {
+	t.Setenv("LEASTWATT_TEST_TOKEN", token)
+	srv := httptest.NewTLSServer(api())
+	defer srv.Close()
+	const text = "sensors: {sources: [{type: metrics.k8s.io%s}]}"
+	of := func(fields string) (sensors.SensorSource, error) {
+		c, err := config.Parse("site.yaml", fmt.Appendf(nil, text, fields), metricsserver.Type(func() (*rest.Config, error) {
+			return &rest.Config{Host: srv.URL, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}, nil
+		}))
+		if err != nil {
+			return nil, err
+		}
+		set, err := c.Build(config.BuildOptions{})
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { _ = set.Close(context.Background()) })
+		return set.Source, nil
+	}
+	for _, fields := range []string{"", ", url: '" + srv.URL + "', tokenEnv: LEASTWATT_TEST_TOKEN, tls: {insecureSkipVerify: true}"} {
+		s, err := of(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rs, errs := sensors.ReadAll(t.Context(), s, []string{"n1"})
+		if len(rs["n1"]) != 2 || errs["n1"] != nil {
+			t.Errorf("%q: %v, %v", fields, rs, errs)
+		}
+	}
+	for fields, want := range map[string]string{
+		", user: a":                          "user: is not for type metrics.k8s.io",
+		", tokenEnv: X":                      "credentials are for a url",
+		", perNode: {a: {url: 'https://x'}}": "perNode: is not for type metrics.k8s.io",
+		", url: 'https://{{.Name}}'":         "cannot be a template",
+	} {
+		if _, err := of(fields); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", fields, err)
+		}
+	}
+	if _, err := config.Parse("site.yaml", fmt.Appendf(nil, text, "")); err == nil || !strings.Contains(err.Error(), `site.yaml:1: sensors.sources[0].type: is "metrics.k8s.io": want redfish`) {
+		t.Errorf("a program without it: %v", err)
+	}
+	for _, bad := range []config.Type{{Name: "redfish", New: metricsserver.Type(nil).New}, {Name: "x"}, {}} {
+		if _, err := config.Parse("site.yaml", fmt.Appendf(nil, text, ""), bad); err == nil {
+			t.Errorf("type %q was added", bad.Name)
+		}
+	}
 }

@@ -31,6 +31,9 @@ type SiteOptions struct {
 	// Bind, where it is not nil, tells what is known of a machine, in the place of the file, which it can ask by file.
 	Bind func(m scoring.Machine, file func(scoring.Machine) (scoring.Spec, error)) (scoring.Spec, error)
 
+	// Types are types of sources that the file may have beside those that are built in.
+	Types []sensorsconfig.Type
+
 	// Pods is told what sources of type kepler read of the nodes' pods; nil reads none.
 	Pods *kepler.Pods
 }
@@ -47,7 +50,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 	}
 	if c.sensors != nil || o.Source == nil {
 		var err error
-		if section, err = sensorsconfig.ParseSection(c.File, c.sensors); err != nil {
+		if section, err = sensorsconfig.ParseSection(c.File, c.sensors, o.Types...); err != nil {
 			return nil, err
 		}
 	}

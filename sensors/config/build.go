@@ -40,7 +40,8 @@ type Set struct {
 	breakers []*sensors.Breaker
 }
 
-// Build makes the sources; the zero Config has none but [BuildOptions.Before]. It connects to nothing and reads no credential; the files of certificates are read.
+// Build makes the sources; the zero Config has none but [BuildOptions.Before]. It connects to nothing and reads no
+// credential; the files of certificates are read.
 func (c *Config) Build(o BuildOptions) (*Set, error) {
 	b := &builder{Config: c, opts: o, static: make(map[string]Node), set: &Set{config: c, Named: make(map[string]sensors.SensorSource)},
 		tlsOf: make(map[*tlsSettings]*tls.Config)}

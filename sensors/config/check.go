@@ -73,6 +73,10 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 	if s.Name == "" {
 		s.Name = s.Type
 	}
+	if c.uses(s.Type) == nil {
+		fail(at+".type", "is %q: want %s", s.Type, c.typeNames())
+		return
+	}
 	for i, pattern := range s.Nodes {
 		if _, err := path.Match(pattern, ""); err != nil {
 			fail(fmt.Sprintf("%s.nodes[%d]", at, i), "%q is no pattern", pattern)
@@ -84,21 +88,21 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Plausible)) {
-		c := s.Plausible[k]
+		p := s.Plausible[k]
 		if !known(k) {
 			fail(at+".plausible."+k, "there is no such kind")
 		}
-		if c.Min != nil && c.Max != nil && *c.Min > *c.Max {
+		if p.Min != nil && p.Max != nil && *p.Min > *p.Max {
 			fail(at+".plausible."+k, "min is more than max")
 		}
-		if c.MaxPerSecond < 0 {
+		if p.MaxPerSecond < 0 {
 			fail(at+".plausible."+k+".maxPerSecond", "is negative")
 		}
 	}
 	if s.KeplerFile != "" && s.Type != "redfish" {
 		fail(at+".keplerFile", "is for type redfish, not %s", s.Type)
 	}
-	if slices.Contains(shared, s.Type) {
+	if c.shared(s.Type) {
 		if len(s.PerNode) > 0 {
 			fail(at+".perNode", "is not for type %s, which has one endpoint for all nodes", s.Type)
 		}
@@ -120,7 +124,7 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 	} else if s.given() {
 		fail(at, "queries, their label and window are for type prometheus, not %s", s.Type)
 	}
-	if s.URL == "" && s.KeplerFile == "" && len(s.PerNode) == 0 && s.Type != "sysfs" {
+	if s.URL == "" && s.KeplerFile == "" && len(s.PerNode) == 0 && s.Type != "sysfs" && !c.types[s.Type].NoURL {
 		fail(at, "has no url, neither here nor under perNode")
 	}
 	c.checkEndpoint(at, s.Type, &s.endpoint, fail)
@@ -132,7 +136,7 @@ func (c *Config) checkSource(at string, s *single, fail func(path, format string
 
 func (c *Config) checkEndpoint(at, kind string, e *endpoint, fail func(path, format string, args ...any)) {
 	has := func(use, field string, given bool) {
-		if given && !slices.Contains(uses[kind], use) {
+		if given && !slices.Contains(c.uses(kind), use) {
 			fail(at+"."+field, "is not for type %s", kind)
 		}
 	}

@@ -40,6 +40,7 @@ const MaxBytes = strictyaml.MaxBytes
 type Config struct {
 	file    string
 	section section
+	types   map[string]Type       // that the program added
 	lines   map[string]*yaml.Node // of sources, by the path of their field
 }
 
@@ -74,7 +75,7 @@ type source struct {
 // single is one source with its endpoint, which holds for all nodes that perNode does not except.
 type single struct {
 	Name  string   `yaml:"name" doc:"how precedence and errors call it (its type)"`
-	Type  string   `yaml:"type" required:"true" enum:"redfish,ipmi,kepler,scaphandre,dcgm,ipmi-exporter,prometheus,load-watcher,pressure,sysfs" doc:"the protocol"`
+	Type  string   `yaml:"type" required:"true" examples:"redfish,ipmi,kepler,scaphandre,dcgm,ipmi-exporter,prometheus,load-watcher,pressure,sysfs,metrics.k8s.io" doc:"the protocol; programs may add to those that are built in"`
 	Nodes []string `yaml:"nodes" doc:"patterns of the names of the nodes that it reads, such as rack1-* (all)"`
 	Kinds []string `yaml:"kinds" doc:"the only kinds that are taken from it (all)"`
 	endpoint
@@ -110,17 +111,18 @@ type tlsSettings struct {
 	InsecureSkipVerify bool   `yaml:"insecureSkipVerify" doc:"do not verify, for this endpoint alone"`
 }
 
-// Load reads a file of at most [MaxBytes]. Relative paths in it are taken from its folder.
-func Load(name string) (*Config, error) {
+// Load reads a file of at most [MaxBytes]. Relative paths in it are taken from its folder. Its sources may be of the
+// types that are built in, and of the program's.
+func Load(name string, types ...Type) (*Config, error) {
 	data, err := strictyaml.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(name, data)
+	return Parse(name, data, types...)
 }
 
-// Parse reads YAML; file is the name that errors give.
-func Parse(file string, data []byte) (*Config, error) {
+// Parse reads YAML as [Load] does; file is the name that errors give.
+func Parse(file string, data []byte, types ...Type) (*Config, error) {
 	root, err := strictyaml.Document(file, data)
 	if err != nil {
 		return nil, err
@@ -135,14 +137,17 @@ func Parse(file string, data []byte) (*Config, error) {
 	if err := strictyaml.Decode(file, root, "", &sections); err != nil {
 		return nil, err
 	}
-	return ParseSection(file, sections.Sensors)
+	return ParseSection(file, sections.Sensors, types...)
 }
 
 // ParseSection reads the section of a file that somebody else has taken apart.
-func ParseSection(file string, n *yaml.Node) (*Config, error) {
+func ParseSection(file string, n *yaml.Node, types ...Type) (*Config, error) {
 	c := &Config{file: file, lines: make(map[string]*yaml.Node)}
 	if n == nil {
 		return nil, fmt.Errorf("%s: sensors: is missing", file)
+	}
+	if err := c.add(types); err != nil {
+		return nil, err
 	}
 	if err := strictyaml.Decode(file, n, "sensors", &c.section); err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func (b *builder) protocol(at string, s *single) (sensors.SensorSource, error) {
 	case "sysfs":
 		return sysfs.New(s.Nodes[0], sysfs.Options{Root: s.URL}), nil
 	}
-	return nil, b.errorf(at+".type", "%q is not built in", s.Type)
+	return b.added(at, s, b.types[s.Type])
 }
 
 // service makes a source that has one endpoint for all nodes.
