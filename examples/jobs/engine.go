@@ -42,8 +42,9 @@ type Engine struct {
 	wake    chan struct{}
 	changed *bell // something that the page shows
 
-	planTook time.Duration // of Run's goroutine, as the next two
+	planTook time.Duration // of Run's goroutine, as the next three
 	planned  time.Time     // the last plan, by the real clock
+	chosen   time.Time     // the last choice of a strategy that does not plan over time
 	searched time.Time     // the last search for jobs whose latest start has come, by the real clock
 
 	mu       sync.Mutex
@@ -124,7 +125,7 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 func (e *Engine) now() time.Time { return e.opts.Now().Truncate(time.Millisecond) }
 
 // strategies returns the names that a job service can be switched to.
-func strategies() []string { return append(batch.Names(), SpaceTime) }
+func strategies() []string { return append(batch.Names(), batch.CarbonNames()...) }
 
 func validStrategy(name string) bool { return slices.Contains(strategies(), name) }
 
@@ -306,7 +307,7 @@ func (e *Engine) step(ctx context.Context, strategy *batch.Strategy) error {
 	}
 	e.mu.Lock()
 	if *strategy == nil || (*strategy).Name() != placerOf(e.strategy) {
-		s, err := batch.New(placerOf(e.strategy), batch.Options{Seed: 1})
+		s, err := batch.New(placerOf(e.strategy), batch.Options{Seed: 1, Grid: ahead{e}, Carbon: batch.CarbonOptions{Margin: e.opts.Margin, MaxDelay: e.opts.Slack}})
 		if err != nil {
 			e.mu.Unlock()
 			return err
@@ -395,9 +396,11 @@ func (e *Engine) choose(ctx context.Context, s batch.Strategy) ([]choice, error)
 	now := e.now()
 	var out []choice
 	if e.strategy != SpaceTime {
-		if !e.replan {
+		const again = time.Minute // strategies that go by the grid delay jobs: as time goes on they say something else
+		if delays := slices.Contains(batch.CarbonNames(), e.strategy) && now.Sub(e.chosen) >= again; !e.replan && !delays {
 			return nil, nil
 		}
+		e.chosen = now
 		jobs := e.waiting()
 		slices.SortStableFunc(jobs, func(a, b *Job) int { return cmp.Compare(b.Priority, a.Priority) })
 		out, err := e.place(ctx, s, e.fleet.all, -1, jobs[:min(len(jobs), most)], now, func(*Job) string { return "the strategy's choice" })

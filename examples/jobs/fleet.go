@@ -89,7 +89,7 @@ func (f *Fleet) build(ctx context.Context) error {
 	nodes := make([]batch.Node, len(f.machines))
 	for i := range f.machines {
 		m := &f.machines[i]
-		nodes[i] = batch.Node{Down: m.Down, Allocatable: batch.Resources{CPU: m.Cores, Memory: m.Memory},
+		nodes[i] = batch.Node{Site: m.Site, Down: m.Down, Allocatable: batch.Resources{CPU: m.Cores, Memory: m.Memory},
 			Node: scoring.Node{Name: m.Name, Capacity: power.Capacity{Cores: m.Cores}, State: power.State{Node: m.Name}}}
 		if m.Curve != nil {
 			nodes[i].Predictor = m.Curve

@@ -145,6 +145,57 @@ func TestNeverHeldBeyondLatestStart(t *testing.T) {
 	}
 }
 
+// Every strategy by its name runs jobs to their end, those that delay too.
+func TestEveryStrategy(t *testing.T) {
+	for _, name := range strategies() {
+		now := noon
+		store, err := openStore(t.Context(), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { store.Run(ctx) })
+		fleet, err := newFleet(ctx, testMachines(t, 4), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := newEngine(ctx, store, fleet, &broken{rnd: rand.New(rand.NewPCG(1, 1)), now: &now}, name, EngineOptions{Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Look(ctx)
+		jobs := make([]*Job, 20)
+		for i := range jobs {
+			jobs[i] = &Job{ID: fmt.Sprint("j", i), CPU: 1, Duration: time.Hour, Submitted: now, Deadline: now.Add(20 * time.Hour), State: Queued, Grams: math.NaN()}
+		}
+		if _, err := e.Accept(ctx, jobs); err != nil {
+			t.Fatal(err)
+		}
+		var strategy batch.Strategy
+		for range 24 * 12 {
+			e.planTook = 0
+			if err := e.step(ctx, &strategy); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(5 * time.Minute)
+		}
+		for _, k := range e.status().ByStrategy {
+			if k.Strategy != name || k.Jobs != len(jobs) || k.Turnaround > (20*time.Hour).Seconds() {
+				t.Errorf("%s: %+v", name, k)
+			}
+		}
+		if s := e.status(); s.Done != len(jobs) {
+			t.Errorf("%s: %d of %d jobs done", name, s.Done, len(jobs))
+		}
+		cancel()
+		wg.Wait()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Without any forecast a job with days of slack starts at once.
 func TestNotHeldWithoutForecast(t *testing.T) {
 	fleet, err := newFleet(t.Context(), testMachines(t, 2), nil)

@@ -132,3 +132,24 @@ func (b byZone) History(ctx context.Context, zone string, from, until time.Time)
 	}
 	return p.History(ctx, zone, from, until)
 }
+
+// ahead is the outlook as the strategies of package batch ask for it. It is asked while the engine's lock is held.
+type ahead struct{ e *Engine }
+
+// Slot implements [batch.Grid].
+func (a ahead) Slot() time.Duration { return 15 * time.Minute }
+
+// Ahead implements [batch.Grid].
+func (a ahead) Ahead(dst []float64, site string, now time.Duration, n int) []float64 {
+	k := slices.IndexFunc(a.e.fleet.sites, func(s Site) bool { return s.Name == site })
+	o := a.e.outlook.Load()
+	if k < 0 || o == nil {
+		return dst
+	}
+	from, factor := epoch.Add(now.Truncate(a.Slot())), a.e.fleet.sites[k].factor()
+	for i := range n {
+		at := from.Add(time.Duration(i) * a.Slot())
+		dst = append(dst, o.mean(k, at, at.Add(a.Slot()))*factor)
+	}
+	return dst
+}
