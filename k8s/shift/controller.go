@@ -1,0 +1,368 @@
+package shift
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// A Recorder makes Events; client-go's events.EventRecorder is one.
+type Recorder interface {
+	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
+}
+
+// Options tune a Controller. The zero value works.
+type Options struct {
+	// Policies tells the present policies, from memory or a file; nil means the defaults for all. While it fails, the last good ones hold.
+	Policies func() (*Policies, error)
+
+	// Interval is how often is planned anew when nothing happens; 0 means a minute.
+	Interval time.Duration
+
+	// Timeout bounds how long the source is waited for in a round; 0 means 10 seconds.
+	Timeout time.Duration
+
+	// Kueue also cares for AdmissionChecks.
+	Kueue bool
+
+	// Reader reads budgets' ConfigMaps past any cache; nil means the client.
+	Reader client.Reader
+
+	Events     Recorder              // nil makes none
+	Registerer prometheus.Registerer // nil counts nothing
+	Logger     *slog.Logger          // nil discards
+	Now        func() time.Time      // nil means [time.Now]
+}
+
+// A Controller holds work until the grid is clean. See the package's comment.
+type Controller struct {
+	client   client.Client
+	opts     Options
+	outlooks *outlooks
+	metrics  *metrics
+
+	mu       sync.Mutex // held during a round
+	policies *Policies  // the last good ones; guarded by mu
+}
+
+// New returns a controller; a source of nil knows nothing, so that nothing is held. It starts nothing: see [Controller.SetupWithManager], or call
+// Round in a loop of your own.
+func New(c client.Client, source grid.Source, o Options) (*Controller, error) {
+	o.Interval, o.Timeout = cmp.Or(o.Interval, time.Minute), cmp.Or(o.Timeout, 10*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Reader == nil {
+		o.Reader = c
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Controller{client: c, opts: o, outlooks: &outlooks{source: source, timeout: o.Timeout, last: make(map[string][]grid.Point)}, metrics: m}, nil
+}
+
+func (c *Controller) now() time.Time { return c.opts.Now() }
+
+// Round looks at all work that waits, releases what is due, and plans the rest. It returns when the next is due at the latest. An error says
+// what could not be done; everything else was.
+func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	if c.opts.Policies != nil {
+		p, err := c.opts.Policies()
+		if err == nil {
+			c.policies = p
+		}
+		errs = append(errs, err)
+	}
+	now := c.now()
+	items, running, err := c.work(ctx, c.policies)
+	errs = append(errs, err)
+	c.metrics.seen(items)
+
+	// First of all, what must start: whatever policies, budgets and the grid say.
+	must, rest := split(items, func(i *item) bool { return i.bad != nil || !i.latest.After(now) })
+	forced, _ := plan(now, must, nil, nil, nil) // no item is open
+	for k, i := range must {
+		errs = append(errs, c.releaseNow(ctx, i, &forced[k], now))
+	}
+	for _, i := range rest {
+		if !i.written {
+			errs = append(errs, c.annotate(ctx, i, map[string]string{ReleaseByAnnotation: i.latest.UTC().Format(time.RFC3339)}))
+		}
+	}
+
+	zones := make(map[string]bool)
+	for _, i := range items {
+		if i.zone != "" {
+			zones[i.zone] = true
+		}
+	}
+	outlook, err := c.outlooks.ask(ctx, slices.Sorted(maps.Keys(zones)), now)
+	if err != nil {
+		c.metrics.outage()
+		c.opts.Logger.Warn("forecast", "error", err)
+	}
+	for k, i := range must { // known only now, for the budgets
+		forced[k].grams = i.grams(outlook, now)
+	}
+	var cores map[string]float64
+	if c.policies != nil {
+		cores = c.policies.Cores
+	}
+	decisions, err := plan(now, rest, running, outlook, cores)
+	if err != nil { // a plan that fails holds nothing
+		errs = append(errs, err)
+		for k := range rest {
+			decisions[k].start, decisions[k].reason, decisions[k].cause = now, "planning failed: not held", "unknown"
+		}
+	}
+	for k, i := range rest {
+		if *i.policy.DryRun {
+			c.metrics.wouldSave(i, &decisions[k])
+			decisions[k].start, decisions[k].cause, decisions[k].reason = now, "dry-run", "dry run: "+decisions[k].reason
+		}
+	}
+	errs = append(errs, c.budgets(ctx, now, must, forced, rest, decisions))
+	next = c.opts.Interval
+	for k, i := range rest {
+		d := &decisions[k]
+		if d.start.After(now) {
+			next = min(next, d.start.Sub(now))
+			errs = append(errs, c.tell(ctx, i, d))
+		} else {
+			errs = append(errs, c.releaseNow(ctx, i, d, now))
+		}
+	}
+	return max(next, time.Millisecond), errors.Join(errs...)
+}
+
+func split(items []*item, f func(*item) bool) (yes, no []*item) {
+	for _, i := range items {
+		if f(i) {
+			yes = append(yes, i)
+		} else {
+			no = append(no, i)
+		}
+	}
+	return yes, no
+}
+
+// budgets charges what starts now, and puts off what the day has no room for.
+func (c *Controller) budgets(ctx context.Context, now time.Time, must []*item, forced []decision, rest []*item, decisions []decision) error {
+	ledgers := make(map[string]*ledger)
+	var errs []error
+	of := func(i *item) *ledger {
+		if i.policy.Budget == nil || *i.policy.DryRun {
+			return nil
+		}
+		ns := i.object.GetNamespace()
+		l, ok := ledgers[ns]
+		if !ok {
+			var err error
+			if l, err = readLedger(ctx, c.opts.Reader, ns, now); err != nil {
+				errs = append(errs, err)
+				l = nil
+			}
+			ledgers[ns] = l
+		}
+		return l
+	}
+	for k, i := range must {
+		if l := of(i); l != nil {
+			l.charge(i, forced[k].grams)
+		}
+	}
+	tomorrow := now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
+	pending := make(map[string][]int)
+	for k, i := range rest {
+		d := &decisions[k]
+		l := of(i)
+		if d.start.After(now) || l == nil {
+			continue
+		}
+		if l.exhausted(i.policy.Budget, i, d.grams) {
+			if i.policy.Budget.Over == Warn {
+				c.event(i, v1.EventTypeWarning, "BudgetExhausted", "the day's budget is used up (%s): started all the same", l)
+			} else {
+				d.start, d.cause = tomorrow, "budget"
+				d.reason = fmt.Sprintf("the day's budget is used up (%s)", l)
+				if d.start.After(i.latest) {
+					d.start = i.latest
+				}
+				c.metrics.overBudget(i.object.GetNamespace())
+				continue
+			}
+		}
+		l.charge(i, d.grams)
+		pending[i.object.GetNamespace()] = append(pending[i.object.GetNamespace()], k)
+	}
+	for ns, l := range ledgers {
+		if l == nil {
+			continue
+		}
+		c.metrics.spent(ns, l)
+		if err := l.write(ctx, c.client, ns); err != nil {
+			// Somebody else has charged in the meantime: what has time waits for the next round.
+			for _, k := range pending[ns] {
+				decisions[k].start, decisions[k].reason, decisions[k].cause = now.Add(time.Second), "the budget is being counted", "budget"
+			}
+			errs = append(errs, fmt.Errorf("budget of namespace %q: %w", ns, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// String tells what a ledger has counted.
+func (l *ledger) String() string { return fmt.Sprintf("%.3g kWh and %.4g g today", l.kWh, l.grams) }
+
+// tell writes the plan on the object, if it differs from what stands there.
+func (c *Controller) tell(ctx context.Context, i *item, d *decision) error {
+	old := i.object.GetAnnotations()
+	before, err := time.Parse(time.RFC3339, old[PlannedAnnotation])
+	if err == nil && before.Sub(d.start).Abs() < slot && old[ReasonAnnotation] != "" {
+		return nil // a plan that moves within a slot is the same plan
+	}
+	add := map[string]string{PlannedAnnotation: d.start.UTC().Format(time.RFC3339), ReasonAnnotation: d.reason}
+	if _, ok := old[AtOnceAnnotation]; !ok && !math.IsNaN(d.atOnce) {
+		add[AtOnceAnnotation] = strconv.FormatFloat(d.atOnce, 'f', 1, 64)
+	}
+	if err := c.annotate(ctx, i, add); err != nil {
+		return err
+	}
+	c.event(i, v1.EventTypeNormal, "Planned", "planned to start at %s, at the latest at %s: %s", d.start.UTC().Format(time.RFC3339), i.latest.UTC().Format(time.RFC3339), d.reason)
+	return nil
+}
+
+func (c *Controller) annotate(ctx context.Context, i *item, add map[string]string) error {
+	next := i.object.DeepCopyObject().(client.Object)
+	a := maps.Clone(next.GetAnnotations())
+	if a == nil {
+		a = make(map[string]string)
+	}
+	maps.Copy(a, add)
+	next.SetAnnotations(a)
+	if err := c.client.Patch(ctx, next, client.MergeFromWithOptions(i.object, client.MergeFromWithOptimisticLock{})); err != nil {
+		return lost(i, err)
+	}
+	i.object = next
+	return nil
+}
+
+// lost makes an error of a write, and none where the object is gone: there is nothing left to do.
+func lost(i *item, err error) error {
+	if err = client.IgnoreNotFound(err); err == nil {
+		return nil
+	}
+	return fmt.Errorf("%v: %w", i, err)
+}
+
+// releaseNow lets the work start. Somebody else's change of the object in the meantime does not stop it.
+func (c *Controller) releaseNow(ctx context.Context, i *item, d *decision, now time.Time) error {
+	const attempts = 3
+	for attempt := 1; ; attempt++ {
+		err := c.release(ctx, i, d, now)
+		if err == nil {
+			break
+		}
+		if !apierrors.IsConflict(err) || attempt == attempts {
+			return lost(i, err)
+		}
+		fresh := i.object.DeepCopyObject().(client.Object)
+		if err := c.opts.Reader.Get(ctx, client.ObjectKeyFromObject(i.object), fresh); err != nil {
+			return lost(i, err)
+		}
+		if released(fresh) {
+			return nil // by another controller
+		}
+		i.object = fresh
+	}
+	c.metrics.released(i, d)
+	kind := v1.EventTypeNormal
+	if d.cause == "unreadable" {
+		kind = v1.EventTypeWarning
+	}
+	c.event(i, kind, "Released", "%s", d.reason)
+	return nil
+}
+
+func (c *Controller) release(ctx context.Context, i *item, d *decision, now time.Time) error {
+	lock := client.MergeFromWithOptimisticLock{}
+	if i.status { // the status first: without it the annotations would say what is not so
+		next := i.object.DeepCopyObject().(client.Object)
+		i.release(next)
+		if err := c.client.Status().Patch(ctx, next, client.MergeFromWithOptions(i.object, lock)); err != nil {
+			return err
+		}
+		i.object = next
+	}
+	next := i.object.DeepCopyObject().(client.Object)
+	a := maps.Clone(next.GetAnnotations())
+	if a == nil {
+		a = make(map[string]string)
+	}
+	a[ReleasedAnnotation], a[ReasonAnnotation] = now.UTC().Format(time.RFC3339), d.reason
+	next.SetAnnotations(a)
+	if !i.status {
+		i.release(next)
+	}
+	if err := c.client.Patch(ctx, next, client.MergeFromWithOptions(i.object, lock)); err != nil {
+		return err
+	}
+	i.object = next
+	return nil
+}
+
+func (c *Controller) event(i *item, kind, reason, note string, args ...any) {
+	if c.opts.Events != nil {
+		c.opts.Events.Eventf(i.object, nil, kind, reason, "Shift", note, args...)
+	}
+}
+
+// ReleaseOverdue releases all work whose latest start has come, and nothing else. It needs no forecast, no policies but the defaults, and no
+// running controller: it is for a CronJob beside one.
+func ReleaseOverdue(ctx context.Context, c client.Client, kueue bool, now time.Time) (n int, err error) {
+	s, err := New(c, nil, Options{Kueue: kueue, Now: func() time.Time { return now }})
+	if err != nil {
+		return 0, err
+	}
+	items, _, err := s.work(ctx, nil)
+	errs := []error{err}
+	for _, i := range items {
+		// Without an own policy the default delay is not this namespace's: what tells no time is left to the controller.
+		if !i.written && i.bad == nil && i.object.GetAnnotations()[DeadlineAnnotation] == "" || i.bad == nil && i.latest.After(now) {
+			continue
+		}
+		d := decision{start: now, reason: "its latest start has come", cause: "latest", grams: math.NaN(), atOnce: math.NaN()}
+		if i.bad != nil {
+			d.reason, d.cause = i.bad.Error(), "unreadable"
+		}
+		if err := s.releaseNow(ctx, i, &d, now); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		n++
+	}
+	return n, errors.Join(errs...)
+}

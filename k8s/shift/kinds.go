@@ -1,0 +1,109 @@
+package shift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	v1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// gated tells whether a pod carries our gate.
+func gated(p *v1.Pod) bool {
+	return p.DeletionTimestamp == nil && slices.ContainsFunc(p.Spec.SchedulingGates, func(g v1.PodSchedulingGate) bool { return g.Name == Gate })
+}
+
+// released tells whether an object was released before: then somebody else suspended it, and it is left alone.
+func released(o client.Object) bool {
+	_, ok := o.GetAnnotations()[ReleasedAnnotation]
+	return ok || o.GetDeletionTimestamp() != nil
+}
+
+// work lists all that waits, and what was released and may still run.
+func (c *Controller) work(ctx context.Context, p *Policies) (items []*item, running []*item, err error) {
+	add := func(i *item, waits bool) {
+		if waits {
+			items = append(items, i)
+		} else {
+			running = append(running, i)
+		}
+	}
+	// What one kind's API fails to tell must not hold the others.
+	return items, running, errors.Join(c.pods(ctx, p, add), c.jobs(ctx, p, add), c.cronJobs(ctx, p, add), c.workloads(ctx, p, add))
+}
+
+func (c *Controller) pods(ctx context.Context, p *Policies, add func(*item, bool)) error {
+	var pods v1.PodList
+	if err := c.client.List(ctx, &pods); err != nil {
+		return fmt.Errorf("pods: %w", err)
+	}
+	for k := range pods.Items {
+		o := &pods.Items[k]
+		waits := gated(o)
+		if !waits && (o.Annotations[ReleasedAnnotation] == "" || o.Status.Phase == v1.PodSucceeded || o.Status.Phase == v1.PodFailed) {
+			continue
+		}
+		i := newItem("Pod", o, p.Of(o.Namespace), requests(&o.Spec), seconds(o.Spec.ActiveDeadlineSeconds), nil)
+		i.release = func(o client.Object) {
+			p := o.(*v1.Pod)
+			p.Spec.SchedulingGates = slices.DeleteFunc(p.Spec.SchedulingGates, func(g v1.PodSchedulingGate) bool { return g.Name == Gate })
+		}
+		add(i, waits)
+	}
+	return nil
+}
+
+func (c *Controller) jobs(ctx context.Context, p *Policies, add func(*item, bool)) error {
+	var jobs batchv1.JobList
+	if err := c.client.List(ctx, &jobs, client.MatchingLabels{Label: "true"}); err != nil {
+		return fmt.Errorf("jobs: %w", err)
+	}
+	for k := range jobs.Items {
+		o := &jobs.Items[k]
+		waits := o.Spec.Suspend != nil && *o.Spec.Suspend && !released(o)
+		if !waits && (o.Annotations[ReleasedAnnotation] == "" || o.Status.CompletionTime != nil || o.Status.Active == 0) {
+			continue
+		}
+		i := jobItem("Job", o, p.Of(o.Namespace), &o.Spec)
+		i.release = func(o client.Object) { o.(*batchv1.Job).Spec.Suspend = new(false) }
+		add(i, waits)
+	}
+	return nil
+}
+
+func (c *Controller) cronJobs(ctx context.Context, p *Policies, add func(*item, bool)) error {
+	var crons batchv1.CronJobList
+	if err := c.client.List(ctx, &crons, client.MatchingLabels{Label: "true"}); err != nil {
+		return fmt.Errorf("cronjobs: %w", err)
+	}
+	for k := range crons.Items {
+		o := &crons.Items[k]
+		if o.Spec.Suspend == nil || !*o.Spec.Suspend || released(o) {
+			continue
+		}
+		i := jobItem("CronJob", o, p.Of(o.Namespace), &o.Spec.JobTemplate.Spec)
+		i.release = func(o client.Object) { o.(*batchv1.CronJob).Spec.Suspend = new(false) }
+		add(i, true)
+	}
+	return nil
+}
+
+func jobItem(kind string, o client.Object, p Policy, s *batchv1.JobSpec) *item {
+	n := 1.0
+	if s.Parallelism != nil {
+		n = float64(*s.Parallelism)
+	}
+	return newItem(kind, o, p, n*requests(&s.Template.Spec), seconds(s.ActiveDeadlineSeconds), s.Template.Annotations)
+}
+
+func seconds(s *int64) time.Duration {
+	const most = 365 * 24 * 3600
+	if s == nil || *s <= 0 || *s > most {
+		return 0
+	}
+	return time.Duration(*s) * time.Second
+}

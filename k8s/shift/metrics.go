@@ -1,0 +1,91 @@
+package shift
+
+import (
+	"errors"
+	"math"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts what the controller does. Its zero registerer counts without telling anybody.
+type metrics struct {
+	held     *prometheus.GaugeVec
+	done     *prometheus.CounterVec
+	saved    *prometheus.CounterVec
+	would    *prometheus.CounterVec
+	over     *prometheus.CounterVec
+	kWh      *prometheus.GaugeVec
+	grams    *prometheus.GaugeVec
+	outages  prometheus.Counter
+	previous map[[2]string]bool // label values of held at the last round
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "leastwatt", Subsystem: "shift", Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "leastwatt", Subsystem: "shift", Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		held:    gauge("held", "Objects that wait, by namespace and kind.", "namespace", "kind"),
+		done:    counter("released_total", "Objects released, by namespace, kind and cause: clean, latest, unknown, unreadable, dry-run.", "namespace", "kind", "cause"),
+		saved:   counter("saved_grams_total", "Emissions expected to be saved against an immediate start, gCO2eq, by the forecasts at the first plan and at the start.", "namespace"),
+		would:   counter("dry_run_saved_grams_total", "What dry runs would have saved, gCO2eq.", "namespace"),
+		over:    counter("budget_exhausted_total", "Starts put off because the day's budget was used up.", "namespace"),
+		kWh:     gauge("budget_spent_kilowatthours", "Energy of what was started today.", "namespace"),
+		grams:   gauge("budget_spent_grams", "Emissions of what was started today, gCO2eq.", "namespace"),
+		outages: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "leastwatt", Subsystem: "shift", Name: "forecast_failures_total", Help: "Rounds in which a zone's forecast could not be had."}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.held, m.done, m.saved, m.would, m.over, m.kWh, m.grams, m.outages} {
+		errs = append(errs, r.Register(c))
+	}
+	return m, errors.Join(errs...)
+}
+
+func (m *metrics) seen(items []*item) {
+	now := make(map[[2]string]bool)
+	count := make(map[[2]string]float64)
+	for _, i := range items {
+		k := [2]string{i.object.GetNamespace(), i.kind}
+		now[k] = true
+		count[k]++
+	}
+	for k := range m.previous {
+		if !now[k] {
+			m.held.DeleteLabelValues(k[0], k[1])
+		}
+	}
+	for k, n := range count {
+		m.held.WithLabelValues(k[0], k[1]).Set(n)
+	}
+	m.previous = now
+}
+
+func (m *metrics) released(i *item, d *decision) {
+	m.done.WithLabelValues(i.object.GetNamespace(), i.kind, d.cause).Inc()
+	if before, err := strconv.ParseFloat(i.object.GetAnnotations()[AtOnceAnnotation], 64); err == nil && before > d.grams {
+		m.saved.WithLabelValues(i.object.GetNamespace()).Add(before - d.grams)
+	}
+}
+
+// wouldSave counts what waiting would have saved.
+func (m *metrics) wouldSave(i *item, d *decision) {
+	if s := d.atOnce - d.grams; s > 0 && !math.IsInf(s, 0) {
+		m.would.WithLabelValues(i.object.GetNamespace()).Add(s)
+	}
+}
+
+func (m *metrics) overBudget(namespace string) { m.over.WithLabelValues(namespace).Inc() }
+
+func (m *metrics) spent(namespace string, l *ledger) {
+	m.kWh.WithLabelValues(namespace).Set(l.kWh)
+	m.grams.WithLabelValues(namespace).Set(l.grams)
+}
+
+func (m *metrics) outage() { m.outages.Inc() }
