@@ -96,6 +96,32 @@ func (n *Node) Power(ctx context.Context, d *Demand) (before, after power.Watts,
 	return before, after + n.unseenGPU(), nil
 }
 
+// Draw predicts what the whole server draws with a demand added, which may be none or below none. More than the
+// server can do counts as full load, and less than nothing as none.
+func (n *Node) Draw(ctx context.Context, d *Demand) (power.Watts, error) {
+	idle := d.CPU == 0 && d.GPUs == 0
+	u, err := n.after(d)
+	switch {
+	case idle && n.Off && n.Err == nil:
+		return n.OffPower, nil
+	case errors.Is(err, ErrOverCapacity):
+		u = 1
+	case err != nil:
+		return 0, err
+	case d.GPUs != 0 && n.GPU == nil:
+		return 0, n.noGPU()
+	}
+	w, err := n.Predictor.Predict(ctx, n.add(d, max(u, 0)))
+	if err != nil {
+		return 0, err
+	}
+	w += n.unseenGPU()
+	if d.GPUs != 0 {
+		w += n.gpuRise(d)
+	}
+	return w, nil
+}
+
 // after returns the node's utilization with a demand added, or why it cannot be told or does not fit.
 func (n *Node) after(d *Demand) (float64, error) {
 	if n.Err != nil {

@@ -51,7 +51,8 @@ func newCommand() (*cobra.Command, error) {
 	opts, own := options.NewOptions(), new(flags)
 	cmd := &cobra.Command{
 		Use:  "scheduler",
-		Long: "Scheduler is a kube-scheduler with the plugin " + scheduler.Name + ", which places each pod where it is predicted to add the fewest watts.",
+		Long: "Scheduler is a kube-scheduler with the plugins " + scheduler.Name + ", which places each pod where it is predicted to add the fewest watts, " +
+			scheduler.CapName + ", which keeps nodes and groups of nodes below a power, and " + scheduler.SpreadName + ", which spreads a share of a workload.",
 		Args: cobra.NoArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return opts.ComponentGlobalsRegistry.Set() // feature gates
@@ -90,7 +91,7 @@ func newCommand() (*cobra.Command, error) {
 
 func run(ctx context.Context, opts *options.Options, own *flags) error {
 	decisions := new(scheduler.Decisions)
-	factory, err := scheduler.New(func(path string) (scheduler.Setup, error) {
+	plugins, err := scheduler.NewAll(func(path string) (scheduler.Setup, error) {
 		if path == "" {
 			path = own.config
 		}
@@ -104,7 +105,7 @@ func run(ctx context.Context, opts *options.Options, own *flags) error {
 			return err
 		}
 	}
-	cc, sched, err := app.Setup(ctx, opts, app.WithPlugin(scheduler.Name, factory))
+	cc, sched, err := app.Setup(ctx, opts, withPlugins(plugins)...)
 	if err != nil {
 		return err
 	}
@@ -121,6 +122,13 @@ func run(ctx context.Context, opts *options.Options, own *flags) error {
 // the cluster that this program runs in.
 func cluster() (*rest.Config, error) {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
+}
+
+func withPlugins(all map[string]scheduler.Factory) (out []app.Option) {
+	for name, factory := range all {
+		out = append(out, app.WithPlugin(name, factory))
+	}
+	return out
 }
 
 // open makes what the plugin decides with from a file.

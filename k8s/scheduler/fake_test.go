@@ -90,6 +90,8 @@ type fakeHandle struct {
 	client  *fake.Clientset
 	factory informers.SharedInformerFactory
 	profile string
+
+	activated activations
 }
 
 func newHandle(nodes ...*v1.Node) *fakeHandle {
@@ -111,7 +113,8 @@ type fleetSite struct {
 	now   time.Time
 
 	scorer scoring.Scorer
-	gpu    *float64 // what all GPUs are read at
+	gpu    *float64           // what all GPUs are read at
+	power  map[string]float64 // of nodes whose power is read too
 }
 
 func (s *fleetSite) Put(scoring.Machine)           {}
@@ -133,6 +136,9 @@ func (s *fleetSite) refresh(tb testing.TB, sampled time.Time, utilization ...flo
 			}
 		} else {
 			r.Err = &sensors.Error{Source: "test", Node: sp.Name, Err: sensors.ErrUnreachable}
+		}
+		if w, ok := s.power[sp.Name]; ok {
+			r.Readings = append(r.Readings, sensors.Reading{Kind: sensors.Power, Value: w, At: sampled, Source: "test"})
 		}
 		m[sp.Name] = r
 	}

@@ -55,6 +55,13 @@ type Factory = func(ctx context.Context, args runtime.Object, h fwk.Handle) (fwk
 // the same setup share it. The factory starts the site's background loops and the watch of the
 // cluster's nodes; they end with the ctx that the scheduler gives it.
 func New(open func(config string) (Setup, error), o Options) (Factory, error) {
+	all, err := NewAll(open, o)
+	return all[Name], err
+}
+
+// NewAll returns the factories of all plugins of this package, by name: LeastWatt, [PowerCap] and [SpreadRate]. Those
+// that need a setup share it.
+func NewAll(open func(config string) (Setup, error), o Options) (map[string]Factory, error) {
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", Name, err)
@@ -63,7 +70,7 @@ func New(open func(config string) (Setup, error), o Options) (Factory, error) {
 		o.Decisions = new(Decisions)
 	}
 	f := &factory{open: open, metrics: m, decisions: o.Decisions, setups: make(map[string]*running)}
-	return f.plugin, nil
+	return map[string]Factory{Name: f.plugin, CapName: f.powerCap, SpreadName: NewSpreadRate}, nil
 }
 
 type factory struct {

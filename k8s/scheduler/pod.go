@@ -42,10 +42,14 @@ func seenFrom(pod *v1.Pod) int64 {
 // SignPod implements the framework's SignPlugin: a score depends on the pod by its request for CPU alone,
 // so pods that ask for the same may share scores, and opportunistic batching stays on. GPUs count too.
 func (p *Plugin) SignPod(_ context.Context, pod *v1.Pod) ([]fwk.SignFragment, *fwk.Status) {
-	w := p.args.wants(pod)
+	return p.args.sign(pod), nil
+}
+
+func (u *Usage) sign(pod *v1.Pod) []fwk.SignFragment {
+	w := u.wants(pod)
 	sign := []fwk.SignFragment{{Key: "leastwatt.milliCPU()", Value: w.milliCPU}}
 	if w.gpus > 0 {
 		sign = append(sign, fwk.SignFragment{Key: "leastwatt.gpus()", Value: w.gpus})
 	}
-	return sign, nil
+	return sign
 }
