@@ -46,3 +46,9 @@ func (w Waking) AppendScore(ctx context.Context, costs []Cost, d Demand, nodes [
 	}
 	return costs, nil
 }
+
+// ScoresSeparately implements [SeparateScorer] where the scorer of watts does.
+func (w Waking) ScoresSeparately() bool {
+	s, ok := w.Power.(SeparateScorer)
+	return ok && s.ScoresSeparately()
+}

@@ -50,7 +50,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 func newCommand() (*cobra.Command, error) {
 	opts, own := options.NewOptions(), new(flags)
 	cmd := &cobra.Command{
-		Use:  "scheduler",
+		Use: "scheduler",
 		Long: "Scheduler is a kube-scheduler with the plugins " + scheduler.Name + ", which places each pod where it is predicted to add the fewest watts, " +
 			scheduler.CapName + ", which keeps nodes and groups of nodes below a power, and " + scheduler.SpreadName + ", which spreads a share of a workload.",
 		Args: cobra.NoArgs,
