@@ -140,7 +140,7 @@ func TestPowerCapPreemption(t *testing.T) {
 		}
 		trial := newState()
 		trial.Write(capKey, d.Clone())
-		if st := p.RemovePod(t.Context(), trial, pod("p", "2"), fakePod{pod: pod("victim", "3")}, infos[0]); !st.IsSuccess() {
+		if st := p.RemovePod(t.Context(), trial, pod("p", "2"), &fakePod{pod: pod("victim", "3")}, infos[0]); !st.IsSuccess() {
 			t.Fatal(st)
 		}
 		if st := p.Filter(t.Context(), cs, pod("p", "2"), infos[0]); st.Code() != fwk.Unschedulable {
@@ -152,8 +152,8 @@ func TestPowerCapPreemption(t *testing.T) {
 		t.Errorf("with three cores freed, allowed on %q: want a b", got)
 	}
 	got, _ = allowed(t, p, pod("p", "2"), infos, func(cs fwk.CycleState) fwk.CycleState {
-		p.RemovePod(t.Context(), cs, pod("p", "2"), fakePod{pod: pod("victim", "3")}, infos[0])
-		p.AddPod(t.Context(), cs, pod("p", "2"), fakePod{pod: pod("nominated", "3")}, infos[1])
+		p.RemovePod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("victim", "3")}, infos[0])
+		p.AddPod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("nominated", "3")}, infos[1])
 		return cs
 	})
 	if got != "" {
