@@ -134,7 +134,7 @@ func TestGatewayWeights(t *testing.T) {
 		}
 		owned := map[string]string{}
 		for _, m := range got.GetManagedFields() {
-			owned[m.Manager] = string(m.FieldsV1.Raw)
+			owned[m.Manager] = m.FieldsV1.GetRawString()
 		}
 		if f := owned[endpoints.FieldManager]; f != `{"f:spec":{"f:rules":{}}}` || !strings.Contains(owned["owner"], "f:hostnames") || strings.Contains(owned["owner"], "f:rules") {
 			t.Errorf("fields are owned so: %v", owned)

@@ -2,6 +2,7 @@ package profiles
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/power"
@@ -80,9 +81,7 @@ func (p *Provider) model(m scoring.Machine, n *profile, own *v1alpha1.NodeProfil
 	}
 	if own.Hardware != "" {
 		with := make(map[string]string, len(m.Labels)+1)
-		for k, v := range m.Labels {
-			with[k] = v
-		}
+		maps.Copy(with, m.Labels)
 		with[config.HardwareLabel] = own.Hardware
 		m.Labels = with
 	}

@@ -36,7 +36,7 @@ func TestGramsByHand(t *testing.T) {
 	r := run(t, c, testJob("1", 30*time.Minute, time.Hour, 4))
 	// x: 100 W for ½ h, 200 W for ½ h in the first hour; 200 W for ½ h, 100 W for ½ h in the second. y idles.
 	near(t, "grams of x", r.Sites[0].Grams, 1.5*2*(0.15*100+0.15*300))
-	near(t, "money of x", r.Sites[0].Money, 1.5*(0.15-0.15))
+	near(t, "money of x", r.Sites[0].Money, 1.5*(0.15*1+0.15*-1))
 	near(t, "grams of y", r.Sites[1].Grams, 0.2*50)
 	near(t, "energy", r.Energy.KilowattHours(), 1.5*0.3+0.2)
 	if r.Energy < r.Bound {
