@@ -224,6 +224,21 @@ func TestObjective(t *testing.T) {
 	if err != nil || !errors.Is(out[0][1].Err, why) || out[0][1].Value > out[0][0].Value {
 		t.Errorf("a node without a price: %v, %v", out, err)
 	}
+	// Grams that nobody knows decide nothing, and watts still do.
+	none := &balancing.Optimal{Floor: -1, PerWatt: func(*scoring.Node) (float64, error) { return 0, why }}
+	if d := cmp.Diff([]float64{1, 0}, weigh(t, none, s)[0], approx); d != "" {
+		t.Error("no node has a price:", d)
+	}
+	// An objective of package scoring is one: grams per hour of a watt, with the building's overhead.
+	objective := scoring.Objective{Unit: scoring.GramsPerHour, Tariff: func(n *scoring.Node) scoring.Tariff {
+		return scoring.Tariff{Intensity: map[string]float64{"frugal": 400, "green": 100}[n.Name], PUE: 1.5}
+	}}
+	if v, err := objective.PerWatt(frugal); err != nil || math.Abs(v-0.6) > 1e-12 {
+		t.Errorf("a watt of frugal: %v g/h, %v", v, err)
+	}
+	if d := cmp.Diff([]float64{0, 1}, weigh(t, &balancing.Optimal{Floor: -1, PerWatt: objective.PerWatt}, s)[0], approx); d != "" {
+		t.Error("an objective:", d)
+	}
 }
 
 func TestDamped(t *testing.T) {

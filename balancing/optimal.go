@@ -33,7 +33,8 @@ type Optimal struct {
 	Floor float64
 
 	// PerWatt returns what one watt costs at a node: the carbon intensity of its grid for grams, the price
-	// for money, times its PUE where that is known. An error makes the node unknown. Nil means 1, the
+	// for money, times its PUE where that is known: [scoring.Objective.PerWatt]. An error makes the node
+	// unknown; if it is an error of every node, watts count, because energy still does. Nil means 1, the
 	// objective is watts.
 	PerWatt func(n *scoring.Node) (float64, error)
 
@@ -75,12 +76,32 @@ func (o *Optimal) Weigh(ctx context.Context, services []Service) ([][]Share, err
 	defer o.pool.Put(s)
 	out := allocate(services)
 	s.reset(limit)
+	s.perWatt = o.PerWatt
+	if o.PerWatt != nil && !o.priced(services) {
+		s.perWatt = nil
+	}
 	o.load(ctx, s, services, out, floor)
 	if err := s.solve(ctx); err != nil {
 		return nil, err
 	}
 	s.shares(services, out, floor)
 	return out, nil
+}
+
+// priced tells whether the cost of a watt is known of any node that is known.
+func (o *Optimal) priced(services []Service) bool {
+	for i := range services {
+		for j := range services[i].Endpoints {
+			e := &services[i].Endpoints[j]
+			if known(e) != nil {
+				continue
+			}
+			if _, err := o.PerWatt(e.Node); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // load fills the solver with the known servers, their background and the arcs from Services to servers.
@@ -91,7 +112,7 @@ func (o *Optimal) load(ctx context.Context, s *solver, services []Service, out [
 		first := len(s.arcs)
 		for j := range svc.Endpoints {
 			e := &svc.Endpoints[j]
-			at, err := o.server(ctx, s, e)
+			at, err := s.server(ctx, e)
 			out[i][j].Err = err
 			if err != nil {
 				s.arcOf = append(s.arcOf, -1)
@@ -116,7 +137,7 @@ func (o *Optimal) load(ctx context.Context, s *solver, services []Service, out [
 }
 
 // server returns the index of an endpoint's server, or why it is not known.
-func (o *Optimal) server(ctx context.Context, s *solver, e *Endpoint) (int32, error) {
+func (s *solver) server(ctx context.Context, e *Endpoint) (int32, error) {
 	if e.Node == nil {
 		return 0, known(e)
 	}
@@ -128,17 +149,17 @@ func (o *Optimal) server(ctx context.Context, s *solver, e *Endpoint) (int32, er
 	s.servers = append(s.servers, server{})
 	v := &s.servers[at]
 	if v.err = known(e); v.err == nil {
-		v.err = o.open(ctx, v, e.Node)
+		v.err = open(ctx, v, e.Node, s.perWatt)
 	}
 	s.index[name] = at
 	return at, v.err
 }
 
 // open reads what the solver needs of a node.
-func (o *Optimal) open(ctx context.Context, v *server, n *scoring.Node) error {
+func open(ctx context.Context, v *server, n *scoring.Node, perWatt func(*scoring.Node) (float64, error)) error {
 	v.price, v.work, v.use = 1, n.Capacity.Work(), n.State.Utilization
-	if o.PerWatt != nil {
-		p, err := o.PerWatt(n)
+	if perWatt != nil {
+		p, err := perWatt(n)
 		if err != nil {
 			return fmt.Errorf("node %q: cost of a watt: %w", n.Name, err)
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
 )
 
 // A solver is the memory of one call of Optimal.Weigh, kept for the next.
 type solver struct {
 	limit   float64
+	perWatt func(*scoring.Node) (float64, error) // nil: watts
 	index   map[string]int32
 	servers []server
 	demands []demand

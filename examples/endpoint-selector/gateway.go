@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/leastwatt/leastwatt/balancing"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/scoring"
 )
@@ -28,7 +29,7 @@ import (
 const leaseName = "leastwatt-endpoint-selector"
 
 // gateway writes the weights of annotated HTTPRoutes until ctx ends, while it holds the lease.
-func gateway(ctx context.Context, f proxyFlags, rest *rest.Config, client kubernetes.Interface, view func() *scoring.View, registry prometheus.Registerer, log *slog.Logger) error {
+func gateway(ctx context.Context, f proxyFlags, weigher balancing.Weigher, rest *rest.Config, client kubernetes.Interface, view func() *scoring.View, registry prometheus.Registerer, log *slog.Logger) error {
 	dyn, err := dynamic.NewForConfig(rest)
 	if err != nil {
 		return fmt.Errorf("reach the cluster: %w", err)
@@ -37,10 +38,6 @@ func gateway(ctx context.Context, f proxyFlags, rest *rest.Config, client kubern
 	defer broadcaster.Shutdown()
 	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 		return fmt.Errorf("record events: %w", err)
-	}
-	weigher, err := f.weigher()
-	if err != nil {
-		return err
 	}
 	o := endpoints.RouteOptions{View: view, Weigher: weigher, Refresh: f.refresh, Registerer: registry, Log: log, Events: broadcaster.NewRecorder(scheme.Scheme, "leastwatt-endpoint-selector")}
 	routes, err := endpoints.NewRoutes(dyn, o)

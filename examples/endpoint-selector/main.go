@@ -80,6 +80,16 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.StringVar(&f.config, "config", "", "YAML `file` of models and sensors; without it every Service is divided evenly")
 	fs.StringVar(&f.metrics, "metrics-address", "", "`host:port` of /metrics and /healthz; empty for none")
 	fs.StringVar(&f.localCIDRs, "cluster-cidr", "", "addresses of pods, separated by commas: connections from elsewhere are masqueraded")
+	fs.StringVar(&f.rates.source, "rates", "", "where request rates come from: local (this node's connections, as if all clients were here) or prometheus; empty for annotations alone")
+	fs.StringVar(&f.rates.url, "prometheus", "", "`URL` of a Prometheus: with -rates for the CPU of pods, with -rates=prometheus for the rates of all nodes")
+	fs.StringVar(&f.rates.tokenFile, "prometheus-token-file", "", "`file` with the bearer token for it, read at every use")
+	fs.StringVar(&f.rates.rateQ, "rate-query", defaultRateQuery, "PromQL of requests a second by namespace, service and port")
+	fs.StringVar(&f.rates.cpuQ, "cpu-query", defaultCPUQuery, "PromQL of cores in use by namespace and pod")
+	fs.DurationVar(&f.rates.interval, "rate-interval", 15*time.Second, "how often rates are measured")
+	fs.StringVar(&f.objective.unit, "objective", "watts", "what is least: watts, grams (of CO2 equivalent) or money")
+	fs.StringVar(&f.objective.intensity, "intensity", "", "CSV `file` of gCO2eq/kWh over time, a column a zone; nodes name theirs by the label "+zoneLabel)
+	fs.StringVar(&f.objective.price, "price", "", "CSV `file` of prices per kWh over time, a column a zone")
+	fs.Float64Var(&f.objective.carbonPrice, "carbon-price", 0, "with -objective=money: money per tonne of CO2 equivalent")
 	fs.DurationVar(&f.refresh, "refresh", 15*time.Second, "how often shares are computed anew without a change")
 	if err := fs.Parse(args); err != nil {
 		return err

@@ -39,18 +39,20 @@ type proxyFlags struct {
 	namespace                                           string
 	refresh                                             time.Duration
 	print, gateway                                      bool
+	rates                                               rateFlags
+	objective                                           objectiveFlags
 }
 
 // weigher returns what divides.
-func (f *proxyFlags) weigher() (balancing.Weigher, error) {
-	return balancing.NewDamped(&balancing.Optimal{}, 0), nil
+func (f *proxyFlags) weigher(perWatt func(*scoring.Node) (float64, error)) balancing.Weigher {
+	return balancing.NewDamped(&balancing.Optimal{PerWatt: perWatt}, 0)
 }
 
 var families = map[v1.IPFamily]knftables.Family{v1.IPv4Protocol: knftables.IPv4Family, v1.IPv6Protocol: knftables.IPv6Family}
 
 // rules are the options of the rules.
 func (f *proxyFlags) rules() (nftables.Options, error) {
-	var o nftables.Options
+	o := nftables.Options{Count: true}
 	for _, text := range strings.FieldsFunc(f.localCIDRs, func(r rune) bool { return r == ',' }) {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -110,6 +112,11 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 	defer cancel()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	zones := new(zones)
+	perWatt, err := f.objective.perWatt(zones)
+	if err != nil {
+		return err
+	}
 	view := func() *scoring.View { return nil }
 	if f.config != "" {
 		c, err := config.Load(f.config)
@@ -122,7 +129,7 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 		}
 		view = site.View
 		wg.Go(func() { _ = site.Run(ctx) })
-		wg.Go(func() { _ = endpoints.WatchNodes(ctx, client, site) })
+		wg.Go(func() { _ = endpoints.WatchNodes(ctx, client, zones.beside(site)) })
 	} else {
 		log.Warn("no -config: no server has a model, so every Service is divided evenly")
 	}
@@ -134,9 +141,9 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 			}
 			defer stop()
 		}
-		return gateway(ctx, f, rest, client, view, registry, log)
+		return gateway(ctx, f, f.weigher(perWatt), rest, client, view, registry, log)
 	}
-	return rules(ctx, f, client, view, registry, out, log)
+	return rules(ctx, f, f.weigher(perWatt), client, view, registry, out, log)
 }
 
 // appliers returns what writes each family's rules, or prints them and then calls done.
@@ -169,18 +176,33 @@ func (f *proxyFlags) appliers(out io.Writer, done func(), log *slog.Logger) (map
 	return appliers, nil
 }
 
+// connectionsOf returns what reads the kernel's counters of all families.
+func connectionsOf(appliers map[v1.IPFamily]endpoints.Applier) func(context.Context) ([]nftables.Flow, error) {
+	return func(ctx context.Context) ([]nftables.Flow, error) {
+		var all []nftables.Flow
+		for _, a := range appliers {
+			if w, ok := a.(*nftables.Writer); ok {
+				flows, err := w.Connections(ctx)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, flows...)
+			}
+		}
+		return all, nil
+	}
+}
+
 // rules keeps the rules of this node until ctx ends.
-func rules(ctx context.Context, f proxyFlags, client kubernetes.Interface, view func() *scoring.View, registry *prometheus.Registry, out io.Writer, log *slog.Logger) error {
+func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client kubernetes.Interface, view func() *scoring.View, registry *prometheus.Registry, out io.Writer, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	appliers, err := f.appliers(out, cancel, log)
 	if err != nil {
 		return err
 	}
-	o := endpoints.Options{Name: f.name, Node: f.node, View: view, Refresh: f.refresh, Registerer: registry, Log: log}
-	if o.Weigher, err = f.weigher(); err != nil {
-		return err
-	}
+	var learner endpoints.Learner
+	o := endpoints.Options{Name: f.name, Node: f.node, View: view, Weigher: weigher, Refresh: f.refresh, Registerer: registry, Log: log, Rate: learner.Rate, CPU: learner.CPU}
 	if !f.print {
 		broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
 		defer broadcaster.Shutdown()
@@ -193,6 +215,14 @@ func rules(ctx context.Context, f proxyFlags, client kubernetes.Interface, view 
 	p, err := endpoints.New(appliers, o)
 	if err != nil {
 		return err
+	}
+	flows := connectionsOf(appliers)
+	meter, err := newMeter(f.rates, flows, p, view, &learner, log)
+	if err != nil {
+		return err
+	}
+	if !f.print {
+		registry.MustRegister(&learner, connections{flows, log})
 	}
 	if f.metrics != "" {
 		stop, err := serveHTTP(f.metrics, registry, func() error {
@@ -209,6 +239,9 @@ func rules(ctx context.Context, f proxyFlags, client kubernetes.Interface, view 
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	if meter != nil && !f.print {
+		wg.Go(func() { meter.run(ctx) })
+	}
 	watch := make(chan error, 1)
 	wg.Go(func() {
 		err := p.Watch(ctx, client)

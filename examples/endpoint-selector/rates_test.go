@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/leastwatt/leastwatt/k8s/endpoints"
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+var shop = types.NamespacedName{Namespace: "shop", Name: "web"}
+
+// nobody watches what machines there are.
+type nobody struct{}
+
+func (nobody) Put(scoring.Machine) {}
+func (nobody) Remove(string)       {}
+
+// TestRatesFromPrometheus lets a meter ask an emulated Prometheus whose Service costs 20 ms a request and half a core at
+// rest, on pods that Backends names.
+func TestRatesFromPrometheus(t *testing.T) {
+	rate := 0.0
+	var missing bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		now := time.Now().Unix()
+		var series []string
+		switch q := r.Form.Get("query"); {
+		case q == defaultRateQuery:
+			series = []string{fmt.Sprintf(`{"metric":{"namespace":"shop","service":"web","port":"http"},"value":[%d,"%v"]}`, now, rate)}
+		case q == defaultCPUQuery:
+			for i, part := range []float64{0.75, 0.25} {
+				if missing && i == 1 {
+					continue
+				}
+				series = append(series, fmt.Sprintf(`{"metric":{"namespace":"shop","pod":"web-%d"},"value":[%d,"%v"]}`, i, now, part*(0.5+0.02*rate)))
+			}
+		default:
+			t.Errorf("query %q", q)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"vector","result":[%s]}}`, strings.Join(series, ","))
+	}))
+	defer server.Close()
+	var learner endpoints.Learner
+	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{"IPv4": &printer{}}, endpoints.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newMeter(rateFlags{source: "prometheus", url: server.URL, interval: time.Second}, nil, p, func() *scoring.View { return nil }, &learner, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.backends = func() map[types.NamespacedName][]endpoints.Backend {
+		return map[types.NamespacedName][]endpoints.Backend{shop: {{Pod: types.NamespacedName{Namespace: "shop", Name: "web-0"}}, {Pod: types.NamespacedName{Namespace: "shop", Name: "web-1"}}}}
+	}
+	for k := range 30 {
+		rate = 100 + 60*math.Sin(float64(k))
+		if err := m.measure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, ok := learner.Rate(shop, "http"); !ok || math.Abs(r-rate) > 1e-6 {
+		t.Errorf("rate %v %v, want %v", r, ok, rate)
+	}
+	if i, ok := learner.Interval(shop); !ok || math.Abs(i.Estimate-0.02) > 1e-6 {
+		t.Errorf("a request costs %+v %v core-seconds, want 0.02", i, ok)
+	}
+	// The CPU of one pod is not known: that of the others alone would make requests look cheap.
+	missing = true
+	before, _ := learner.Interval(shop)
+	rate = 500
+	if err := m.measure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := learner.Interval(shop); after != before {
+		t.Errorf("learned from half of the pods: %+v", after)
+	}
+	server.Close()
+	if err := m.measure(t.Context()); err == nil {
+		t.Error("no Prometheus: no error")
+	}
+	for _, bad := range []rateFlags{{source: "prometheus"}, {source: "tea leaves"}} {
+		if _, err := newMeter(bad, nil, p, nil, &learner, nil); err == nil {
+			t.Errorf("%+v: no error", bad)
+		}
+	}
+}
+
+func TestObjectives(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string) string {
+		path := filepath.Join(dir, name)
+		now := time.Now().UTC().Truncate(time.Hour)
+		text := "time,FR,PL\n" + now.Format(time.RFC3339) + ",50,700\n" + now.Add(time.Hour).Format(time.RFC3339) + ",50,700\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	z := new(zones)
+	z.beside(nobody{})
+	z.Put(scoring.Machine{Name: "n1", Labels: map[string]string{zoneLabel: "FR"}})
+	z.Put(scoring.Machine{Name: "n2"})
+	n1, n2 := &scoring.Node{Name: "n1", Capacity: power.Capacity{Cores: 1}}, &scoring.Node{Name: "n2"}
+	for _, c := range []struct {
+		flags objectiveFlags
+		want  float64
+	}{
+		{objectiveFlags{unit: "grams", intensity: write("co2.csv")}, 0.05},
+		{objectiveFlags{unit: "money", price: write("price.csv")}, 0.05},
+		{objectiveFlags{unit: "money", price: write("price.csv"), intensity: write("co2.csv"), carbonPrice: 100_000}, 0.05 + 0.005},
+	} {
+		perWatt, err := c.flags.perWatt(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := perWatt(n1); err != nil || math.Abs(v-c.want) > 1e-12 {
+			t.Errorf("%+v: %v, %v, want %v", c.flags, v, err, c.want)
+		}
+		if _, err := perWatt(n2); err == nil {
+			t.Errorf("%+v: a node without a zone has a price", c.flags)
+		}
+	}
+	for _, bad := range []objectiveFlags{{unit: "grams"}, {unit: "money"}, {unit: "joy"}, {unit: "grams", intensity: filepath.Join(dir, "none")}} {
+		if _, err := bad.perWatt(z); err == nil {
+			t.Errorf("%+v: no error", bad)
+		}
+	}
+	if f, err := (&objectiveFlags{unit: "watts"}).perWatt(z); f != nil || err != nil {
+		t.Error("watts cost something")
+	}
+}
