@@ -44,12 +44,24 @@ func Fit(servers []Published, o FitOptions) (*Prior, error) {
 			return nil, fmt.Errorf("fit prior: server %d, %q: only the TDP may be unknown", i, s.System)
 		}
 	}
+	if told := len(servers) - unknownTDP(servers); told < minServers {
+		return nil, fmt.Errorf("fit prior: %d of %d servers tell their TDP: at least %d are needed", told, len(servers), minServers)
+	}
 	t := &trainer{opts: o.withDefaults(), servers: servers}
 	t.rows = complete(servers)
 	p := t.prior(func(int) bool { return true })
 	p.source = o.Source
 	t.measure(p)
 	return p, nil
+}
+
+func unknownTDP(servers []Published) (n int) {
+	for i := range servers {
+		if !(servers[i].TDP > 0) {
+			n++
+		}
+	}
+	return n
 }
 
 type trainer struct {

@@ -107,3 +107,16 @@ func FuzzSystem(f *testing.F) {
 		}
 	})
 }
+
+// FuzzKeplerFile reads foreign bytes as Kepler's file: none may panic, or give nothing without an error.
+func FuzzKeplerFile(f *testing.F) {
+	f.Add([]byte("nodes: {a: b}\nbmcs: {b: {endpoint: 'https://x', username: u, password: p}}"))
+	f.Add([]byte("nodes: {a: b, c: d}\nbmcs: {b: {endpoint: ':', username: u, insecure: 3, password: [x]}, d: null}"))
+	f.Add([]byte("nodes: &n [*n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all, err := parseKepler("kepler.yaml", data)
+		if err == nil && len(all) == 0 {
+			t.Error("neither endpoints nor an error")
+		}
+	})
+}

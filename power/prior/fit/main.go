@@ -55,7 +55,8 @@ func run(in, out string, o prior.FitOptions) error {
 		return err
 	}
 	first, last := p.Years()
-	fmt.Printf("%d servers of %d to %d, kinship %+v, %d bytes\n", p.Servers(), first, last, p.Kinship(), len(data))
+	k := p.Kinship()
+	fmt.Printf("%d servers of %d to %d; kin share of what is special: system %.2f, CPU %.2f, series %.2f\n", p.Servers(), first, last, k.System, k.CPU, k.Series)
 	return nil
 }
 
