@@ -1,7 +1,7 @@
 // Quickstart ranks three servers for one demand, without Kubernetes: where would 4 more cores draw the fewest watts?
 //
 // Each server has a published power curve and an emulated BMC that tells its inlet temperature over Redfish. One BMC is
-// dead: its server ranks last, and says why.
+// dead: its server ranks last, and says why. The SDK part is rank.go; the rest is flags, printing and the emulated BMCs.
 package main
 
 import (
@@ -12,12 +12,9 @@ import (
 	"io"
 	"os"
 	"text/tabwriter"
-	"time"
 
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/scoring"
-	"github.com/leastwatt/leastwatt/sensors"
-	"github.com/leastwatt/leastwatt/sensors/redfish"
 )
 
 func main() {
@@ -39,39 +36,7 @@ func run(ctx context.Context, out io.Writer, asJSON bool) error {
 		return err
 	}
 	defer stop()
-
-	// What measures the servers. A BMC knows no CPU load; here a function does, in production Kepler or Prometheus.
-	load := map[string]float64{"old": 0.30, "new": 0.30, "silent": 0.10}
-	source := sensors.Merge(redfish.New(redfish.Nodes(bmcs), redfish.Options{Kinds: []sensors.Kind{sensors.InletTemp}, Timeout: time.Second}),
-		sensors.SourceFunc(func(_ context.Context, node string) ([]sensors.Reading, error) {
-			return []sensors.Reading{{Kind: sensors.CPUUtilization, Value: load[node], At: time.Now(), Source: "quickstart"}}, nil
-		}))
-
-	// What predicts their power: a published curve, and how it answers to warm air.
-	fleet := scoring.NewFleet(scoring.FleetOptions{})
-	readings := make(map[string]*sensors.NodeReadings)
-	for node, model := range map[string]string{"old": "PowerEdge R720", "new": "PowerEdge R6515", "silent": "PowerEdge R6515"} {
-		server, err := power.FindServer(model)
-		if err != nil {
-			return err
-		}
-		predictor, err := power.NewInlet(server.Curve(), power.PublishedInletResponse())
-		if err != nil {
-			return err
-		}
-		fleet.Put(scoring.Spec{Name: node, Capacity: server.Capacity(), Predictor: predictor, Model: server.Name(), Prior: true})
-		got, err := source.Read(ctx, node) // a sensors.Poller does this in the background
-		readings[node] = &sensors.NodeReadings{Node: node, Readings: got, Err: err}
-	}
-
-	// Join them, and ask: what would 4 cores for an hour cost on each?
-	now := time.Now()
-	if err := fleet.Refresh(ctx, sensors.NewSnapshot(now, readings), now); err != nil {
-		return err
-	}
-	var nodes []scoring.Node
-	fleet.View().All(func(n *scoring.Node) bool { nodes = append(nodes, *n); return true })
-	ranked, err := scoring.Explain(ctx, scoring.EnvelopePower{}, scoring.Demand{CPU: 4, Lifetime: time.Hour}, nodes, now)
+	ranked, err := rank(ctx, bmcs)
 	if err != nil {
 		return err
 	}

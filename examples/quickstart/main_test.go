@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 )
@@ -40,5 +41,16 @@ func TestDeadBMCRanksLast(t *testing.T) {
 	}
 	if a, b := got.Candidates[0], got.Candidates[1]; a.MarginalWatts != nil && b.MarginalWatts != nil && *a.MarginalWatts > *b.MarginalWatts {
 		t.Errorf("%s adds %v W and ranks above %s, which adds %v W", a.Node, *a.MarginalWatts, b.Node, *b.MarginalWatts)
+	}
+}
+
+// The README promises the SDK in sixty lines.
+func TestSixtyLines(t *testing.T) {
+	text, err := os.ReadFile("rank.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte("\n")); n > 60 {
+		t.Errorf("rank.go has %d lines, want at most 60", n)
 	}
 }
