@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -36,7 +37,8 @@ type command struct {
 	name  string // of the log file too
 	path  string
 	args  []string
-	env   []string                        // beside this process's own
+	env   []string // beside this process's own
+	attr  func(*syscall.SysProcAttr)
 	ready func(ctx context.Context) error // nil: at once
 }
 
@@ -53,6 +55,10 @@ func startProcess(ctx context.Context, logs string, c command, unexpected func(e
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Env = append(os.Environ(), c.env...)
 	ownGroup(p.cmd)
+	if c.attr != nil {
+		p.cmd.Dir = "/"
+		c.attr(p.cmd.SysProcAttr)
+	}
 
 	started := make(chan error, 1)
 	go p.run(started)

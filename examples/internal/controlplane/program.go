@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	authentication "k8s.io/api/authentication/v1"
@@ -109,6 +110,9 @@ type Program struct {
 	Args []string
 	Env  []string // beside the environment of this process
 
+	// Attr changes how the process is made, such as its root folder and user; it then starts in /.
+	Attr func(*syscall.SysProcAttr)
+
 	// Ready tells whether it has started, asked until it returns nil; a nil Ready is at once.
 	Ready func(ctx context.Context) error
 }
@@ -116,7 +120,7 @@ type Program struct {
 // Start starts a program that belongs to the cluster and returns when it is ready. It ends with the cluster, or
 // by Stop; if it ends by itself, so does the cluster.
 func (c *Cluster) Start(ctx context.Context, p Program) (*Process, error) {
-	return c.startCommand(ctx, command{name: p.Name, path: p.Path, args: p.Args, env: p.Env, ready: p.Ready})
+	return c.startCommand(ctx, command{name: p.Name, path: p.Path, args: p.Args, env: p.Env, attr: p.Attr, ready: p.Ready})
 }
 
 // CAFile is the path of the certificate of the authority that signs the cluster's servers and clients.
