@@ -21,6 +21,10 @@ type Args struct {
 	// Default false.
 	Events bool `json:"events"`
 
+	// Annotate says that each pod gets the annotation leastwatt.github.io/decision that tells the same: one
+	// request to the API server a pod, after it is bound. Default false.
+	Annotate bool `json:"annotate"`
+
 	Usage
 
 	// KeepDecisions is how many of the last decisions are kept in memory for explanations, 0 to 10000.
@@ -52,6 +56,9 @@ func (a *Args) validate() error {
 	}
 	if a.KeepDecisions < 0 || a.KeepDecisions > 10000 {
 		return fmt.Errorf("keepDecisions is %d: want 0 to 10000", a.KeepDecisions)
+	}
+	if a.KeepDecisions == 0 && (a.Events || a.Annotate) {
+		return fmt.Errorf("keepDecisions is 0: events and annotate want 1 or more, to tell of")
 	}
 	if a.ExplainCandidates < 1 || a.ExplainCandidates > 100 {
 		return fmt.Errorf("explainCandidates is %d: want 1 to 100", a.ExplainCandidates)

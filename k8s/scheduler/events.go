@@ -17,13 +17,21 @@ type eventRecorder interface {
 }
 
 // PostBind implements the framework's PostBindPlugin: it tells on the pod why it is where it is, where the
-// argument events asks for it.
+// argument events or annotate asks for it.
 func (p *Plugin) PostBind(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, node string) {
-	if p.events == nil {
+	if p.events == nil && p.annotator == nil {
 		return
 	}
-	if d, ok := p.decisions.of(ctx, pod.UID); ok && d.Chosen == node {
-		p.events.Eventf(pod, nil, v1.EventTypeNormal, "PlacedByPower", "Scheduling", "%s", note(&d))
+	d, ok := p.decisions.of(ctx, pod.UID)
+	if !ok || d.Chosen != node {
+		return
+	}
+	text := note(&d)
+	if p.events != nil {
+		p.events.Eventf(pod, nil, v1.EventTypeNormal, "PlacedByPower", "Scheduling", "%s", text)
+	}
+	if p.annotator != nil {
+		p.annotator.write(ctx, annotation{pod.Namespace, pod.Name, pod.UID, text})
 	}
 }
 
@@ -46,7 +54,9 @@ func note(d *Decision) string {
 	default:
 		fmt.Fprintf(&b, "%s is predicted to draw %+.2f W for it (%.1f to %.1f W, model %s", d.Chosen, float64(c.After-c.Before),
 			float64(c.Before), float64(c.After), c.Model)
-		if c.Source != "" {
+		if c.Source == "requests" {
+			b.WriteString(", load from requests")
+		} else if c.Source != "" {
 			fmt.Fprintf(&b, ", load from %s %.0f s ago", c.Source, c.Age.Seconds())
 		}
 		b.WriteByte(')')

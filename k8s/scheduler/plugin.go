@@ -111,6 +111,9 @@ func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) 
 	if args.Events {
 		p.events = h.EventRecorder()
 	}
+	if args.Annotate {
+		p.annotator = newAnnotator(ctx, h.ClientSet())
+	}
 	f.decisions.keep(args.KeepDecisions)
 	return p, nil
 }
@@ -163,6 +166,8 @@ type Plugin struct {
 
 	shadow *shadow       // nil where the plugin decides
 	events eventRecorder // nil where none are wanted
+
+	annotator *annotator // nil where none is wanted
 
 	last atomic.Pointer[state]
 

@@ -161,6 +161,7 @@ func TestArgs(t *testing.T) {
 		`{"defaultPodCPU":"some"}`:                        "defaultPodCPU",
 		`{"defaultPodCPU":"0"}`:                           "defaultPodCPU",
 		`{"keepDecisions":-1}`:                            "keepDecisions",
+		`{"keepDecisions":0,"annotate":true}`:             "keepDecisions",
 		`{"explainCandidates":0}`:                         "explainCandidates",
 		`{`:                                               Name,
 	} {

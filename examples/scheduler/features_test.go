@@ -1,0 +1,357 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	appsv1 "k8s.io/api/apps/v1"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/k8s/scheduler"
+	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
+)
+
+const featureProfiles = `percentageOfNodesToScore: 100
+profiles:
+- schedulerName: spread
+  plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 10}, {name: SpreadRate, weight: 1000}]}}
+- schedulerName: capped
+  plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 100}, {name: PowerCap}]}}
+  pluginConfig:
+  - name: PowerCap
+    args: {caps: [{name: pdu, label: pdu, groups: {p1: 90}}], retry: 1s}
+- schedulerName: assumed
+  plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 100}]}}
+  pluginConfig:
+  - name: LeastWatt
+    args: {utilization: [sensors, requests], annotate: true}
+- schedulerName: watched
+  plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 100}]}}
+  pluginConfig:
+  - name: LeastWatt
+    args: {mode: shadow}
+`
+
+// zoned is nodes of equal servers in zones of different intensity, and the file that leads to their exporters. The
+// load of a1 is told by load; the exporter of dark is dead.
+func zoned(t *testing.T, load func() float64) (file string, nodes map[string]map[string]string) {
+	t.Helper()
+	nodes = make(map[string]map[string]string)
+	var exporters strings.Builder
+	for _, name := range []string{"a1", "b1", "b2", "c1", "c2", "c3", "dark"} {
+		labels := map[string]string{v1.LabelTopologyZone: name[:1]}
+		if name == "a1" {
+			labels["pdu"] = "p1"
+		}
+		if name == "dark" {
+			delete(labels, v1.LabelTopologyZone)
+			labels["grid"] = "dark"
+		}
+		nodes[name] = labels
+		kepler := emulate.NewKepler(name, func() emulate.Machine {
+			m := emulate.Blank()
+			if m.Utilization = 0.1; name == "a1" {
+				m.Utilization = load()
+			}
+			return m
+		}, emulate.KeplerOptions{})
+		if name == "dark" {
+			kepler.SetFault(emulate.Hang)
+		}
+		s, err := emulate.Listen(nil, kepler)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		fmt.Fprintf(&exporters, "      %s: {url: %s/metrics}\n", name, s.URL)
+	}
+	file = filepath.Join(t.TempDir(), "site.yaml")
+	text := fmt.Sprintf(`sensors:
+  poll: {interval: 500ms}
+  sources:
+  - type: kepler
+    perNode:
+%smodels: [{name: all, kind: linear, idleWatts: 50, peakWatts: 250}]
+objective:
+  minimize: grams
+  pue: 1.2
+  zone: {label: topology.kubernetes.io/zone}
+  sites: [{labels: {grid: dark}, zone: d}]
+  intensity:
+  - {type: static, value: 100, zones: [a]}
+  - {type: static, value: 400, zones: [b]}
+  - {type: static, value: 800, zones: [c]}
+  - {type: static, value: 10, zones: [d]}
+`, exporters.String())
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, nodes
+}
+
+// Everything beside plain placement, on a real control plane: grams as the objective, a share of a Deployment spread over
+// zones of one, two and three nodes, a power cap that gives way when the load falls, a node known by requests
+// alone, and what shadow mode would have saved.
+func TestFeatures(t *testing.T) {
+	bin := controlplane.ForTest(t, controlplane.SchedulerPackage)
+	var idle atomic.Bool
+	file, nodes := zoned(t, func() float64 {
+		if idle.Load() {
+			return 0
+		}
+		return 0.1
+	})
+	port := freePort(t)
+	err := controlplane.Run(t.Context(), bin, controlplane.Options{Kwok: true, Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
+		client, err := c.Client()
+		if err != nil {
+			return err
+		}
+		for name, labels := range nodes {
+			if err := createLabelled(ctx, client, name, labels); err != nil {
+				return err
+			}
+		}
+		s, err := c.StartScheduler(ctx, controlplane.SchedulerOptions{Config: featureProfiles,
+			Args: []string{"--leastwatt-config=" + file, fmt.Sprint("--leastwatt-secure-port=", port)}})
+		if err != nil {
+			return err
+		}
+		if err := until(ctx, func() (bool, error) {
+			n, err := sum(ctx, s, "leastwatt_nodes", "known")
+			return n == 6, err
+		}); err != nil {
+			return fmt.Errorf("waiting for readings of six servers: %w", err)
+		}
+		if err := checkSpread(t, ctx, client); err != nil {
+			return fmt.Errorf("spread: %w", err)
+		}
+		if err := checkCap(t, ctx, client, &idle); err != nil {
+			return fmt.Errorf("power cap: %w", err)
+		}
+		if err := checkAssumed(t, ctx, client, c.RESTConfig(), port); err != nil {
+			return fmt.Errorf("requests: %w", err)
+		}
+		return checkShadow(t, ctx, client, s)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Six of twelve replicas are spread over three zones, the others go where a kilowatt-hour is cleanest.
+func checkSpread(t *testing.T, ctx context.Context, client kubernetes.Interface) error {
+	labels := map[string]string{"app": "web"}
+	spec := podOf("spread", "500m")
+	_, err := client.AppsV1().Deployments("default").Create(ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: appsv1.DeploymentSpec{Replicas: new(int32(12)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: v1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{scheduler.SpreadAnnotationWAO: "0.5"}}, Spec: spec}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	zones := map[string]int{}
+	if err := until(ctx, func() (bool, error) {
+		pods, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+		if err != nil {
+			return false, err
+		}
+		clear(zones)
+		bound := 0
+		for _, p := range pods.Items {
+			if p.Spec.NodeName != "" {
+				bound++
+				zones[p.Spec.NodeName[:1]]++
+			}
+		}
+		return bound == 12, nil
+	}); err != nil {
+		return err
+	}
+	if zones["a"] != 8 || zones["b"] != 2 || zones["c"] != 2 {
+		t.Errorf("replicas per zone are %v: want 8 in a, 2 in b and 2 in c", zones)
+	}
+	return nil
+}
+
+// A pod of 25 W does not fit under the 90 W of the PDU of a1: it goes elsewhere, or waits and says why, until the
+// load has fallen.
+func checkCap(t *testing.T, ctx context.Context, client kubernetes.Interface, idle *atomic.Bool) error {
+	pods := client.CoreV1().Pods("default")
+	free, bound := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "free"}, Spec: podOf("capped", "4")}, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "bound"}, Spec: podOf("capped", "4")}
+	bound.Spec.NodeSelector = map[string]string{"pdu": "p1"}
+	for _, p := range []*v1.Pod{free, bound} {
+		if _, err := pods.Create(ctx, p, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+	}
+	why := ""
+	if err := until(ctx, func() (bool, error) {
+		p, err := pods.Get(ctx, "bound", metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		for _, c := range p.Status.Conditions {
+			if c.Type == v1.PodScheduled && c.Status == v1.ConditionFalse {
+				why = c.Message
+			}
+		}
+		return why != "", nil
+	}); err != nil {
+		return err
+	}
+	if !strings.Contains(why, `power cap "pdu": p1 would draw more than 90 W`) {
+		t.Errorf("the pod waits because %q", why)
+	}
+	if err := until(ctx, func() (bool, error) {
+		p, err := pods.Get(ctx, "free", metav1.GetOptions{})
+		return err == nil && p.Spec.NodeName != "" && p.Spec.NodeName != "a1", err
+	}); err != nil {
+		return fmt.Errorf("the pod that may go elsewhere: %w", err)
+	}
+	idle.Store(true)
+	return until(ctx, func() (bool, error) {
+		p, err := pods.Get(ctx, "bound", metav1.GetOptions{})
+		return err == nil && p.Spec.NodeName == "a1", err
+	})
+}
+
+// The dark node is the cleanest, and its load is what its pods request.
+func checkAssumed(t *testing.T, ctx context.Context, client kubernetes.Interface, admin *rest.Config, port int) error {
+	if err := createPod(ctx, client, "assumed", "assumed"); err != nil {
+		return err
+	}
+	annotation := ""
+	if err := until(ctx, func() (bool, error) {
+		p, err := client.CoreV1().Pods("default").Get(ctx, "assumed", metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		annotation = p.Annotations[scheduler.DecisionAnnotation]
+		return p.Spec.NodeName == "dark" && annotation != "", nil
+	}); err != nil {
+		return err
+	}
+	if !strings.Contains(annotation, "dark is predicted to draw +3.12 W for it") || !strings.Contains(annotation, "load from requests") {
+		t.Errorf("the annotation is %q", annotation)
+	}
+	h, err := rest.HTTPClientFor(admin)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d%s?format=json&pod=default/assumed", port, scheduler.DecisionsPath), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := h.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	var got struct {
+		Decisions []struct {
+			ChosenNode *struct {
+				Node, Source, Unit, TariffSource string
+				GramsPerKWh                      *float64
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &got); err != nil {
+		return err
+	}
+	if d := got.Decisions; len(d) != 1 || d[0].ChosenNode == nil || d[0].ChosenNode.Source != "requests" || d[0].ChosenNode.Unit != "gCO2eq/h" ||
+		d[0].ChosenNode.GramsPerKWh == nil || *d[0].ChosenNode.GramsPerKWh != 10 || d[0].ChosenNode.TariffSource != "static" {
+		t.Errorf("the decision is %s", body)
+	}
+	return nil
+}
+
+// The other plugins spread pods over all zones; the plugin would have put them on a1.
+func checkShadow(t *testing.T, ctx context.Context, client kubernetes.Interface, s *controlplane.Scheduler) error {
+	for i := range 6 {
+		if err := createPod(ctx, client, fmt.Sprint("watched", i), "watched"); err != nil {
+			return err
+		}
+	}
+	if err := until(ctx, func() (bool, error) {
+		n, err := sum(ctx, s, "leastwatt_shadow_decisions_total", "watched")
+		return n == 6, err
+	}); err != nil {
+		return err
+	}
+	families, err := s.Metrics(ctx)
+	if err != nil {
+		return err
+	}
+	if g := families["leastwatt_shadow_saving_grams_per_hour"].GetMetric(); len(g) != 1 || value(g[0]) <= 0 {
+		t.Errorf("grams saved an hour: %v: want some", g)
+	}
+	var text bytes.Buffer
+	for name, f := range families {
+		if strings.HasPrefix(name, "leastwatt_shadow") {
+			if _, err := fmt.Fprint(&text, expose(f)); err != nil {
+				return err
+			}
+		}
+	}
+	var out bytes.Buffer
+	cmd := newSummary()
+	cmd.SetIn(&text)
+	cmd.SetOut(&out)
+	cmd.SetArgs(nil)
+	if err := cmd.Execute(); err != nil {
+		return err
+	}
+	t.Logf("scheduler shadow-summary:\n%s", out.String())
+	if !strings.Contains(out.String(), "watched") {
+		t.Errorf("summary is %s", out.String())
+	}
+	return nil
+}
+
+func podOf(profile, cpu string) v1.PodSpec {
+	return v1.PodSpec{SchedulerName: profile, Containers: []v1.Container{{Name: "main", Image: "none",
+		Resources: v1.ResourceRequirements{Requests: v1.ResourceList{v1.ResourceCPU: resource.MustParse(cpu)}}}}}
+}
+
+func createLabelled(ctx context.Context, client kubernetes.Interface, name string, labels map[string]string) error {
+	if err := createNode(ctx, client, name); err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
+	if err != nil {
+		return err
+	}
+	_, err = client.CoreV1().Nodes().Patch(ctx, name, "application/merge-patch+json", patch, metav1.PatchOptions{})
+	return err
+}
+
+// expose writes a family as Prometheus reads it.
+func expose(f *dto.MetricFamily) string {
+	var b bytes.Buffer
+	if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+		return err.Error()
+	}
+	return b.String()
+}
