@@ -24,6 +24,9 @@ type Options struct {
 	// means the published table by the node's hardware label, else a prior that learns.
 	Config *config.Config
 
+	// Sources are read of every node beside its profile's sensors, which win, and before those of Config: metrics.k8s.io.
+	Sources []sensors.SensorSource
+
 	// Secrets reads credentials; nil leaves every sensor that needs them unread.
 	Secrets Secrets
 
@@ -87,7 +90,7 @@ func New(o Options) (*Provider, error) {
 	p.remotes = newRemotes(o.Logger)
 	p.secrets = newStore(o.Secrets, cmp.Or(o.Refresh, time.Minute), p.secretChanged, o.Logger)
 	site, err := c.NewSite(config.SiteOptions{Logger: o.Logger, Registerer: o.Registerer, Interval: o.Interval,
-		Source: sensors.SourceFunc(p.read), Bind: p.bind})
+		Sources: append([]sensors.SensorSource{sensors.SourceFunc(p.read)}, o.Sources...), Bind: p.bind})
 	if err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
 	}

@@ -19,7 +19,9 @@ type Report struct {
 	Sensors []v1alpha1.SensorStatus // those of its profile
 	Model   *v1alpha1.ModelStatus   // nil where it has none
 	Err     error                   // why its watts cannot be predicted; nil where they can
-	Known   bool                    // the cluster has the node, and the first view of it was made
+	Node    bool                    // the cluster has the node
+	Known   bool                    // the first view of it was made
+	Waiting bool                    // a sensor was not read for the first time yet
 }
 
 // Report tells how a node's sensors and model do.
@@ -28,7 +30,11 @@ func (p *Provider) Report(node string) Report {
 	if n := p.profile(node); n != nil {
 		for _, x := range n.source.probes {
 			r.Sensors = append(r.Sensors, x.status())
+			r.Waiting = r.Waiting || x.waiting()
 		}
+	}
+	if _, r.Node = p.site.Machine(node); !r.Node {
+		r.Waiting = false // nobody reads it
 	}
 	v := p.site.View().Node(node)
 	if v == nil {

@@ -154,6 +154,13 @@ func (n *probe) status() v1alpha1.SensorStatus {
 	return s
 }
 
+// waiting tells whether the sensor was not read yet, or is being read for the first time.
+func (n *probe) waiting() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err == nil && n.last == nil
+}
+
 // failing is a source that cannot be made.
 func failing(name string, err error) sensors.SensorSource {
 	return sensors.SourceFunc(func(_ context.Context, node string) ([]sensors.Reading, error) {

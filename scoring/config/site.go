@@ -24,9 +24,9 @@ type SiteOptions struct {
 	// Interval is between two reads of a node, where the file does not say; 0 means ten seconds.
 	Interval time.Duration
 
-	// Source is read beside the file's sensors, and wins where both have a kind; nil is none. With it, the file needs no
-	// section sensors.
-	Source sensors.SensorSource
+	// Sources are read beside the file's sensors, and win where several have a kind, the first before the others. With
+	// one, the file needs no section sensors.
+	Sources []sensors.SensorSource
 
 	// Bind, where it is not nil, tells what is known of a machine, in the place of the file, which it can ask by file.
 	Bind func(m scoring.Machine, file func(scoring.Machine) (scoring.Spec, error)) (scoring.Spec, error)
@@ -44,11 +44,8 @@ type SiteOptions struct {
 // machine of its name. While Run runs, files and folders of models are followed, and priors with learn: true
 // learn from the sensors.
 func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
-	section, before := new(sensorsconfig.Config), []sensors.SensorSource(nil)
-	if o.Source != nil {
-		before = append(before, o.Source)
-	}
-	if c.sensors != nil || o.Source == nil {
+	section := new(sensorsconfig.Config)
+	if c.sensors != nil || len(o.Sources) == 0 {
 		var err error
 		if section, err = sensorsconfig.ParseSection(c.File, c.sensors, o.Types...); err != nil {
 			return nil, err
@@ -59,7 +56,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 		return nil, err
 	}
 	var site *scoring.Site // nodes are read after they were put in it
-	set, err := section.Build(sensorsconfig.BuildOptions{Before: before, Pods: o.Pods, Node: func(name string) (sensorsconfig.Node, bool) {
+	set, err := section.Build(sensorsconfig.BuildOptions{Before: o.Sources, Pods: o.Pods, Node: func(name string) (sensorsconfig.Node, bool) {
 		m, ok := site.Machine(name)
 		return sensorsconfig.Node{Name: m.Name, Address: m.Address, Labels: m.Labels}, ok
 	}})

@@ -19,6 +19,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/leastwatt/leastwatt/internal/exposition"
@@ -103,6 +104,11 @@ func temperatures(of exposition.Samples, r *scrape.Result) {
 	}
 	one(sensors.InletTemp, sensorname.InletRank)
 	one(sensors.ExhaustTemp, rankOf(sensorname.Exhaust))
+	for kind := range r.Named { // of kinds of one's own
+		if kind != sensors.InletTemp && kind != sensors.ExhaustTemp && kind != sensors.CPUTemp && strings.HasSuffix(string(kind), "_temp_celsius") {
+			one(kind, nil)
+		}
+	}
 	if r.Named[sensors.CPUTemp] != "" {
 		one(sensors.CPUTemp, nil)
 		return

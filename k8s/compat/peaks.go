@@ -1,0 +1,181 @@
+package compat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/model"
+)
+
+// Limits on what describes PEAKS.
+const (
+	MaxPeaksBytes = 4 << 20
+	MaxPeaksNodes = 10_000
+)
+
+// PeaksArgs are what PEAKS was told: its plugin's arguments, or the power models alone.
+type PeaksArgs struct {
+	WatcherAddress string                `json:"watcherAddress"`
+	NodePowerModel map[string]PeaksModel `json:"nodePowerModel"`
+}
+
+// A PeaksModel is P(x) = K0 + K1·e^(K2·x), x the CPU in use in percent.
+type PeaksModel struct {
+	K0 float64 `json:"k0"`
+	K1 float64 `json:"k1"`
+	K2 float64 `json:"k2"`
+}
+
+// ParsePeaks reads PEAKS' arguments, from JSON or YAML in any of the forms in which it takes them: a
+// KubeSchedulerConfiguration with the plugin Peaks, the plugin's arguments, or the map of node power models that
+// its environment variable leads to.
+func ParsePeaks(data []byte) (PeaksArgs, error) {
+	var a PeaksArgs
+	if len(data) > MaxPeaksBytes {
+		return a, fmt.Errorf("PEAKS: more than %d bytes", MaxPeaksBytes)
+	}
+	var probe map[string]any
+	if err := yaml.UnmarshalStrict(data, &probe); err != nil {
+		return a, fmt.Errorf("PEAKS: want JSON or YAML: %w", err)
+	}
+	var err error
+	switch {
+	case probe["kind"] == "KubeSchedulerConfiguration":
+		a, err = fromConfiguration(data)
+	case probe["nodePowerModel"] != nil || probe["watcherAddress"] != nil:
+		err = yaml.Unmarshal(data, &a)
+	default:
+		err = yaml.UnmarshalStrict(data, &a.NodePowerModel)
+	}
+	if err != nil {
+		return PeaksArgs{}, fmt.Errorf("PEAKS: %w", err)
+	}
+	if len(a.NodePowerModel) > MaxPeaksNodes {
+		return PeaksArgs{}, fmt.Errorf("PEAKS: power models of %d nodes: at most %d are read", len(a.NodePowerModel), MaxPeaksNodes)
+	}
+	for n := range a.NodePowerModel {
+		if errs := validation.IsDNS1123Subdomain("peaks-" + n); len(errs) > 0 {
+			return PeaksArgs{}, fmt.Errorf("PEAKS: nodePowerModel: %q is no node's name: %s", n, errs[0])
+		}
+	}
+	return a, nil
+}
+
+func fromConfiguration(data []byte) (PeaksArgs, error) {
+	var c struct {
+		Profiles []struct {
+			PluginConfig []struct {
+				Name string    `json:"name"`
+				Args PeaksArgs `json:"args"`
+			} `json:"pluginConfig"`
+		} `json:"profiles"`
+	}
+	// Other plugins' arguments are not ours to judge.
+	if err := yaml.Unmarshal(data, &c); err != nil {
+		return PeaksArgs{}, err
+	}
+	for _, p := range c.Profiles {
+		for _, x := range p.PluginConfig {
+			if x.Name == "Peaks" {
+				return x.Args, nil
+			}
+		}
+	}
+	return PeaksArgs{}, errors.New("the KubeSchedulerConfiguration has no pluginConfig of the name Peaks")
+}
+
+// Peaks is PEAKS' power models and load-watcher as PowerModels and NodeProfiles.
+type Peaks struct {
+	read func(ctx context.Context) ([]byte, error)
+	last atomic.Pointer[PeaksArgs]
+}
+
+// PeaksFile returns what a file says, which is read again and again.
+func PeaksFile(path string) *Peaks {
+	return &Peaks{read: func(context.Context) ([]byte, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return io.ReadAll(io.LimitReader(f, MaxPeaksBytes+1))
+	}}
+}
+
+// PeaksConfigMap returns what a ConfigMap says in the first of its keys, by name, that PEAKS would understand. It is
+// read by name, again and again, and needs the verb get alone where the reader has no cache.
+func PeaksConfigMap(c client.Reader, namespace, name string) *Peaks {
+	return &Peaks{read: func(ctx context.Context) ([]byte, error) {
+		var m v1.ConfigMap
+		if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &m); err != nil {
+			return nil, err
+		}
+		var errs []error
+		for _, k := range slices.Sorted(maps.Keys(m.Data)) {
+			a, err := ParsePeaks([]byte(m.Data[k]))
+			if err == nil && len(a.NodePowerModel) > 0 {
+				return []byte(m.Data[k]), nil
+			}
+			errs = append(errs, fmt.Errorf("ConfigMap %s/%s: key %q: %w", namespace, name, k, err))
+		}
+		return nil, errors.Join(append(errs, fmt.Errorf("ConfigMap %s/%s holds no power model", namespace, name))...)
+	}}
+}
+
+// Name implements [controllers.ModelSource].
+func (p *Peaks) Name() string { return "Peaks" }
+
+// PowerModels implements [controllers.ModelSource]. A model that predicts no finite watts at idle and full load is an
+// error of all: it is better seen than skipped.
+func (p *Peaks) PowerModels(ctx context.Context) ([]v1alpha1.PowerModel, error) {
+	data, err := p.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("PEAKS: %w", err)
+	}
+	a, err := ParsePeaks(data)
+	if err != nil {
+		return nil, err
+	}
+	var all []v1alpha1.PowerModel
+	for _, n := range slices.Sorted(maps.Keys(a.NodePowerModel)) {
+		k := a.NodePowerModel[n]
+		text, err := model.Marshal(&model.Model{Name: "PEAKS " + n, Form: power.Exponential{K0: k.K0, K1: k.K1, K2: k.K2}})
+		if err != nil {
+			return nil, fmt.Errorf("PEAKS: nodePowerModel: node %q: %w", n, err)
+		}
+		m := v1alpha1.PowerModel{Spec: v1alpha1.PowerModelSpec{JSON: string(text), Nodes: []string{n}}}
+		m.Name = "peaks-" + n
+		all = append(all, m)
+	}
+	p.last.Store(&a)
+	return all, nil
+}
+
+// Want implements [controllers.Maker]: nodes with a power model are read from PEAKS' load-watcher, where it has one.
+func (p *Peaks) Want(_ context.Context, _ client.Reader, n *v1.Node) (*controllers.Wanted, error) {
+	a := p.last.Load()
+	if a == nil || a.WatcherAddress == "" {
+		return nil, nil
+	}
+	if _, ok := a.NodePowerModel[n.Name]; !ok {
+		return nil, nil
+	}
+	w := &controllers.Wanted{By: "Peaks"}
+	w.Profile.Spec.Sensors = []v1alpha1.Sensor{{Type: "load-watcher", URL: strings.TrimSuffix(a.WatcherAddress, "/")}}
+	return w, nil
+}

@@ -1,0 +1,285 @@
+package compat
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
+)
+
+// WAOGroups are the groups of WAO's resources, the newer one first.
+var WAOGroups = []schema.GroupVersion{{Group: "node.waok8s.github.io", Version: "v1beta1"}, {Group: "wao.bitmedia.co.jp", Version: "v1beta1"}}
+
+// A NodeConfig is the spec of WAO's resource of that name.
+type NodeConfig struct {
+	NodeName         string `json:"nodeName"`
+	MetricsCollector struct {
+		InletTemp EndpointTerm `json:"inletTemp"`
+		DeltaP    EndpointTerm `json:"deltaP"`
+	} `json:"metricsCollector"`
+	Predictor struct {
+		PowerConsumption                 *EndpointTerm `json:"powerConsumption"`
+		PowerConsumptionEndpointProvider *EndpointTerm `json:"powerConsumptionEndpointProvider"`
+	} `json:"predictor"`
+}
+
+// An EndpointTerm is how WAO says where something is read.
+type EndpointTerm struct {
+	Type            string                   `json:"type"`
+	Endpoint        string                   `json:"endpoint"`
+	BasicAuthSecret *v1.LocalObjectReference `json:"basicAuthSecret"`
+	FetchInterval   *metav1.Duration         `json:"fetchInterval"`
+}
+
+// A NodeConfigTemplate is the spec of WAO's resource of that name.
+type NodeConfigTemplate struct {
+	NodeSelector metav1.LabelSelector `json:"nodeSelector"`
+	Template     NodeConfig           `json:"template"`
+}
+
+// WAO makes profiles of WAO's objects: of a node's NodeConfig, else of the first NodeConfigTemplate that fits it, by
+// namespace and name.
+type WAO struct {
+	// Groups are those of [WAOGroups] that the cluster has.
+	Groups []schema.GroupVersion
+
+	// Namespace is where Secrets are read. Objects of another namespace that name a Secret are errors of their nodes.
+	Namespace string
+
+	// InsecureSkipVerify verifies no BMC's certificate, as WAO does. Without it, a Secret's ca.crt or the system's roots verify.
+	InsecureSkipVerify bool
+}
+
+// Objects returns what a manager watches for it.
+func (w *WAO) Objects() (all []client.Object) {
+	for _, g := range w.Groups {
+		for _, kind := range []string{"NodeConfig", "NodeConfigTemplate"} {
+			o := new(unstructured.Unstructured)
+			o.SetGroupVersionKind(g.WithKind(kind))
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// Want implements [controllers.Maker].
+func (w *WAO) Want(ctx context.Context, c client.Reader, n *v1.Node) (*controllers.Wanted, error) {
+	for _, kind := range []string{"NodeConfig", "NodeConfigTemplate"} {
+		for _, g := range w.Groups {
+			list := new(unstructured.UnstructuredList)
+			list.SetGroupVersionKind(g.WithKind(kind + "List"))
+			if err := c.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+				return nil, err
+			}
+			slices.SortFunc(list.Items, func(a, b unstructured.Unstructured) int {
+				return cmp.Or(strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
+			})
+			for i := range list.Items {
+				if got := w.one(kind, &list.Items[i], n); got != nil {
+					return got, nil
+				}
+			}
+		}
+	}
+	return nil, nil
+}
+
+// one returns what one object says of a node, or nil where it says nothing.
+func (w *WAO) one(kind string, o *unstructured.Unstructured, n *v1.Node) *controllers.Wanted {
+	if o.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	by := fmt.Sprintf("%s.%s/%s/%s", kind, o.GroupVersionKind().Group, o.GetNamespace(), o.GetName())
+	fails := func(err error) *controllers.Wanted { return &controllers.Wanted{By: by, Err: err} }
+	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
+	var c NodeConfig
+	if kind == "NodeConfig" {
+		// The name is looked at first: what is wrong with another node's object is not this node's.
+		if name, _, _ := unstructured.NestedString(spec, "nodeName"); name != n.Name {
+			return nil
+		}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &c); err != nil {
+			return fails(err)
+		}
+	} else {
+		var t NodeConfigTemplate
+		err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &t)
+		s, wrong := metav1.LabelSelectorAsSelector(&t.NodeSelector)
+		if err != nil || wrong != nil || !s.Matches(labels.Set(n.Labels)) {
+			return nil
+		}
+		if c, err = Expand(&t, n); err != nil {
+			return fails(err)
+		}
+	}
+	p, err := w.Profile(&c, o.GetNamespace())
+	if err != nil {
+		return fails(err)
+	}
+	return &controllers.Wanted{By: by, Profile: p}
+}
+
+// Expand returns the NodeConfig that WAO makes of a template and a node. Types, endpoints and names of Secrets are
+// templates, of [controllers.Render]'s kind and with its limits.
+func Expand(t *NodeConfigTemplate, n *v1.Node) (NodeConfig, error) {
+	c := t.Template
+	c.NodeName = n.Name
+	var errs []error
+	// The texts ride on a profile's, so that one set of rules is for both.
+	text := func(s string, secret bool) string {
+		x := v1alpha1.Sensor{URL: s}
+		if secret {
+			x = v1alpha1.Sensor{SecretName: s}
+		}
+		p, err := controllers.Render(&v1alpha1.ProfileTemplate{Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{x}}}, n)
+		if err != nil {
+			errs = append(errs, err)
+			return ""
+		}
+		return p.Spec.Sensors[0].URL + p.Spec.Sensors[0].SecretName
+	}
+	term := func(e EndpointTerm) EndpointTerm {
+		e.Type, e.Endpoint = text(e.Type, false), text(e.Endpoint, false)
+		if e.BasicAuthSecret != nil {
+			e.BasicAuthSecret = &v1.LocalObjectReference{Name: text(e.BasicAuthSecret.Name, true)}
+		}
+		return e
+	}
+	c.MetricsCollector.InletTemp, c.MetricsCollector.DeltaP = term(c.MetricsCollector.InletTemp), term(c.MetricsCollector.DeltaP)
+	if p := c.Predictor.PowerConsumption; p != nil {
+		c.Predictor.PowerConsumption = new(term(*p))
+	}
+	if p := c.Predictor.PowerConsumptionEndpointProvider; p != nil {
+		c.Predictor.PowerConsumptionEndpointProvider = new(term(*p))
+	}
+	return c, errors.Join(errs...)
+}
+
+// Profile returns what a NodeConfig of a namespace says, as a profile.
+func (w *WAO) Profile(c *NodeConfig, namespace string) (v1alpha1.ProfileTemplate, error) {
+	var p v1alpha1.ProfileTemplate
+	for _, x := range []struct {
+		name string
+		term *EndpointTerm
+		kind v1alpha1.Kind
+	}{{"inletTemp", &c.MetricsCollector.InletTemp, "inlet_temp_celsius"}, {"deltaP", &c.MetricsCollector.DeltaP, "pressure_delta_pascals"}} {
+		if x.term.Type == "" && x.term.Endpoint == "" {
+			continue
+		}
+		s, err := w.sensor(x.term, namespace)
+		if err != nil {
+			return p, fmt.Errorf("metricsCollector.%s: %w", x.name, err)
+		}
+		s.Name = x.name
+		if s.Type == "pressure" {
+			s.Kinds = []v1alpha1.Kind{x.kind}
+		}
+		p.Spec.Sensors = append(p.Spec.Sensors, s)
+	}
+	if err := w.predictor(c, namespace, &p.Spec); err != nil {
+		return p, err
+	}
+	return p, nil
+}
+
+func (w *WAO) secret(e *EndpointTerm, namespace string) (string, error) {
+	if e.BasicAuthSecret == nil || e.BasicAuthSecret.Name == "" {
+		return "", nil
+	}
+	if namespace != w.Namespace {
+		return "", fmt.Errorf("Secret %s/%s is in another namespace than %q, the one that is read", namespace, e.BasicAuthSecret.Name, w.Namespace)
+	}
+	return e.BasicAuthSecret.Name, nil
+}
+
+func (w *WAO) tls(address string) *v1alpha1.TLS {
+	if w.InsecureSkipVerify && strings.HasPrefix(address, "https://") {
+		return &v1alpha1.TLS{InsecureSkipVerify: true}
+	}
+	return nil
+}
+
+func (w *WAO) sensor(e *EndpointTerm, namespace string) (v1alpha1.Sensor, error) {
+	types := map[string]string{"Redfish": "redfish", "DifferentialPressureAPI": "pressure"}
+	s := v1alpha1.Sensor{Type: types[e.Type], URL: strings.TrimSuffix(e.Endpoint, "/"), Timeout: &metav1.Duration{Duration: 5 * time.Second}, TLS: w.tls(e.Endpoint)}
+	if s.Type == "" {
+		return s, fmt.Errorf("type %q measures nothing here: want Redfish or DifferentialPressureAPI", e.Type)
+	}
+	var err error
+	if s.SecretName, err = w.secret(e, namespace); err != nil {
+		return s, err
+	}
+	s.Plaintext = s.SecretName != "" && strings.HasPrefix(s.URL, "http://") // as WAO does
+	if f := e.FetchInterval; f != nil && f.Duration >= time.Second {
+		s.Interval = f
+	}
+	return s, nil
+}
+
+func (w *WAO) predictor(c *NodeConfig, namespace string, spec *v1alpha1.NodeProfileSpec) error {
+	direct, provider := c.Predictor.PowerConsumption, c.Predictor.PowerConsumptionEndpointProvider
+	r := &v1alpha1.RemoteModel{Protocol: "openInference", Timeout: &metav1.Duration{Duration: 10 * time.Second}}
+	var term *EndpointTerm
+	var field string
+	switch {
+	case direct != nil && direct.Endpoint != "": // WAO asks the provider only for what is left out
+		term, field = direct, "predictor.powerConsumption"
+		if direct.Type != "V2InferenceProtocol" {
+			return fmt.Errorf("%s: type %q predicts nothing here: want V2InferenceProtocol", field, direct.Type)
+		}
+		var err error
+		if r.URL, r.Name, r.Version, err = inferEndpoint(direct.Endpoint); err != nil {
+			return fmt.Errorf("%s: endpoint: %w", field, err)
+		}
+	case provider != nil && provider.Endpoint != "":
+		term, field = provider, "predictor.powerConsumptionEndpointProvider"
+		if provider.Type != "Redfish" {
+			return fmt.Errorf("%s: type %q names no model server: want Redfish", field, provider.Type)
+		}
+		r.URL, r.Discover = strings.TrimSuffix(provider.Endpoint, "/"), true
+	default:
+		return nil
+	}
+	var err error
+	if r.SecretName, err = w.secret(term, namespace); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	r.Plaintext = r.SecretName != "" && strings.HasPrefix(r.URL, "http://")
+	r.TLS = w.tls(r.URL)
+	spec.Model = &v1alpha1.ModelReference{Remote: r}
+	return nil
+}
+
+// inferEndpoint takes http://HOST/v2/models/NAME/versions/VERSION/infer apart.
+func inferEndpoint(endpoint string) (base, name, version string, err error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", "", "", errors.New("is no URL")
+	}
+	before, path, ok := strings.Cut(u.Path, "/v2/models/")
+	parts := strings.Split(path, "/")
+	if len(parts) == 4 && parts[1] == "versions" {
+		version = parts[2]
+		parts = []string{parts[0], parts[3]}
+	}
+	if !ok || len(parts) != 2 || parts[0] == "" || parts[1] != "infer" {
+		return "", "", "", fmt.Errorf("%q: want …/v2/models/NAME/versions/VERSION/infer or …/v2/models/NAME/infer", u.Redacted())
+	}
+	u.Path, u.RawQuery, u.Fragment = before, "", ""
+	return u.String(), parts[0], version, nil
+}

@@ -1,0 +1,146 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/profiles"
+)
+
+// Options tune what [Add] adds. The zero value works.
+type Options struct {
+	// Makers ask for profiles where no NodeProfileTemplate does, in their order. Their objects are watched.
+	Makers []Maker
+
+	// Watches are the objects that the makers look at beside nodes: when one changes, every node is looked at again.
+	Watches []client.Object
+
+	// Models are PowerModels that are kept in the cluster as other systems' objects say; nil is none.
+	Models []ModelSource
+
+	// Workers is how many nodes are looked at at once; 0 means 4.
+	Workers int
+
+	// Sweep is how often status is compared with what the sensors do; 0 means 5 seconds.
+	Sweep time.Duration
+
+	// Period is how old the times in a status may become, where nothing else changes; 0 means 10 minutes.
+	Period time.Duration
+
+	// Logger is told what fails in the background; nil discards it.
+	Logger *slog.Logger
+
+	// Registerer is given the metrics; nil means none.
+	Registerer prometheus.Registerer
+}
+
+// Add adds the controllers to a manager, with the provider, which runs while the manager leads. The manager's cache
+// should have [profiles.Slim] as its transform.
+func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options) error {
+	if o.Workers <= 0 {
+		o.Workers = 4
+	}
+	if o.Sweep <= 0 {
+		o.Sweep = 5 * time.Second
+	}
+	if o.Period <= 0 {
+		o.Period = 10 * time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	actions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_profile_actions_total",
+		Help: "What the controller did to NodeProfiles: look, create, update, delete, status."}, []string{"action"})
+	if o.Registerer != nil {
+		if err := o.Registerer.Register(actions); err != nil {
+			return fmt.Errorf("controllers: %w", err)
+		}
+	}
+	count := func(action string) { actions.WithLabelValues(action).Inc() }
+	r := &profiler{client: mgr.GetClient(), makers: append([]Maker{templates{}}, o.Makers...), problems: new(problems), count: count}
+	everyNode := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
+		return allNodes(ctx, mgr.GetClient())
+	})
+	b := ctrl.NewControllerManagedBy(mgr).Named("nodeprofiles").
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
+		Watches(&v1.Node{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(nodeChanges)).
+		Watches(&v1alpha1.NodeProfile{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
+		Watches(&v1alpha1.NodeProfileTemplate{}, everyNode, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	again := make(chan event.GenericEvent, 1)
+	b = b.WatchesRawSource(source.Channel(again, everyNode))
+	for _, w := range o.Watches {
+		b = b.Watches(w, everyNode, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
+	}
+	if err := b.Complete(r); err != nil {
+		return fmt.Errorf("controllers: %w", err)
+	}
+	s := &sweeper{client: mgr.GetClient(), provider: p, problems: r.problems, count: count, period: o.Period, every: o.Sweep, models: o.Models, again: again, log: o.Logger}
+	if err := mgr.Add(s); err != nil {
+		return fmt.Errorf("controllers: %w", err)
+	}
+	if err := p.Follow(ctx, mgr.GetCache()); err != nil {
+		return err
+	}
+	if err := p.FollowNodes(ctx, mgr.GetCache()); err != nil {
+		return err
+	}
+	return mgr.Add(provider{p})
+}
+
+// provider runs while the manager leads: two pollers would be twice the load on BMCs.
+type provider struct{ *profiles.Provider }
+
+// Start implements manager.Runnable.
+func (p provider) Start(ctx context.Context) error { return p.Run(ctx) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (provider) NeedLeaderElection() bool { return true }
+
+// allNodes returns a request for every node, and for every profile, whose node may be gone.
+func allNodes(ctx context.Context, c client.Reader) []reconcile.Request {
+	var nodes v1.NodeList
+	var have v1alpha1.NodeProfileList
+	if err := c.List(ctx, &nodes, client.UnsafeDisableDeepCopy); err != nil {
+		return nil // the cache is empty before its first list, which makes a request of each node anyway
+	}
+	if err := c.List(ctx, &have, client.UnsafeDisableDeepCopy); err != nil {
+		return nil
+	}
+	names := make(map[string]bool, len(nodes.Items))
+	for i := range nodes.Items {
+		names[nodes.Items[i].Name] = true
+	}
+	for i := range have.Items {
+		names[have.Items[i].Name] = true
+	}
+	all := make([]reconcile.Request, 0, len(names))
+	for n := range names {
+		all = append(all, reconcile.Request{NamespacedName: types.NamespacedName{Name: n}})
+	}
+	return all
+}
+
+// nodeChanges are the changes of nodes that templates can see: not their heartbeats.
+var nodeChanges = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	a, ok := e.ObjectOld.(*v1.Node)
+	b, also := e.ObjectNew.(*v1.Node)
+	return !ok || !also || !maps.Equal(a.Labels, b.Labels) || profiles.Machine(a).Address != profiles.Machine(b).Address ||
+		hostname(a) != hostname(b) || (a.DeletionTimestamp == nil) != (b.DeletionTimestamp == nil)
+}}

@@ -1,0 +1,278 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+)
+
+// MadeBy, an annotation of a NodeProfile, says what it was made from: "NodeProfileTemplate/NAME", or an object of
+// another system. A profile without it is its author's: no controller changes it. Taking the annotation and the owner
+// reference away makes a profile one's own.
+const MadeBy = "leastwatt.github.io/made-by"
+
+// A Wanted is the profile that something in the cluster asks for of a node.
+type Wanted struct {
+	By      string // what asks, as in [MadeBy]
+	Owner   *metav1.OwnerReference
+	Profile v1alpha1.ProfileTemplate
+	Err     error // why there is no profile; it stands in the way of what comes after
+}
+
+// A Maker asks for profiles of nodes. Want returns nil where it asks for none.
+type Maker interface {
+	Want(ctx context.Context, c client.Reader, n *v1.Node) (*Wanted, error)
+}
+
+// templates is the maker of NodeProfileTemplates.
+type templates struct{}
+
+// Want implements [Maker]: the template of the highest priority that fits, the first by name among equals.
+func (templates) Want(ctx context.Context, c client.Reader, n *v1.Node) (*Wanted, error) {
+	var list v1alpha1.NodeProfileTemplateList
+	if err := c.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var best *v1alpha1.NodeProfileTemplate
+	for i := range list.Items {
+		t := &list.Items[i]
+		if t.DeletionTimestamp != nil || !selects(t, n) {
+			continue
+		}
+		if best == nil || cmp.Or(cmp.Compare(t.Spec.Priority, best.Spec.Priority), strings.Compare(best.Name, t.Name)) > 0 {
+			best = t
+		}
+	}
+	if best == nil {
+		return nil, nil
+	}
+	w := &Wanted{By: "NodeProfileTemplate/" + best.Name, Owner: metav1.NewControllerRef(best, v1alpha1.SchemeGroupVersion.WithKind("NodeProfileTemplate"))}
+	w.Profile, w.Err = Render(&best.Spec.Template, n)
+	return w, nil
+}
+
+func selects(t *v1alpha1.NodeProfileTemplate, n *v1.Node) bool {
+	s, err := metav1.LabelSelectorAsSelector(&t.Spec.NodeSelector)
+	return err == nil && s.Matches(labels.Set(n.Labels))
+}
+
+// problems are why nodes have no profile, or not the one that is asked for.
+type problems struct {
+	mu  sync.Mutex
+	all map[string]problem // guarded by mu: by node
+}
+
+type problem struct {
+	by  string
+	err error
+}
+
+func (p *problems) set(node, by string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all == nil {
+		p.all = make(map[string]problem)
+	}
+	if err == nil {
+		delete(p.all, node)
+	} else {
+		p.all[node] = problem{by, err}
+	}
+}
+
+// of returns the problems of one maker, in the order of the nodes' names.
+func (p *problems) of(by string) (nodes []string, first error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, n := range slices.Sorted(maps.Keys(p.all)) {
+		if p.all[n].by == by {
+			nodes = append(nodes, n)
+			first = cmp.Or(first, p.all[n].err)
+		}
+	}
+	return nodes, first
+}
+
+// ErrTaken says that a node has a profile that somebody else made.
+var ErrTaken = errors.New("has a NodeProfile that is not ours, which stays as it is")
+
+// profiler reconciles the profile of one node, which the request names.
+type profiler struct {
+	client   client.Client
+	makers   []Maker
+	problems *problems
+	count    func(action string)
+
+	mu      sync.Mutex
+	written map[string]write // guarded by mu: by node
+}
+
+// A write is the last profile that was written of a node.
+type write struct {
+	profile v1alpha1.ProfileTemplate
+	at      time.Time
+	again   int // how often it had to be written although we had
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *profiler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.count("look")
+	res, err := r.reconcile(ctx, req.Name)
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) { // our cache is behind: look again when it is not
+		return ctrl.Result{RequeueAfter: 50*time.Millisecond + rand.N(100*time.Millisecond)}, nil
+	}
+	return res, client.IgnoreNotFound(err)
+}
+
+func (r *profiler) reconcile(ctx context.Context, node string) (ctrl.Result, error) {
+	w, err := r.want(ctx, node)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	var have *v1alpha1.NodeProfile
+	got := new(v1alpha1.NodeProfile)
+	if err := r.client.Get(ctx, types.NamespacedName{Name: node}, got); err == nil {
+		have = got
+	} else if !apierrors.IsNotFound(err) {
+		return ctrl.Result{}, err
+	}
+	ours := have != nil && have.Annotations[MadeBy] != ""
+	switch {
+	case w == nil && ours:
+		r.problems.set(node, "", nil)
+		r.forget(node)
+		if have.DeletionTimestamp != nil {
+			return ctrl.Result{}, nil
+		}
+		r.count("delete")
+		return ctrl.Result{}, r.client.Delete(ctx, have, client.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion})
+	case w == nil:
+		r.problems.set(node, "", nil)
+		return ctrl.Result{}, nil
+	case have != nil && !ours:
+		r.problems.set(node, w.By, ErrTaken)
+		return ctrl.Result{}, nil
+	case w.Err != nil: // what there is stays: it worked once
+		r.problems.set(node, w.By, w.Err)
+		return ctrl.Result{}, nil
+	case have == nil:
+		return ctrl.Result{}, r.create(ctx, node, w)
+	}
+	return r.update(ctx, have, w)
+}
+
+// want asks the makers in their order; the first that wants a profile counts. A node that is gone has none.
+func (r *profiler) want(ctx context.Context, node string) (*Wanted, error) {
+	n := new(v1.Node)
+	if err := r.client.Get(ctx, types.NamespacedName{Name: node}, n); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if n.DeletionTimestamp != nil {
+		return nil, nil
+	}
+	for _, m := range r.makers {
+		if w, err := m.Want(ctx, r.client, n); w != nil || err != nil {
+			return w, err
+		}
+	}
+	return nil, nil
+}
+
+func (w *Wanted) put(n *v1alpha1.NodeProfile) {
+	if n.Annotations == nil {
+		n.Annotations = make(map[string]string)
+	}
+	n.Annotations[MadeBy] = w.By
+	if len(w.Profile.Labels) > 0 && n.Labels == nil {
+		n.Labels = make(map[string]string)
+	}
+	maps.Copy(n.Labels, w.Profile.Labels)
+	n.OwnerReferences = slices.DeleteFunc(n.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Controller != nil && *o.Controller })
+	if w.Owner != nil {
+		n.OwnerReferences = append(n.OwnerReferences, *w.Owner)
+	}
+	w.Profile.Spec.DeepCopyInto(&n.Spec)
+}
+
+func (r *profiler) create(ctx context.Context, node string, w *Wanted) error {
+	n := &v1alpha1.NodeProfile{}
+	n.Name = node
+	w.put(n)
+	r.count("create")
+	return r.wrote(node, w, r.client.Create(ctx, n))
+}
+
+func (r *profiler) update(ctx context.Context, have *v1alpha1.NodeProfile, w *Wanted) (ctrl.Result, error) {
+	n := have.DeepCopy()
+	w.put(n)
+	if equality.Semantic.DeepEqual(n, have) {
+		r.problems.set(n.Name, "", nil)
+		return ctrl.Result{}, nil
+	}
+	if wait := r.patience(n.Name, w); wait > 0 {
+		r.problems.set(n.Name, w.By, errors.New("something else changes the NodeProfile again and again"))
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	r.count("update")
+	return ctrl.Result{}, r.wrote(n.Name, w, r.client.Update(ctx, n))
+}
+
+// patience returns how long to wait before what was written is written again: somebody else may want it otherwise,
+// and two that write in turn would never end.
+func (r *profiler) patience(node string, w *Wanted) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, ok := r.written[node]
+	if !ok || !equality.Semantic.DeepEqual(last.profile, w.Profile) {
+		return 0
+	}
+	wait := time.Second << min(last.again, 9)
+	return max(0, wait-time.Since(last.at))
+}
+
+func (r *profiler) wrote(node string, w *Wanted, err error) error {
+	if apierrors.IsInvalid(err) { // trying again would not help
+		r.problems.set(node, w.By, fmt.Errorf("the API server refuses what it makes: %w", err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.problems.set(node, "", nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.written == nil {
+		r.written = make(map[string]write)
+	}
+	last, ok := r.written[node]
+	again := 0
+	if ok && equality.Semantic.DeepEqual(last.profile, w.Profile) {
+		again = last.again + 1
+	}
+	r.written[node] = write{profile: w.Profile, at: time.Now(), again: again}
+	return nil
+}
+
+func (r *profiler) forget(node string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.written, node)
+}

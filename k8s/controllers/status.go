@@ -1,0 +1,286 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/profiles"
+)
+
+// The types of conditions.
+const (
+	Ready        = "Ready"
+	SensorsReady = "SensorsReady"
+	ModelReady   = "ModelReady"
+)
+
+// A sweeper keeps the status of all resources, while it leads. It writes what has changed in kind at once, and
+// times once a period.
+type sweeper struct {
+	client   client.Client
+	provider *profiles.Provider
+	problems *problems
+	count    func(string)
+	every    time.Duration
+	period   time.Duration
+	models   []ModelSource
+	again    chan<- event.GenericEvent // has every node looked at again
+	log      *slog.Logger
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (*sweeper) NeedLeaderElection() bool { return true }
+
+// Start implements manager.Runnable.
+func (s *sweeper) Start(ctx context.Context) error {
+	tick := time.NewTicker(s.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for what, f := range map[string]func(context.Context) error{"NodeProfiles": s.profiles, "PowerModels": s.powerModels,
+			"NodeProfileTemplates": s.templates, "models of other systems": s.foreign} {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				s.log.ErrorContext(ctx, "status not written", "of", what, "err", err)
+			}
+		}
+	}
+}
+
+// A change is a status to be written.
+type change struct {
+	object, old client.Object
+}
+
+// write writes changes, a few at once; a conflict is left to the next sweep.
+func (s *sweeper) write(ctx context.Context, changes []change) error {
+	const workers = 8
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	next := make(chan change)
+	for range min(workers, len(changes)) {
+		wg.Go(func() {
+			for c := range next {
+				s.count("status")
+				err := s.client.Status().Patch(ctx, c.object, client.MergeFrom(c.old))
+				if client.IgnoreNotFound(err) != nil {
+					mu.Lock()
+					if first == nil {
+						first = err
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, c := range changes {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- c
+	}
+	close(next)
+	wg.Wait()
+	return first
+}
+
+func (s *sweeper) profiles(ctx context.Context) error {
+	var list v1alpha1.NodeProfileList
+	if err := s.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	var changes []change
+	for i := range list.Items {
+		old := &list.Items[i]
+		status, ok := s.status(old)
+		if ok && s.worth(&old.Status, &status) {
+			now := old.DeepCopy()
+			now.Status = status
+			changes = append(changes, change{now, old.DeepCopy()})
+		}
+	}
+	return s.write(ctx, changes)
+}
+
+// status returns what a profile's status should be, or not ok while that is not known yet.
+func (s *sweeper) status(n *v1alpha1.NodeProfile) (v1alpha1.NodeProfileStatus, bool) {
+	r := s.provider.Report(n.Name)
+	if len(r.Sensors) != len(n.Spec.Sensors) || r.Waiting {
+		return v1alpha1.NodeProfileStatus{}, false
+	}
+	st := *n.Status.DeepCopy()
+	st.ObservedGeneration, st.Sensors, st.Model, st.LastRead = n.Generation, r.Sensors, r.Model, n.Status.LastRead
+	answering := 0
+	var silent []string
+	for _, x := range r.Sensors {
+		if x.Answering {
+			answering++
+		} else {
+			silent = append(silent, x.Name+": "+x.Message)
+		}
+		if x.LastRead != nil && (st.LastRead == nil || st.LastRead.Before(x.LastRead)) {
+			st.LastRead = x.LastRead
+		}
+	}
+	st.Answering = fmt.Sprintf("%d/%d", answering, len(r.Sensors))
+	set := func(kind string, ok bool, good, bad, message string) {
+		c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: bad, Message: cut(message), ObservedGeneration: n.Generation}
+		if ok {
+			c.Status, c.Reason, c.Message = metav1.ConditionTrue, good, ""
+		}
+		meta.SetStatusCondition(&st.Conditions, c)
+	}
+	set(SensorsReady, len(silent) == 0, "Answering", "Silent", strings.Join(silent, "; "))
+	message := ""
+	if r.Err != nil {
+		message = r.Err.Error()
+	}
+	switch {
+	case !r.Node:
+		set(ModelReady, false, "", "NoNode", "the cluster has no node of that name")
+		set(Ready, false, "", "NoNode", "the cluster has no node of that name")
+	case !r.Known:
+		return st, false
+	default:
+		set(ModelReady, r.Model != nil, "Bound", "NoModel", message)
+		set(Ready, r.Err == nil, "Predicted", "Unknown", message)
+	}
+	return st, true
+}
+
+// worth tells whether a status has changed in more than times and messages, or its times are old.
+func (s *sweeper) worth(old, now *v1alpha1.NodeProfileStatus) bool {
+	if old.ObservedGeneration != now.ObservedGeneration || old.Answering != now.Answering || len(old.Sensors) != len(now.Sensors) {
+		return true
+	}
+	for i := range now.Sensors {
+		a, b := &old.Sensors[i], &now.Sensors[i]
+		if a.Name != b.Name || a.Answering != b.Answering || !slices.Equal(a.Kinds, b.Kinds) {
+			return true
+		}
+	}
+	if !sameConditions(old.Conditions, now.Conditions) || (old.Model == nil) != (now.Model == nil) {
+		return true
+	}
+	if a, b := old.Model, now.Model; a != nil && (a.Name != b.Name || a.Prior != b.Prior || apart(a.Error, b.Error)) {
+		return true
+	}
+	return now.LastRead != nil && (old.LastRead == nil || now.LastRead.Sub(old.LastRead.Time) > s.period)
+}
+
+func sameConditions(a, b []metav1.Condition) bool {
+	return slices.EqualFunc(a, b, func(x, y metav1.Condition) bool {
+		return x.Type == y.Type && x.Status == y.Status && x.Reason == y.Reason
+	})
+}
+
+// apart tells whether two errors in percent differ by a point and by a fifth.
+func apart(a, b string) bool {
+	x, errA := strconv.ParseFloat(strings.TrimSuffix(a, " %"), 64)
+	y, errB := strconv.ParseFloat(strings.TrimSuffix(b, " %"), 64)
+	if errA != nil || errB != nil {
+		return (errA == nil) != (errB == nil)
+	}
+	return max(x-y, y-x) > max(1, 0.2*max(x, y))
+}
+
+func (s *sweeper) powerModels(ctx context.Context) error {
+	var list v1alpha1.PowerModelList
+	if err := s.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	var changes []change
+	reports := s.provider.Models()
+	for i := range list.Items {
+		old := &list.Items[i]
+		r, ok := reports[old.Name]
+		if !ok {
+			continue
+		}
+		now := old.DeepCopy()
+		now.Status.ObservedGeneration, now.Status.Model, now.Status.Nodes = old.Generation, r.Model, int32(r.Nodes)
+		condition(&now.Status.Conditions, old.Generation, r.Err, "Readable", "Invalid")
+		if !equality.Semantic.DeepEqual(old.Status, now.Status) {
+			changes = append(changes, change{now, old.DeepCopy()})
+		}
+	}
+	return s.write(ctx, changes)
+}
+
+func (s *sweeper) templates(ctx context.Context) error {
+	var list v1alpha1.NodeProfileTemplateList
+	if err := s.client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil || len(list.Items) == 0 {
+		return err
+	}
+	var nodes v1.NodeList
+	var have v1alpha1.NodeProfileList
+	if err := s.client.List(ctx, &nodes, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	if err := s.client.List(ctx, &have, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	made := make(map[string]int32)
+	for i := range have.Items {
+		made[have.Items[i].Annotations[MadeBy]]++
+	}
+	var changes []change
+	for i := range list.Items {
+		old := &list.Items[i]
+		now := old.DeepCopy()
+		by := "NodeProfileTemplate/" + old.Name
+		now.Status.ObservedGeneration, now.Status.Profiles, now.Status.Matching = old.Generation, made[by], 0
+		for j := range nodes.Items {
+			if selects(old, &nodes.Items[j]) {
+				now.Status.Matching++
+			}
+		}
+		bad, err := s.problems.of(by)
+		if err != nil {
+			err = fmt.Errorf("%d nodes, the first %q: %w", len(bad), bad[0], err)
+		}
+		if _, wrong := metav1.LabelSelectorAsSelector(&old.Spec.NodeSelector); wrong != nil {
+			err = fmt.Errorf("spec.nodeSelector: %w", wrong)
+		}
+		condition(&now.Status.Conditions, old.Generation, err, "Applied", "Failed")
+		if !equality.Semantic.DeepEqual(old.Status, now.Status) {
+			changes = append(changes, change{now, old.DeepCopy()})
+		}
+	}
+	return s.write(ctx, changes)
+}
+
+func condition(list *[]metav1.Condition, generation int64, err error, good, bad string) {
+	c := metav1.Condition{Type: Ready, Status: metav1.ConditionTrue, Reason: good, ObservedGeneration: generation}
+	if err != nil {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, bad, cut(err.Error())
+	}
+	meta.SetStatusCondition(list, c)
+}
+
+// cut cuts a message to what people read.
+func cut(text string) string {
+	const most = 1000
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
