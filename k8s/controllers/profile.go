@@ -98,17 +98,27 @@ func (p *problems) set(node, by string, err error) {
 	}
 }
 
-// of returns the problems of one maker, in the order of the nodes' names.
-func (p *problems) of(by string) (nodes []string, first error) {
+// of returns the problems of one maker: how many nodes have one, and what some of them have.
+func (p *problems) of(by string) error {
+	const shown = 3
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, n := range slices.Sorted(maps.Keys(p.all)) {
-		if p.all[n].by == by {
-			nodes = append(nodes, n)
-			first = cmp.Or(first, p.all[n].err)
+	var some []string
+	n := 0
+	for _, node := range slices.Sorted(maps.Keys(p.all)) {
+		if x := p.all[node]; x.by == by {
+			if n++; n <= shown {
+				some = append(some, fmt.Sprintf("node %q: %v", node, x.err))
+			}
 		}
 	}
-	return nodes, first
+	if n == 0 {
+		return nil
+	}
+	if n > shown {
+		some = append(some, fmt.Sprintf("and %d more", n-shown))
+	}
+	return errors.New(strings.Join(some, "; "))
 }
 
 // ErrTaken says that a node has a profile that somebody else made.

@@ -253,10 +253,7 @@ func (s *sweeper) templates(ctx context.Context) error {
 				now.Status.Matching++
 			}
 		}
-		bad, err := s.problems.of(by)
-		if err != nil {
-			err = fmt.Errorf("%d nodes, the first %q: %w", len(bad), bad[0], err)
-		}
+		err := s.problems.of(by)
 		if _, wrong := metav1.LabelSelectorAsSelector(&old.Spec.NodeSelector); wrong != nil {
 			err = fmt.Errorf("spec.nodeSelector: %w", wrong)
 		}

@@ -36,6 +36,7 @@ type probe struct {
 	last  []sensors.Reading // guarded by mu: of the last read
 	err   error             // guarded by mu: of the last read
 	tried time.Time         // guarded by mu
+	alone time.Time         // guarded by mu: until when the device wants to be left alone
 	good  time.Time         // guarded by mu: when a read last gave anything
 }
 
@@ -112,7 +113,7 @@ func (n *probe) String() string { return n.name }
 func (n *probe) Read(ctx context.Context, node string) ([]sensors.Reading, error) {
 	now := time.Now()
 	n.mu.Lock()
-	if n.every > 0 && now.Sub(n.tried) < n.every && !n.tried.IsZero() {
+	if !n.tried.IsZero() && (now.Sub(n.tried) < n.every || now.Before(n.alone)) {
 		defer n.mu.Unlock()
 		return slices.Clone(n.last), n.err
 	}
@@ -124,12 +125,47 @@ func (n *probe) Read(ctx context.Context, node string) ([]sensors.Reading, error
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if wait, ok := errors.AsType[retryAfter](err); ok {
+		n.alone = now.Add(min(wait.RetryAfter(), maxAlone))
+		err = n.patient(node, err)
+	}
 	n.last, n.err = slices.Clone(r), err
 	if len(r) > 0 {
 		n.good = time.Now()
 	}
 	return r, err
 }
+
+// maxAlone is for how long at most a device is left alone that asks for it.
+const maxAlone = time.Hour
+
+// retryAfter is an error that says how long the device wants to be left alone.
+type retryAfter interface {
+	error
+	RetryAfter() time.Duration
+}
+
+// patient hides from the poller, which reads all sensors of a node together, for how long one of them is to be left alone.
+func (n *probe) patient(node string, err error) error {
+	var all []error
+	for _, e := range sensors.Errors(err) {
+		x := &sensors.Error{Source: n.name, Node: node, Err: hidden{e}}
+		if s, ok := errors.AsType[*sensors.Error](e); ok {
+			x.Source, x.Kind, x.Err = s.Source, s.Kind, hidden{s.Err}
+		}
+		all = append(all, x)
+	}
+	return errors.Join(all...)
+}
+
+// hidden is an error of which only the text and the kind can be seen.
+type hidden struct{ err error }
+
+// Error implements error.
+func (h hidden) Error() string { return h.err.Error() }
+
+// Is tells what kind of error it is.
+func (h hidden) Is(target error) bool { return errors.Is(h.err, target) }
 
 // status returns what the sensor did last.
 func (n *probe) status() v1alpha1.SensorStatus {

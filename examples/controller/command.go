@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserveroptions "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/compat"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
+	"github.com/leastwatt/leastwatt/k8s/metricsserver"
+	"github.com/leastwatt/leastwatt/k8s/profiles"
+	"github.com/leastwatt/leastwatt/scoring/config"
+	"github.com/leastwatt/leastwatt/sensors"
+)
+
+// flags are what the program is told.
+type flags struct {
+	kubeconfig, config, namespace, health, metrics string
+	elect, metricsServer                           bool
+	interval                                       time.Duration
+
+	wao, waoInsecure, waoLabels            bool
+	waoLabelsModel, peaksFile, peaksConfig string
+
+	registry prometheus.Registerer
+
+	// qps and burst limit requests to the API server.
+	qps   float32
+	burst int
+
+	workers int
+}
+
+func (f *flags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "The file that leads to the API server; by default the pod's service account.")
+	fs.StringVar(&f.config, "leastwatt-config", "", "A configuration file of sensors and models, for what no NodeProfile or PowerModel says.")
+	fs.StringVar(&f.namespace, "secrets-namespace", "", "The one namespace in which Secrets are read, by name alone; it also holds the leader's lease. Without it none are read.")
+	fs.StringVar(&f.health, "health-probe-bind-address", ":8081", "Where to serve /healthz and /readyz.")
+	fs.StringVar(&f.metrics, "metrics-bind-address", ":8080", "Where to serve /metrics; 0 is nowhere.")
+	fs.BoolVar(&f.elect, "leader-elect", false, "Let one of several replicas work; needs --secrets-namespace.")
+	fs.DurationVar(&f.interval, "interval", 30*time.Second, "Between two reads of a node's sensors for its status, where --leastwatt-config does not say.")
+	fs.BoolVar(&f.metricsServer, "metrics-server", false, "Read CPU in use from metrics.k8s.io where no sensor tells it.")
+	fs.BoolVar(&f.wao, "wao", false, "Read WAO's NodeConfigs and NodeConfigTemplates, of the groups "+groups(compat.WAOGroups)+".")
+	fs.BoolVar(&f.waoInsecure, "wao-insecure-skip-verify", false, "Verify no certificate of what WAO's objects name, as WAO does.")
+	fs.BoolVar(&f.waoLabels, "wao-labels", false, "Read the node labels of WAO's first version: ambient/max, tensorflow/host and the others.")
+	fs.StringVar(&f.waoLabelsModel, "wao-labels-model", "", "The model's name of nodes without the label tensorflow/name.")
+	fs.StringVar(&f.peaksFile, "peaks-file", "", "PEAKS' node power models: a KubeSchedulerConfiguration, the plugin's arguments, or the models alone, in JSON or YAML.")
+	fs.StringVar(&f.peaksConfig, "peaks-configmap", "", "The same in a ConfigMap, as NAMESPACE/NAME.")
+	fs.IntVar(&f.workers, "workers", 4, "How many nodes' profiles are worked on at once.")
+	fs.Float32Var(&f.qps, "kube-api-qps", 100, "Requests a second to the API server.")
+	fs.IntVar(&f.burst, "kube-api-burst", 200, "Requests at once to the API server.")
+}
+
+func groups(all []schema.GroupVersion) string {
+	var names []string
+	for _, g := range all {
+		names = append(names, g.Group)
+	}
+	return strings.Join(names, " and ")
+}
+
+func newCommand() *cobra.Command {
+	f := &flags{registry: ctrlmetrics.Registry}
+	cmd := &cobra.Command{Use: "controller", Short: "Controller keeps NodeProfiles and tells how their sensors and models do.", Args: cobra.NoArgs, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+			if err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), c)
+		}}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+// run runs the controllers until ctx ends.
+func (f *flags) run(ctx context.Context, c *rest.Config) error {
+	if f.elect && f.namespace == "" {
+		return errors.New("--leader-elect needs --secrets-namespace, where its lease is")
+	}
+	c = rest.CopyConfig(c)
+	c.QPS, c.Burst = f.qps, f.burst
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	log := slog.New(logr.ToSlogHandler(klog.Background()))
+	mgr, err := ctrl.NewManager(c, ctrl.Options{
+		Scheme: scheme, Logger: klog.Background(),
+		Cache:                   cache.Options{DefaultTransform: profiles.Slim},
+		Client:                  client.Options{Cache: &client.CacheOptions{Unstructured: true}},
+		LeaderElection:          f.elect,
+		LeaderElectionID:        "leastwatt-controller",
+		LeaderElectionNamespace: f.namespace, LeaderElectionReleaseOnCancel: true,
+		HealthProbeBindAddress: f.health,
+		Metrics:                metricsserveroptions.Options{BindAddress: f.metrics},
+		Controller:             ctrlconfig.Controller{SkipNameValidation: new(true)}, // of tests, which run several in one process
+	})
+	if err != nil {
+		return err
+	}
+	p, err := f.provider(c, log)
+	if err != nil {
+		return err
+	}
+	o := controllers.Options{Logger: log, Workers: f.workers, Registerer: f.registry}
+	if err := f.compat(ctx, mgr, &o); err != nil {
+		return err
+	}
+	if err := controllers.Add(ctx, mgr, p, o); err != nil {
+		return err
+	}
+	synced := func(r *http.Request) error {
+		short, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(short) {
+			return errors.New("the cluster's objects are not read yet")
+		}
+		return nil
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced)); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	return s, errors.Join(clientgoscheme.AddToScheme(s), v1alpha1.AddToScheme(s))
+}
+
+func (f *flags) provider(c *rest.Config, log *slog.Logger) (*profiles.Provider, error) {
+	o := profiles.Options{Interval: f.interval, Logger: log, Registerer: f.registry}
+	if f.config != "" {
+		var err error
+		if o.Config, err = config.Load(f.config); err != nil {
+			return nil, err
+		}
+	}
+	if f.namespace != "" {
+		k, err := kubernetes.NewForConfig(c)
+		if err != nil {
+			return nil, err
+		}
+		o.Secrets = profiles.SecretsOf(k, f.namespace)
+	}
+	if f.metricsServer {
+		s, err := metricsserver.New(c, metricsserver.Options{})
+		if err != nil {
+			return nil, err
+		}
+		o.Sources = []sensors.SensorSource{s}
+	}
+	return profiles.New(o)
+}
+
+// compat adds what other systems left, as the flags say.
+func (f *flags) compat(ctx context.Context, mgr ctrl.Manager, o *controllers.Options) error {
+	if f.wao {
+		w := &compat.WAO{Namespace: f.namespace, InsecureSkipVerify: f.waoInsecure}
+		for _, g := range compat.WAOGroups {
+			if has(mgr.GetRESTMapper(), g, "NodeConfig") && has(mgr.GetRESTMapper(), g, "NodeConfigTemplate") {
+				w.Groups = append(w.Groups, g)
+			}
+		}
+		if len(w.Groups) == 0 {
+			return fmt.Errorf("--wao: the cluster has no NodeConfigs and NodeConfigTemplates of %s", groups(compat.WAOGroups))
+		}
+		o.Makers, o.Watches = append(o.Makers, w), append(o.Watches, w.Objects()...)
+	}
+	if f.waoLabels {
+		o.Makers = append(o.Makers, &compat.Labels{Model: f.waoLabelsModel})
+	}
+	var peaks *compat.Peaks
+	switch namespace, name, ok := strings.Cut(f.peaksConfig, "/"); {
+	case f.peaksFile != "" && f.peaksConfig != "":
+		return errors.New("--peaks-file and --peaks-configmap exclude each other")
+	case f.peaksFile != "":
+		peaks = compat.PeaksFile(f.peaksFile)
+	case ok:
+		peaks = compat.PeaksConfigMap(mgr.GetAPIReader(), namespace, name)
+	case f.peaksConfig != "":
+		return fmt.Errorf("--peaks-configmap is %q: want NAMESPACE/NAME", f.peaksConfig)
+	default:
+		return nil
+	}
+	if _, err := peaks.PowerModels(ctx); err != nil { // a mistake is better told at once
+		return err
+	}
+	o.Makers, o.Models = append(o.Makers, peaks), append(o.Models, peaks)
+	return nil
+}
+
+func has(m meta.RESTMapper, g schema.GroupVersion, kind string) bool {
+	_, err := m.RESTMapping(g.WithKind(kind).GroupKind(), g.Version)
+	return err == nil
+}
