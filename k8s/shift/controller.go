@@ -263,7 +263,11 @@ func (c *Controller) annotate(ctx context.Context, i *item, add map[string]strin
 	}
 	maps.Copy(a, add)
 	next.SetAnnotations(a)
-	if err := c.client.Patch(ctx, next, client.MergeFromWithOptions(i.object, client.MergeFromWithOptimisticLock{})); err != nil {
+	err := c.client.Patch(ctx, next, client.MergeFromWithOptions(i.object, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) {
+		return nil // the object has changed: its new version is looked at in the next round, which the change brings about
+	}
+	if err != nil {
 		return lost(i, err)
 	}
 	i.object = next
@@ -323,6 +327,9 @@ func (c *Controller) release(ctx context.Context, i *item, d *decision, now time
 		a = make(map[string]string)
 	}
 	a[ReleasedAnnotation], a[ReasonAnnotation] = now.UTC().Format(time.RFC3339), d.reason
+	if i.bad == nil {
+		a[ReleaseByAnnotation] = i.latest.UTC().Format(time.RFC3339)
+	}
 	next.SetAnnotations(a)
 	if !i.status {
 		i.release(next)
