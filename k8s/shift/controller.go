@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -325,6 +326,9 @@ func (c *Controller) release(ctx context.Context, i *item, d *decision, now time
 	a := maps.Clone(next.GetAnnotations())
 	if a == nil {
 		a = make(map[string]string)
+	}
+	if before, err := strconv.ParseFloat(a[AtOnceAnnotation], 64); err == nil && !math.IsNaN(d.grams) && !strings.HasSuffix(d.reason, " at once") {
+		d.reason += fmt.Sprintf("; %.3g g expected instead of %.3g g at once", d.grams, before)
 	}
 	a[ReleasedAnnotation], a[ReasonAnnotation] = now.UTC().Format(time.RFC3339), d.reason
 	if i.bad == nil {
