@@ -128,7 +128,10 @@ const (
 // answers asks for each kind of metric through the API server.
 func answers(ctx context.Context, t *testing.T, client *kubernetes.Clientset) error {
 	if err := until(ctx, func(ctx context.Context) (bool, error) { // the aggregator learns in the background who serves
-		got, _, err := ask(ctx, client, custom+"/nodes/*/power_watts")
+		got, items, err := ask(ctx, client, custom+"/nodes/*/power_watts")
+		if len(items) == 2 {
+			t.Logf("%+v", items)
+		}
 		return err == nil && len(got) == 2, nil
 	}); err != nil {
 		return fmt.Errorf("waiting for the metrics of two nodes: %w", err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authorization "k8s.io/api/authorization/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -35,8 +36,8 @@ func TestChart(t *testing.T) {
 	}
 	bin := controlplane.ForTest(t, controlplane.SchedulerPackage)
 	program := controlplane.HelmForTest(t)
-	adapter := controlplane.ProgramForTest(t, "metrics-adapter")
-	values, secret := hall(t, map[string]float64{"frugal": 0.4, "thirsty": 0.1, "middling": 0.2})
+	adapter, controller := controlplane.ProgramForTest(t, "metrics-adapter"), controlplane.ProgramForTest(t, "controller")
+	values, secret, bmc := hall(t, map[string]float64{"frugal": 0.4, "thirsty": 0.1, "middling": 0.2})
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
 		t.Fatal(err)
@@ -49,10 +50,11 @@ func TestChart(t *testing.T) {
 		if err := populate(ctx, client, secret, "frugal", "thirsty", "middling"); err != nil {
 			return err
 		}
-		x := &installation{T: t, helm: helm{program, t.TempDir(), c}, kubelet: kubelet{c, client}, values: file}
+		x := &installation{T: t, helm: helm{program, t.TempDir(), c}, kubelet: kubelet{c, client}, values: file, bmc: bmc}
 		for _, step := range []func(context.Context) error{x.install, x.profile,
 			func(ctx context.Context) error { return x.schedule(ctx, bin.Scheduler) },
 			func(ctx context.Context) error { return x.adapt(ctx, adapter) },
+			func(ctx context.Context) error { return x.control(ctx, controller) },
 			x.upgrade, x.uninstall} {
 			if err := step(ctx); err != nil {
 				return err
@@ -90,16 +92,18 @@ type installation struct {
 	helm
 	kubelet
 	values string
+	bmc    string // of thirsty
 
 	tokens map[string]string
-	ports  [3]int // of the scheduler, its decisions and the adapter
+	ports  [5]int // of the scheduler, its decisions, the adapter, the controller and its health
 	tls    map[string][]byte
 }
 
 // set are the ports that are free here, and what else is switched on.
 func (x *installation) set(more ...string) []string {
-	all := append([]string{"metricsAdapter.enabled=true", "controller.enabled=true", "scheduler.profiles=true",
-		fmt.Sprint("scheduler.securePort=", x.ports[0]), fmt.Sprint("scheduler.decisionsPort=", x.ports[1]), fmt.Sprint("metricsAdapter.securePort=", x.ports[2])}, more...)
+	all := append([]string{"metricsAdapter.enabled=true", "controller.enabled=true",
+		fmt.Sprint("scheduler.securePort=", x.ports[0]), fmt.Sprint("scheduler.decisionsPort=", x.ports[1]), fmt.Sprint("metricsAdapter.securePort=", x.ports[2]),
+		fmt.Sprint("controller.metricsPort=", x.ports[3]), fmt.Sprint("controller.healthPort=", x.ports[4])}, more...)
 	return []string{"--namespace=" + namespace, "--values=" + x.values, "--set=" + strings.Join(all, ",")}
 }
 
@@ -136,7 +140,8 @@ func (x *installation) profile(ctx context.Context) error {
 		return err
 	}
 	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "leastwatt.github.io/v1alpha1", "kind": "NodeProfile",
-		"metadata": map[string]any{"name": "thirsty"}, "spec": map[string]any{}}}
+		"metadata": map[string]any{"name": "thirsty"}, "spec": map[string]any{"sensors": []any{
+			map[string]any{"type": "redfish", "url": x.bmc, "secretName": "bmc", "interval": "1s"}}}}}
 	return until(ctx, func(ctx context.Context) (bool, error) { // the API server serves a new kind within moments
 		_, err := client.Resource(profiles).Create(ctx, object, metav1.CreateOptions{})
 		if apierrors.IsNotFound(err) {
@@ -176,7 +181,7 @@ func (x *installation) schedule(ctx context.Context, program string) error {
 		if err := x.place(ctx, round); err != nil {
 			return err
 		}
-		p.Stop()
+		x.stop(p)
 	}
 	lease, err := x.client.CoordinationV1().Leases(namespace).Get(ctx, "lw-leastwatt-scheduler", metav1.GetOptions{})
 	if err != nil || lease.Spec.LeaseTransitions == nil || *lease.Spec.LeaseTransitions < 1 {
@@ -298,7 +303,7 @@ func (x *installation) adapt(ctx context.Context, program string) error {
 	if err != nil {
 		return err
 	}
-	defer p.Stop()
+	defer x.stop(p)
 	// As the API server verifies it: by the Service's name and the APIService's bundle.
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(secret.Data["ca.crt"])
@@ -316,6 +321,68 @@ func (x *installation) adapt(ctx context.Context, program string) error {
 		x.Errorf("an account without the role gets %d, %v", status, err)
 	}
 	return nil
+}
+
+// control runs the controller as its Deployment says: it reads the sensors of the user's profile with the Secret that
+// the values name, and no other.
+func (x *installation) control(ctx context.Context, program string) error {
+	const name = "lw-leastwatt-controller"
+	d, err := x.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	p, err := x.kubelet.run(ctx, x.T, "controller", program, namespace, d.Spec.Template, answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", x.ports[4])))
+	if err != nil {
+		return err
+	}
+	defer x.stop(p)
+	client, err := dynamic.NewForConfig(x.kubelet.cluster.RESTConfig())
+	if err != nil {
+		return err
+	}
+	var status any
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		o, err := client.Resource(profiles).Get(ctx, "thirsty", metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		status = o.Object["status"]
+		answering, _, err := unstructured.NestedString(o.Object, "status", "answering")
+		return answering == "1/1", err
+	}); err != nil {
+		return fmt.Errorf("waiting for the profile's sensor: %w: %v", err, status)
+	}
+	for secret, want := range map[string]bool{"bmc": true, "lw-leastwatt-metrics-adapter-tls": false, "": false} {
+		verb := "get"
+		if secret == "" {
+			verb = "list"
+		}
+		review, err := x.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
+			User:               "system:serviceaccount:" + namespace + ":" + name,
+			ResourceAttributes: &authorization.ResourceAttributes{Namespace: namespace, Verb: verb, Resource: "secrets", Name: secret},
+		}}, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		if review.Status.Allowed != want {
+			x.Errorf("the controller may %s the Secret %q: %t, want %t", verb, secret, review.Status.Allowed, want)
+		}
+	}
+	return nil
+}
+
+// stop ends a program, which must not have been refused anything.
+func (x *installation) stop(p *controlplane.Process) {
+	p.Stop()
+	log, err := os.ReadFile(p.LogFile())
+	if err != nil {
+		x.Error(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(strings.ToLower(line), "forbidden") && !strings.Contains(line, "stranger") {
+			x.Errorf("a right is missing: %s", line)
+		}
+	}
 }
 
 // upgrade changes the mode. What users made, certificates and definitions stay.

@@ -9,8 +9,8 @@ import (
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
 
-// hall starts servers with the given loads, and returns the values that lead the chart to them, and their Secret.
-func hall(t *testing.T, loads map[string]float64) (values string, secret map[string][]byte) {
+// hall starts servers with the given loads, and returns the values that lead the chart to them, their Secret, and where the BMC of thirsty is.
+func hall(t *testing.T, loads map[string]float64) (values string, secret map[string][]byte, url string) {
 	t.Helper()
 	authority, err := emulate.NewAuthority()
 	if err != nil {
@@ -32,7 +32,11 @@ func hall(t *testing.T, loads map[string]float64) (values string, secret map[str
 			return m
 		}
 		bmc := emulate.NewBMC(live, emulate.BMCOptions{User: "monitor", Password: "secret"})
-		fmt.Fprintf(&bmcs, "          %s: {url: %s}\n", name, listen(authority, bmc))
+		at := listen(authority, bmc)
+		if name == "thirsty" {
+			url = at
+		}
+		fmt.Fprintf(&bmcs, "          %s: {url: %s}\n", name, at)
 		fmt.Fprintf(&exporters, "          %s: {url: %s/metrics}\n", name, listen(nil, emulate.NewKepler(name, live, emulate.KeplerOptions{})))
 	}
 	return fmt.Sprintf(`secrets: [bmc]
@@ -50,5 +54,5 @@ config:
 %s  models:
     - {name: frugal, nodes: [frugal], kind: linear, idleWatts: 50, peakWatts: 90}
     - {name: others, kind: linear, idleWatts: 50, peakWatts: 350}
-`, bmcs.String(), exporters.String()), map[string][]byte{"password": []byte("secret\n"), "ca.crt": authority.PEM()}
+`, bmcs.String(), exporters.String()), map[string][]byte{"username": []byte("monitor"), "password": []byte("secret"), "ca.crt": authority.PEM()}, url
 }
