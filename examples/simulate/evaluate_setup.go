@@ -277,9 +277,9 @@ func published(dir string) (*corpus, error) {
 		}
 		jobs = slices.DeleteFunc(jobs, func(j simulate.Job) bool { return j.Duration <= 0 || j.Requests.CPU <= 0 })
 		if t.format == "planetlab" {
-			// PlanetLab tells no sizes: machines of one to eight cores, in turn.
+			// PlanetLab tells no sizes: machines of 4 to 32 cores, in turn.
 			for i := range jobs {
-				jobs[i].Requests.CPU *= [...]float64{1, 2, 2, 4, 4, 8}[i%6]
+				jobs[i].Requests.CPU *= [...]float64{4, 8, 8, 16, 16, 32}[i%6]
 			}
 		}
 		c.add(t.name, jobs)

@@ -79,11 +79,14 @@ func (r *rebalancer) Plan(ctx context.Context, now time.Duration, running []Runn
 	if r.budget < 1 {
 		return nil, nil
 	}
-	t := &trial{c: c, now: now, opts: &r.opts, running: running, at: make([]int, len(running)), on: make([][]int, c.Len()),
+	t := &trial{c: c, now: now, opts: &r.opts, running: running, at: make([]int, len(running)), life: make([]float64, len(running)),
+		promise: make([]float64, len(running)), on: make([][]int, c.Len()),
 		saved: map[int]nodeState{}}
 	defer t.undo()
 	for k := range running {
 		t.at[k] = running[k].Node
+		t.life[k] = t.lasting(k)
+		t.promise[k] = running[k].Job.Demand.CPU * t.life[k]
 		t.on[running[k].Node] = append(t.on[running[k].Node], k)
 	}
 	left := int(r.budget)
@@ -159,7 +162,9 @@ type trial struct {
 	opts    *RebalanceOptions
 	running []Running
 	at      []int
-	on      [][]int // running jobs per node
+	life    []float64 // seconds for which a saving by moving each job lasts
+	promise []float64 // core-seconds that moving it concerns
+	on      [][]int   // running jobs per node
 	moves   []Move
 	saved   map[int]nodeState
 	dear    []int // nodes to take from, the dearest first
@@ -224,8 +229,10 @@ func (t *trial) rank() {
 	t.cheap = t.cheap[:min(len(t.cheap), targets)]
 }
 
-// for how long a saving by moving job k lasts, in seconds.
-func (t *trial) lasts(k int) float64 {
+func (t *trial) lasts(k int) float64 { return t.life[k] }
+
+// lasting is for how long a saving by moving job k lasts, in seconds.
+func (t *trial) lasting(k int) float64 {
 	l := t.running[k].Job.Demand.Lifetime
 	if l <= 0 || l > t.opts.Horizon {
 		l = t.opts.Horizon
@@ -264,8 +271,12 @@ func (t *trial) singles() []proposal {
 		jobs := t.on[i]
 		if len(jobs) > perSource {
 			jobs = slices.Clone(jobs)
-			promise := func(k int) float64 { return t.running[k].Job.Demand.CPU * t.lasts(k) }
-			slices.SortStableFunc(jobs, func(a, b int) int { return cmp.Compare(promise(b), promise(a)) })
+			slices.SortFunc(jobs, func(a, b int) int {
+				if d := cmp.Compare(t.promise[b], t.promise[a]); d != 0 {
+					return d
+				}
+				return a - b
+			})
 			jobs = jobs[:perSource]
 		}
 		var best proposal
