@@ -50,9 +50,13 @@ type Cluster struct {
 	curve            []*power.Piecewise
 	env              []*power.Piecewise // through off power where nodes are switched off
 	envAt, curveAt   []slopeAt
-	largest          Resources
-	tree             *fitTree
-	other            bool // some node or job has GPUs or other resources
+	// floor is a slope that the next core cannot cost less than: where the node stands on its envelope. -Inf is not known.
+	floor                []float64
+	envKnots, curveKnots [][]power.Knot
+	perCPU, perMem       []float64 // 1 over what is allocatable, 0 where nothing is
+	largest              Resources
+	tree                 *fitTree
+	other                bool // some node or job has GPUs or other resources
 }
 
 // ClusterOptions tune a [Cluster]. The zero value is a cluster whose nodes are always on.
@@ -69,6 +73,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 	c := &Cluster{nodes: slices.Clone(nodes), order: make([]int, n), free: make([]Resources, n), jobs: make([]int32, n),
 		until: make([]time.Duration, n), switchOff: o.SwitchOff,
 		freeCPU: make([]float64, n), freeMem: make([]float64, n), fitCPU: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), envAt: make([]slopeAt, n), curveAt: make([]slopeAt, n), use: make([]float64, n),
+		floor: make([]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n), perCPU: make([]float64, n), perMem: make([]float64, n),
 		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n)}
 	for i := range c.order {
 		c.order[i] = i
@@ -89,6 +94,12 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 		}
 		c.free[i] = d.Allocatable.clone()
 		c.work[i] = work
+		if a := d.Allocatable.CPU; a > 0 {
+			c.perCPU[i] = 1 / a
+		}
+		if a := d.Allocatable.Memory; a > 0 {
+			c.perMem[i] = 1 / a
+		}
 		c.refresh(i)
 		if u := d.State.Utilization; u > 0 {
 			c.use[i] = u * work
@@ -115,7 +126,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 // learn takes over a node's model.
 func (c *Cluster) learn(ctx context.Context, i int) error {
 	d := &c.nodes[i]
-	c.curve[i], c.env[i] = nil, nil
+	c.curve[i], c.env[i], c.floor[i] = nil, nil, math.Inf(-1)
 	if d.Err != nil || d.Predictor == nil || !(c.work[i] > 0) {
 		return nil
 	}
@@ -135,7 +146,7 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 	if c.switchOff {
 		c.env[i] = p.EnvelopeFromOff(d.OffPower)
 	}
-	c.envAt[i].knots, c.curveAt[i].knots = c.env[i].Knots(), knots
+	c.envKnots[i], c.curveKnots[i] = c.env[i].Knots(), knots
 	c.locate(i)
 	return nil
 }

@@ -53,8 +53,8 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 	}
 	cpu, mem, special := j.Requests.CPU, j.Requests.Memory, c.special(j)
 	for i, free := range c.fitCPU {
-		if cpu > free || mem > c.freeMem[i] || special && !c.fitsSpecial(i, j) {
-			continue
+		if cpu > free || a*c.floor[i]*d > bestCost || mem > c.freeMem[i] || special && !c.fitsSpecial(i, j) {
+			continue // the envelope is convex and the other terms are not negative
 		}
 		e := c.env[i]
 		if e == nil {
@@ -65,7 +65,7 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 		}
 		cost := a * c.riseOf(&c.envAt[i], e, i, d)
 		if cost > bestCost && c.rises[i] {
-			continue // the other terms are not negative
+			continue
 		}
 		cost += (1 - a) * c.riseOf(&c.curveAt[i], c.curve[i], i, d)
 		if c.switchOff && perLife > 0 {

@@ -1,12 +1,15 @@
 package batch
 
-import "github.com/leastwatt/leastwatt/power"
+import (
+	"math"
+
+	"github.com/leastwatt/leastwatt/power"
+)
 
 // slopeAt is where a node stands on a curve: the watts of a further core, and for how many cores that holds. Loops over all nodes then
-// need no search.
+// need no search, and touch few cache lines.
 type slopeAt struct {
 	slope, room float64 // watts a core; cores
-	knots       []power.Knot
 }
 
 // locate brings both curves' places up to date with the node's use.
@@ -15,13 +18,16 @@ func (c *Cluster) locate(i int) {
 		return
 	}
 	u := c.use[i] * c.perWork[i]
-	c.envAt[i].find(u, c.work[i], c.perWork[i])
-	c.curveAt[i].find(u, c.work[i], c.perWork[i])
+	c.envAt[i].find(c.envKnots[i], u, c.work[i], c.perWork[i])
+	c.curveAt[i].find(c.curveKnots[i], u, c.work[i], c.perWork[i])
+	c.floor[i] = math.Inf(-1)
+	if c.rises[i] && c.envAt[i].room > 0 {
+		c.floor[i] = c.envAt[i].slope
+	}
 }
 
-func (s *slopeAt) find(u, work, perWork float64) {
+func (s *slopeAt) find(k []power.Knot, u, work, perWork float64) {
 	s.slope, s.room = 0, -1 // outside the knots: ask the curve
-	k := s.knots
 	if u < k[0].Utilization {
 		return
 	}

@@ -50,12 +50,11 @@ func (r *random) choose(j *Job, _ time.Duration, c *Cluster) int {
 
 // requested returns the shares of CPU and memory that would be reserved on node i with the job.
 func (c *Cluster) requested(i int, j *Job) (cpu, mem float64) {
-	a := &c.nodes[i].Allocatable
-	if a.CPU > 0 {
-		cpu = 1 - (c.freeCPU[i]-j.Requests.CPU)/a.CPU
+	if p := c.perCPU[i]; p > 0 {
+		cpu = 1 - (c.freeCPU[i]-j.Requests.CPU)*p
 	}
-	if a.Memory > 0 {
-		mem = 1 - (c.freeMem[i]-j.Requests.Memory)/a.Memory
+	if p := c.perMem[i]; p > 0 {
+		mem = 1 - (c.freeMem[i]-j.Requests.Memory)*p
 	}
 	return cpu, mem
 }
@@ -71,9 +70,12 @@ func (leastAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 	return least(c, j, func(i int) float64 { return -leastScore(c, i, j) })
 }
 
+// whole cuts the digits after the point; a share that is free or reserved is not negative.
+func whole(x float64) float64 { return float64(int64(x)) }
+
 func leastScore(c *Cluster, i int, j *Job) float64 {
 	cpu, mem := c.requested(i, j)
-	return math.Floor((math.Floor(100*(1-cpu)+1e-9) + math.Floor(100*(1-mem)+1e-9)) / 2)
+	return whole((whole(100*(1-cpu)+1e-9) + whole(100*(1-mem)+1e-9)) / 2)
 }
 
 // mostAllocated is NodeResourcesFit with MostAllocated: the mean reserved share.
@@ -82,7 +84,7 @@ type mostAllocated struct{}
 func (mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 	return least(c, j, func(i int) float64 {
 		cpu, mem := c.requested(i, j)
-		return -math.Floor((math.Floor(100*cpu+1e-9) + math.Floor(100*mem+1e-9)) / 2)
+		return -whole((whole(100*cpu+1e-9) + whole(100*mem+1e-9)) / 2)
 	})
 }
 
@@ -96,6 +98,6 @@ func (r kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
 func (kubernetes) cost(i int, j *Job, c *Cluster) float64 {
 	cpu, mem := c.requested(i, j)
 	// The standard deviation of two values is half their distance.
-	balanced := math.Floor(100*(1-math.Abs(min(cpu, 1)-min(mem, 1))/2) + 1e-9)
+	balanced := whole(100*(1-math.Abs(min(cpu, 1)-min(mem, 1))/2) + 1e-9)
 	return -(leastScore(c, i, j) + balanced)
 }
