@@ -36,6 +36,7 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/profiles"
 	"github.com/leastwatt/leastwatt/scoring/config"
 	"github.com/leastwatt/leastwatt/sensors"
+	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 )
 
 // flags are what the program is told.
@@ -155,7 +156,7 @@ func newScheme() (*runtime.Scheme, error) {
 }
 
 func (f *flags) provider(c *rest.Config, log *slog.Logger) (*profiles.Provider, error) {
-	o := profiles.Options{Interval: f.interval, Logger: log, Registerer: f.registry}
+	o := profiles.Options{Interval: f.interval, Types: []sensorsconfig.Type{metricsserver.Type(func() (*rest.Config, error) { return c, nil })}, Logger: log, Registerer: f.registry}
 	if f.config != "" {
 		var err error
 		if o.Config, err = config.Load(f.config); err != nil {

@@ -33,13 +33,17 @@ import (
 
 // flags are ours, beside kube-scheduler's.
 type flags struct {
-	config string
-	page   pageOptions
+	config   string
+	page     pageOptions
+	profiles profileOptions
 }
 
 func (f *flags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.config, "leastwatt-config", "", "The file that describes the sensors and models of the servers, for the plugin "+
 		scheduler.Name+". A profile's pluginConfig may name another.")
+	fs.BoolVar(&f.profiles.use, "leastwatt-profiles", false, "Use the cluster's NodeProfiles and PowerModels; the file of --leastwatt-config, if one is given, counts where they say nothing.")
+	fs.StringVar(&f.profiles.namespace, "leastwatt-secrets-namespace", "", "The one namespace in which the Secrets that NodeProfiles name are read. Without it none are.")
+	fs.BoolVar(&f.profiles.metricsServer, "leastwatt-metrics-server", false, "With --leastwatt-profiles, read CPU in use from metrics.k8s.io where no sensor of a profile tells it.")
 	fs.IntVar(&f.page.port, "leastwatt-secure-port", 0, "The port on which to serve "+scheduler.DecisionsPath+
 		" over HTTPS, with the certificate, authentication and authorization of --secure-port, and on its addresses. 0 serves it nowhere.")
 }
@@ -48,7 +52,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 // kube-scheduler exports, because the command that kube-scheduler makes itself keeps its authentication to
 // itself, and the decisions are to be served behind it.
 func newCommand() (*cobra.Command, error) {
-	opts, own := options.NewOptions(), new(flags)
+	opts, own := options.NewOptions(), &flags{profiles: profileOptions{kube: kube{ready: make(chan struct{})}}}
 	cmd := &cobra.Command{
 		Use: "scheduler",
 		Long: "Scheduler is a kube-scheduler with the plugins " + scheduler.Name + ", which places each pod where it is predicted to add the fewest watts, " +
@@ -95,7 +99,7 @@ func run(ctx context.Context, opts *options.Options, own *flags) error {
 		if path == "" {
 			path = own.config
 		}
-		return open(path)
+		return own.profiles.open(path)
 	}, scheduler.Options{Registerer: legacyregistry.Registerer(), Decisions: decisions})
 	if err != nil {
 		return err
@@ -109,6 +113,7 @@ func run(ctx context.Context, opts *options.Options, own *flags) error {
 	if err != nil {
 		return err
 	}
+	own.profiles.kube.set(cc.KubeConfig)
 	opts.ComponentGlobalsRegistry.AddMetrics()
 	if own.page.port != 0 {
 		if err := own.page.serve(ctx, cc, decisions); err != nil {
@@ -131,21 +136,33 @@ func withPlugins(all map[string]scheduler.Factory) (out []app.Option) {
 	return out
 }
 
-// open makes what the plugin decides with from a file.
-func open(path string) (scheduler.Setup, error) {
-	if path == "" {
-		return scheduler.Setup{}, errors.New("no configuration: give --leastwatt-config, or config in the plugin's arguments")
+// open makes what the plugin decides with from a file, the cluster's objects or both.
+func (o *profileOptions) open(path string) (scheduler.Setup, error) {
+	if path == "" && !o.use {
+		return scheduler.Setup{}, errors.New("no configuration: give --leastwatt-config, config in the plugin's arguments, or --leastwatt-profiles")
 	}
-	c, err := config.Load(path)
-	if err != nil {
-		return scheduler.Setup{}, err
+	var c *config.Config
+	if path != "" {
+		var err error
+		if c, err = config.Load(path); err != nil {
+			return scheduler.Setup{}, err
+		}
 	}
 	log := slog.New(logr.ToSlogHandler(klog.Background()))
 	// Several files poll apart from each other, and are told apart, also those of one name in two folders.
 	metrics := prometheus.WrapRegistererWith(prometheus.Labels{"config": path}, legacyregistry.Registerer())
-	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}})
+	var s scheduler.Setup
+	if c != nil {
+		s.Scorer = c.NewScorer()
+	}
+	var err error
+	if o.use {
+		s.Site, err = o.newSite(c, log, metrics)
+	} else {
+		s.Site, err = c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}})
+	}
 	if err != nil {
 		return scheduler.Setup{}, err
 	}
-	return scheduler.Setup{Site: site, Scorer: c.NewScorer()}, nil
+	return s, nil
 }

@@ -217,6 +217,7 @@ func checkCap(t *testing.T, ctx context.Context, client kubernetes.Interface, id
 	}); err != nil {
 		return err
 	}
+	t.Logf("kubectl get pod bound: %s", why)
 	if !strings.Contains(why, `power cap "pdu": p1 would draw more than 90 W`) {
 		t.Errorf("the pod waits because %q", why)
 	}
@@ -269,6 +270,8 @@ func checkAssumed(t *testing.T, ctx context.Context, client kubernetes.Interface
 	if err != nil {
 		return err
 	}
+	t.Logf("%s: %s", scheduler.DecisionAnnotation, annotation)
+	t.Logf("curl %s?format=json&pod=default/assumed:\n%s", scheduler.DecisionsPath, body)
 	var got struct {
 		Decisions []struct {
 			ChosenNode *struct {

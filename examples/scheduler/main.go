@@ -15,9 +15,11 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // metrics of the client
 	_ "k8s.io/component-base/metrics/prometheus/version"  // metric of the version
 	"k8s.io/klog/v2"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 func main() {
+	ctrllog.SetLogger(klog.Background()) // of the cache of NodeProfiles
 	cmd, err := newCommand()
 	if err != nil {
 		klog.ErrorS(err, "LeastWatt cannot be set up")

@@ -18,7 +18,7 @@ func TestOpenFilesOfOneName(t *testing.T) {
 		if err := os.WriteFile(path, []byte(site), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := open(path); err != nil || s.Site == nil || s.Scorer == nil {
+		if s, err := new(profileOptions).open(path); err != nil || s.Site == nil || s.Scorer == nil {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
 	"github.com/leastwatt/leastwatt/sensors"
+	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 )
 
 // Options tune a [Provider]. The zero value works, without Secrets.
@@ -26,6 +27,9 @@ type Options struct {
 
 	// Sources are read of every node beside its profile's sensors, which win, and before those of Config: metrics.k8s.io.
 	Sources []sensors.SensorSource
+
+	// Types are types of sources that Config may have beside those that are built in.
+	Types []sensorsconfig.Type
 
 	// Secrets reads credentials; nil leaves every sensor that needs them unread.
 	Secrets Secrets
@@ -89,8 +93,12 @@ func New(o Options) (*Provider, error) {
 	p := &Provider{models: newLibrary(), errors: newAccuracy(), log: o.Logger, nodes: make(map[string]*profile)}
 	p.remotes = newRemotes(o.Logger)
 	p.secrets = newStore(o.Secrets, cmp.Or(o.Refresh, time.Minute), p.secretChanged, o.Logger)
-	site, err := c.NewSite(config.SiteOptions{Logger: o.Logger, Registerer: o.Registerer, Interval: o.Interval,
-		Sources: append([]sensors.SensorSource{sensors.SourceFunc(p.read)}, o.Sources...), Bind: p.bind})
+	sources := []sensors.SensorSource{sensors.SourceFunc(p.read)}
+	for _, s := range o.Sources { // what is in cores becomes a ratio of the node's
+		sources = append(sources, sensors.Derive(s, sensors.DeriveOptions{Cores: p.cores}))
+	}
+	site, err := c.NewSite(config.SiteOptions{Logger: o.Logger, Registerer: o.Registerer, Interval: o.Interval, Types: o.Types,
+		Sources: sources, Bind: p.bind})
 	if err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
 	}

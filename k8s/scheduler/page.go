@@ -165,7 +165,7 @@ func viewOfCandidate(c *Candidate) candidateView {
 			v.PricePerKWh = new(t.Price)
 		}
 	}
-	if c.Source != "" {
+	if c.Source != "" && c.Source != "requests" { // which have no age
 		v.AgeSeconds = new(c.Age.Seconds())
 	}
 	return v

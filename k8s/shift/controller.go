@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -263,7 +264,11 @@ func (c *Controller) annotate(ctx context.Context, i *item, add map[string]strin
 	}
 	maps.Copy(a, add)
 	next.SetAnnotations(a)
-	if err := c.client.Patch(ctx, next, client.MergeFromWithOptions(i.object, client.MergeFromWithOptimisticLock{})); err != nil {
+	err := c.client.Patch(ctx, next, client.MergeFromWithOptions(i.object, client.MergeFromWithOptimisticLock{}))
+	if apierrors.IsConflict(err) {
+		return nil // the object has changed: its new version is looked at in the next round, which the change brings about
+	}
+	if err != nil {
 		return lost(i, err)
 	}
 	i.object = next
@@ -322,7 +327,13 @@ func (c *Controller) release(ctx context.Context, i *item, d *decision, now time
 	if a == nil {
 		a = make(map[string]string)
 	}
+	if before, err := strconv.ParseFloat(a[AtOnceAnnotation], 64); err == nil && !math.IsNaN(d.grams) && !strings.HasSuffix(d.reason, " at once") {
+		d.reason += fmt.Sprintf("; %.3g g expected instead of %.3g g at once", d.grams, before)
+	}
 	a[ReleasedAnnotation], a[ReasonAnnotation] = now.UTC().Format(time.RFC3339), d.reason
+	if i.bad == nil {
+		a[ReleaseByAnnotation] = i.latest.UTC().Format(time.RFC3339)
+	}
 	next.SetAnnotations(a)
 	if !i.status {
 		i.release(next)

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/metricsserver"
+	clusterprofiles "github.com/leastwatt/leastwatt/k8s/profiles"
+	"github.com/leastwatt/leastwatt/scoring/config"
+	"github.com/leastwatt/leastwatt/sensors"
+	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
+)
+
+// profileOptions say how the cluster's NodeProfiles and PowerModels are used.
+type profileOptions struct {
+	use           bool
+	namespace     string
+	metricsServer bool
+	kube          kube
+}
+
+// kube is the client configuration that the scheduler has, which is known after its plugins were made.
+type kube struct {
+	ready  chan struct{}
+	config *rest.Config // to be read after ready
+}
+
+func (k *kube) set(c *rest.Config) {
+	k.config = c
+	close(k.ready)
+}
+
+func (k *kube) wait(ctx context.Context) (*rest.Config, error) {
+	select {
+	case <-k.ready:
+		return k.config, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A clusterSite is a provider that follows the cluster while it runs.
+type clusterSite struct {
+	*clusterprofiles.Provider
+	kube *kube
+	log  *slog.Logger
+}
+
+// newSite returns a site of the cluster's NodeProfiles and PowerModels, and of a file for what they do not say; nil is
+// no file.
+func (o *profileOptions) newSite(c *config.Config, log *slog.Logger, r prometheus.Registerer) (*clusterSite, error) {
+	p := clusterprofiles.Options{Config: c, Logger: log, Registerer: r, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}}
+	if o.namespace != "" {
+		p.Secrets = later{o}
+	}
+	if o.metricsServer {
+		p.Sources = []sensors.SensorSource{&lateMetrics{kube: &o.kube}}
+	}
+	provider, err := clusterprofiles.New(p)
+	if err != nil {
+		return nil, err
+	}
+	return &clusterSite{provider, &o.kube, log}, nil
+}
+
+// Run implements the plugin's Site.
+func (s *clusterSite) Run(ctx context.Context) error {
+	c, err := s.kube.wait(ctx)
+	if err != nil {
+		return nil // it ended before it began
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	objects, err := cache.New(c, cache.Options{Scheme: scheme, DefaultTransform: clusterprofiles.Slim})
+	if err != nil {
+		return err
+	}
+	if err := s.Follow(ctx, objects); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- objects.Start(ctx) }()
+	err = s.Provider.Run(ctx)
+	cancel()
+	return errors.Join(err, <-ended)
+}
+
+// later reads Secrets with the client that is known later.
+type later struct{ *profileOptions }
+
+// Secret implements [clusterprofiles.Secrets].
+func (l later) Secret(ctx context.Context, name string) (*v1.Secret, error) {
+	c, err := l.kube.wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	return clusterprofiles.SecretsOf(client, l.namespace).Secret(ctx, name)
+}
