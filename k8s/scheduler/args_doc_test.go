@@ -30,7 +30,11 @@ func TestArgsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Caps = nil // there is none by default
-	docs := fieldDocs(t, "args.go", "usage.go", "spread.go", "cap_args.go")
+	pa, err := DecodePlacementArgs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := fieldDocs(t, "args.go", "usage.go", "spread.go", "cap_args.go", "placement.go")
 	var b strings.Builder
 	b.WriteString("# Arguments of the plugins\n\nMade from the source by `go test ./k8s/scheduler -run TestArgsAreDocumented -update`. Reading is strict: an argument that\n" +
 		"does not exist, is given twice, is in another case of letters or makes no sense ends the scheduler with an error that names it.\n")
@@ -42,6 +46,7 @@ func TestArgsAreDocumented(t *testing.T) {
 	table(CapName, c)
 	table(CapName+": an element of caps", Cap{})
 	table(SpreadName, s)
+	table(PlacementName, pa)
 	want := b.String()
 	if *update {
 		if err := os.WriteFile("ARGS.md", []byte(want), 0o644); err != nil {

@@ -59,8 +59,8 @@ func New(open func(config string) (Setup, error), o Options) (Factory, error) {
 	return all[Name], err
 }
 
-// NewAll returns the factories of all plugins of this package, by name: LeastWatt, [PowerCap] and [SpreadRate]. Those
-// that need a setup share it.
+// NewAll returns the factories of all plugins of this package, by name: LeastWatt, [PowerCap], [SpreadRate] and [PlacementScore].
+// Those that need a setup share it.
 func NewAll(open func(config string) (Setup, error), o Options) (map[string]Factory, error) {
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
@@ -70,7 +70,7 @@ func NewAll(open func(config string) (Setup, error), o Options) (map[string]Fact
 		o.Decisions = new(Decisions)
 	}
 	f := &factory{open: open, metrics: m, decisions: o.Decisions, setups: make(map[string]*running)}
-	return map[string]Factory{Name: f.plugin, CapName: f.powerCap, SpreadName: NewSpreadRate}, nil
+	return map[string]Factory{Name: f.plugin, CapName: f.powerCap, SpreadName: NewSpreadRate, PlacementName: f.placement}, nil
 }
 
 type factory struct {

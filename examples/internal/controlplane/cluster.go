@@ -26,6 +26,9 @@ type Options struct {
 	// temporary files.
 	Parent string
 
+	// APIServer are further flags of kube-apiserver, such as feature gates.
+	APIServer []string
+
 	// Progress receives a line for each program that has started. Nil discards them.
 	Progress io.Writer
 }
@@ -116,9 +119,11 @@ func (c *Cluster) start(ctx context.Context, opts Options) error {
 			return err
 		}
 	}
+	server := c.apiServer(api, etcd)
+	server.args = append(server.args, opts.APIServer...)
 	for _, command := range []command{
 		c.etcd(etcd, peer),
-		c.apiServer(api, etcd),
+		server,
 		c.controllerManager(),
 	} {
 		if _, err := c.startCommand(ctx, command); err != nil {
