@@ -16,6 +16,9 @@ type Draw struct {
 
 	// Nodes holds each known server's watts by name.
 	Nodes map[string]power.Watts
+
+	// Utilization holds each known server's utilization by name, background included.
+	Utilization map[string]float64
 }
 
 // Predict returns what the servers of the Services draw when the requests are divided by the shares. Servers
@@ -55,12 +58,26 @@ func Predict(services []Service, shares [][]Share) Draw {
 			l.added += s.Demand() * shares[i][j].Value
 		}
 	}
-	d := Draw{Nodes: make(map[string]power.Watts, len(loads))}
+	d := Draw{Nodes: make(map[string]power.Watts, len(loads)), Utilization: make(map[string]float64, len(loads))}
 	for name, l := range loads {
 		u := (max(l.use-l.moving, 0) + l.added) / l.work
 		d.Busiest = max(d.Busiest, u)
-		d.Nodes[name] = l.curve.At(u)
+		d.Nodes[name], d.Utilization[name] = l.curve.At(u), u
 		d.Total += d.Nodes[name]
 	}
 	return d
+}
+
+// Added returns the watts that the requests of one endpoint add to its server in this draw, the rest staying as it is;
+// false where the server is not in it.
+func (d *Draw) Added(s *Service, e *Endpoint, share float64) (power.Watts, bool) {
+	if known(e) != nil {
+		return 0, false
+	}
+	curve, ok := e.Node.Predictor.(*power.Piecewise)
+	u, drawn := d.Utilization[e.Node.Name]
+	if !ok || !drawn {
+		return 0, false
+	}
+	return d.Nodes[e.Node.Name] - curve.At(max(u-s.Demand()*share/e.Node.Capacity.Work(), 0)), true
 }

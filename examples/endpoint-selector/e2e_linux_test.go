@@ -43,6 +43,13 @@ func TestBesideKubeProxy(t *testing.T) {
 		besideKubeProxy(t)
 		return
 	}
+	needRoot(t)
+	again(t, "LEASTWATT_KUBE_PROXY="+kubeProxy(t))
+}
+
+// needRoot skips where rules cannot be written.
+func needRoot(t *testing.T) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("rules beside a kube-proxy need root: run as root to test them")
 	}
@@ -52,11 +59,15 @@ func TestBesideKubeProxy(t *testing.T) {
 		}
 	}
 	controlplane.ForTest(t, "")
-	proxy := kubeProxy(t)
-	again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestBesideKubeProxy$", "-test.v", "-test.timeout=5m")
-	again.Env = append(os.Environ(), inNamespace+"=1", "LEASTWATT_KUBE_PROXY="+proxy)
-	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	out, err := again.CombinedOutput()
+}
+
+// again runs the test once more in a network namespace of its own.
+func again(t *testing.T, env ...string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
+	c.Env = append(append(os.Environ(), inNamespace+"=1"), env...)
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	out, err := c.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ func (p *Proxier) OnServiceAdd(s *v1.Service) { p.OnServiceUpdate(nil, s) }
 func (p *Proxier) OnServiceUpdate(_, s *v1.Service) {
 	p.change(func(w *world) bool {
 		k := keyOf(s)
+		w.changed(k)
 		if !p.ours(s) {
 			_, had := w.services[k]
 			delete(w.services, k)
@@ -34,6 +35,7 @@ func (p *Proxier) OnServiceDelete(s *v1.Service) {
 	p.change(func(w *world) bool {
 		_, had := w.services[keyOf(s)]
 		delete(w.services, keyOf(s))
+		w.changed(keyOf(s))
 		return had
 	})
 }
@@ -66,6 +68,7 @@ func (p *Proxier) OnEndpointSliceUpdate(old, s *discovery.EndpointSlice) {
 			w.slices[k] = m
 		}
 		m[s.Name] = s
+		w.changed(k)
 		return w.services[k] != nil
 	})
 }
@@ -80,6 +83,7 @@ func (p *Proxier) OnEndpointSliceDelete(s *discovery.EndpointSlice) {
 
 func drop(w *world, s *discovery.EndpointSlice) {
 	k := sliceKey(s)
+	w.changed(k)
 	delete(w.slices[k], s.Name)
 	if len(w.slices[k]) == 0 {
 		delete(w.slices, k)
@@ -98,6 +102,7 @@ func (p *Proxier) OnTopologyChange(labels map[string]string) {
 			return false
 		}
 		w.topology = maps.Clone(labels)
+		w.stale = nil
 		return true
 	})
 }

@@ -14,6 +14,8 @@ import (
 var (
 	shareDesc = prometheus.NewDesc("leastwatt_endpoint_share_ratio", "Part of a Service port's new connections that an endpoint gets.", []string{"namespace", "service", "port", "endpoint", "node"}, nil)
 	knownDesc = prometheus.NewDesc("leastwatt_endpoint_known", "1 where the endpoint's server has a model and fresh readings, else 0.", []string{"namespace", "service", "port", "endpoint", "node"}, nil)
+	addedDesc = prometheus.NewDesc("leastwatt_endpoint_watts", "Watts that an endpoint's requests are predicted to add to its server with the present shares.", []string{"namespace", "service", "port", "endpoint", "node"}, nil)
+	oldDesc   = prometheus.NewDesc("leastwatt_endpoint_age_seconds", "Time since the CPU utilization of an endpoint's server was measured.", []string{"namespace", "service", "port", "endpoint", "node"}, nil)
 	wattsDesc = prometheus.NewDesc("leastwatt_endpoint_node_watts", "Watts that the server of endpoints is predicted to draw with the present shares.", []string{"node"}, nil)
 	ageDesc   = prometheus.NewDesc("leastwatt_endpoint_node_age_seconds", "Time since the CPU utilization of a server of endpoints was measured.", []string{"node"}, nil)
 )
@@ -58,7 +60,7 @@ func (m *metrics) synced(took time.Duration, ports []servicePort, services []bal
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{shareDesc, knownDesc, wattsDesc, ageDesc} {
+	for _, d := range []*prometheus.Desc{shareDesc, knownDesc, addedDesc, oldDesc, wattsDesc, ageDesc} {
 		ch <- d
 	}
 }
@@ -70,6 +72,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	nodes := make(map[string]*scoring.Node)
+	draw := balancing.Predict(s.services, s.shares)
+	now := time.Now()
 	for i := range s.ports {
 		p := &s.ports[i]
 		port := p.port + "/" + string(p.rules.Protocol)
@@ -78,18 +82,25 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			known := 0.0
 			if s.shares[i][j].Err == nil {
 				known = 1
-				nodes[e.node] = s.services[i].Endpoints[j].Node
+				ep := &s.services[i].Endpoints[j]
+				nodes[e.node] = ep.Node
+				if w, ok := draw.Added(&s.services[i], ep, s.shares[i][j].Value); ok {
+					ch <- prometheus.MustNewConstMetric(addedDesc, prometheus.GaugeValue, float64(w), labels...)
+				}
+				if at, ok := measured(ep.Node); ok {
+					ch <- prometheus.MustNewConstMetric(oldDesc, prometheus.GaugeValue, now.Sub(at).Seconds(), labels...)
+				}
 			}
 			ch <- prometheus.MustNewConstMetric(shareDesc, prometheus.GaugeValue, s.shares[i][j].Value, labels...)
 			ch <- prometheus.MustNewConstMetric(knownDesc, prometheus.GaugeValue, known, labels...)
 		}
 	}
-	for name, w := range balancing.Predict(s.services, s.shares).Nodes {
+	for name, w := range draw.Nodes {
 		ch <- prometheus.MustNewConstMetric(wattsDesc, prometheus.GaugeValue, float64(w), name)
 	}
 	for name, n := range nodes {
 		if at, ok := measured(n); ok {
-			ch <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, time.Since(at).Seconds(), name)
+			ch <- prometheus.MustNewConstMetric(ageDesc, prometheus.GaugeValue, now.Sub(at).Seconds(), name)
 		}
 	}
 }

@@ -22,6 +22,7 @@ type servicePort struct {
 	key       types.NamespacedName
 	port      string // name, or number where it has none
 	family    v1.IPFamily
+	id        string // of all that, for the weigher
 	rules     nftables.Service
 	endpoints []candidate
 }
@@ -29,26 +30,23 @@ type servicePort struct {
 // A candidate may get new connections, from within the cluster, from outside or both.
 type candidate struct {
 	addr            netip.AddrPort
+	id              string // addr as text
 	node            string
 	pod             types.NamespacedName // of its container, if known
 	inside, outside bool
 }
 
-// ports returns the ports of all Services, in the order of their names.
-func (w *world) ports(node string) []servicePort {
+// ports returns the ports of a Service in all its families.
+func (w *world) ports(key types.NamespacedName, s *v1.Service, node string) []servicePort {
 	var out []servicePort
-	for key, s := range w.services {
-		for i := range s.Spec.Ports {
-			for _, f := range s.Spec.IPFamilies {
-				if p, ok := w.port(key, s, &s.Spec.Ports[i], f, node); ok {
-					out = append(out, p)
-				}
+	for i := range s.Spec.Ports {
+		for _, f := range s.Spec.IPFamilies {
+			if p, ok := w.port(key, s, &s.Spec.Ports[i], f, node); ok {
+				p.id = string(f) + " " + p.rules.Name + "/" + string(p.rules.Protocol)
+				out = append(out, p)
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b servicePort) int {
-		return cmp.Or(cmp.Compare(a.rules.Name, b.rules.Name), cmp.Compare(a.rules.Protocol, b.rules.Protocol), cmp.Compare(a.family, b.family))
-	})
 	return out
 }
 
@@ -253,6 +251,7 @@ func choose(all []backend, local bool, node string, topology map[string]string) 
 	out := make([]candidate, len(usable))
 	for i := range usable {
 		out[i] = usable[i].candidate
+		out[i].id = out[i].addr.String()
 	}
 	return out
 }

@@ -98,7 +98,8 @@ type Proxier struct {
 	written atomic.Pointer[time.Time] // when the rules were last what they should be
 
 	// Of the goroutine that runs.
-	last    map[string]map[string]float64 // share by port and endpoint, as applied
+	made    map[types.NamespacedName][]servicePort // of the last snapshot; their slices are not changed
+	last    map[string]map[string]float64          // share by port and endpoint, as applied
 	applied map[string]udpPort
 	noted   map[types.UID]string
 }
@@ -108,6 +109,14 @@ type world struct {
 	services map[types.NamespacedName]*v1.Service
 	slices   map[types.NamespacedName]map[string]*discovery.EndpointSlice // by Service, by name
 	topology map[string]string
+	stale    map[types.NamespacedName]bool // Services that changed since their ports were made; nil: all
+}
+
+// changed remembers that a Service's ports are to be made anew.
+func (w *world) changed(k types.NamespacedName) {
+	if w.stale != nil {
+		w.stale[k] = true
+	}
 }
 
 // New returns a proxier that writes each family's rules with its applier; a family without one is left out. It

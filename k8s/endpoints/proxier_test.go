@@ -556,12 +556,13 @@ func TestWatchWithTheRealWriter(t *testing.T) {
 	}
 	await("10.0.0.1 . 8080", "10.0.0.2 . 8080")
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		n, err := testutil.GatherAndCount(reg, "leastwatt_endpoint_share_ratio", "leastwatt_endpoint_node_watts", "leastwatt_endpoint_node_age_seconds")
-		if err == nil && n == 6 {
+		n, err := testutil.GatherAndCount(reg, "leastwatt_endpoint_share_ratio", "leastwatt_endpoint_node_watts", "leastwatt_endpoint_node_age_seconds",
+			"leastwatt_endpoint_watts", "leastwatt_endpoint_age_seconds")
+		if err == nil && n == 10 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d metrics, %v: want two shares, watts and ages", n, err)
+			t.Fatalf("%d metrics, %v: want two shares, and watts and ages of endpoints and nodes", n, err)
 		}
 	}
 	if err := client.CoreV1().Services("shop").Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {

@@ -1,11 +1,13 @@
 package endpoints
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,14 +81,42 @@ func (p *Proxier) sync(ctx context.Context) error {
 	return nil
 }
 
+// snapshot returns the ports of all Services, in the order of their names. Only those of Services that changed are made
+// anew.
 func (p *Proxier) snapshot() []servicePort {
 	p.mu.Lock()
-	w := world{services: maps.Clone(p.world.services), topology: p.world.topology, slices: make(map[types.NamespacedName]map[string]*discovery.EndpointSlice, len(p.world.services))}
+	w := world{services: maps.Clone(p.world.services), topology: p.world.topology, slices: make(map[types.NamespacedName]map[string]*discovery.EndpointSlice)}
+	if p.world.stale == nil || p.made == nil {
+		p.made = make(map[types.NamespacedName][]servicePort, len(w.services))
+		p.world.stale = make(map[types.NamespacedName]bool)
+	}
+	for k := range p.world.stale {
+		delete(p.made, k)
+	}
+	clear(p.world.stale)
 	for k := range w.services {
-		w.slices[k] = maps.Clone(p.world.slices[k])
+		if _, ok := p.made[k]; !ok {
+			w.slices[k] = maps.Clone(p.world.slices[k])
+		}
 	}
 	p.mu.Unlock()
-	return w.ports(p.opts.Node)
+	n := 0
+	for k, s := range w.services {
+		ports, ok := p.made[k]
+		if !ok {
+			ports = w.ports(k, s, p.opts.Node)
+			p.made[k] = ports
+		}
+		n += len(ports)
+	}
+	out := make([]servicePort, 0, n)
+	for k := range w.services {
+		out = append(out, p.made[k]...)
+	}
+	slices.SortFunc(out, func(a, b servicePort) int {
+		return cmp.Or(cmp.Compare(a.rules.Name, b.rules.Name), cmp.Compare(a.rules.Protocol, b.rules.Protocol), cmp.Compare(a.family, b.family))
+	})
+	return out
 }
 
 // divided returns a port's rules with shares.
@@ -143,7 +173,7 @@ func (p *Proxier) trouble(s *v1.Service) []error {
 
 // service is what the weigher is told of a port. What is wrong with the Service, explain tells.
 func (p *Proxier) service(sp *servicePort, view *scoring.View) balancing.Service {
-	s := balancing.Service{Name: string(sp.family) + " " + sp.rules.Name + "/" + string(sp.rules.Protocol)}
+	s := balancing.Service{Name: sp.id}
 	var err error
 	if s.CPU, err = balancing.CPUFromAnnotations(sp.service.Annotations); err != nil {
 		s.CPU = 0
@@ -161,8 +191,9 @@ func (p *Proxier) service(sp *servicePort, view *scoring.View) balancing.Service
 	}
 	s.Rate /= float64(len(sp.service.Spec.IPFamilies)) // as if clients came evenly by both
 	last := p.last[s.Name]
+	s.Endpoints = make([]balancing.Endpoint, 0, len(sp.endpoints))
 	for _, c := range sp.endpoints {
-		e := balancing.Endpoint{ID: c.addr.String()}
+		e := balancing.Endpoint{ID: c.id}
 		if view != nil {
 			e.Node = view.Node(c.node)
 		}
@@ -220,18 +251,26 @@ func (p *Proxier) note(s *v1.Service, err error) {
 
 // remember keeps what was applied and lets conntrack forget what went.
 func (p *Proxier) remember(ctx context.Context, ports []servicePort, services []balancing.Service, shares [][]balancing.Share) {
-	p.last = make(map[string]map[string]float64, len(ports))
+	shared := make(map[string]map[string]float64, len(ports))
 	applied := make(map[string]udpPort)
 	live := make(map[types.UID]bool, len(ports))
 	var stale []Stale
 	for i := range ports {
 		sp := &ports[i]
 		live[sp.service.UID] = true
-		m := make(map[string]float64, len(sp.endpoints))
-		for j := range services[i].Endpoints {
-			m[services[i].Endpoints[j].ID] = shares[i][j].Value
+		m := p.last[services[i].Name]
+		for fresh := len(m) != len(sp.endpoints); ; fresh = true { // the map of the last sync serves again if it has the same endpoints
+			if fresh {
+				m = make(map[string]float64, len(sp.endpoints))
+			}
+			for j := range services[i].Endpoints {
+				m[services[i].Endpoints[j].ID] = shares[i][j].Value
+			}
+			if fresh || len(m) == len(sp.endpoints) {
+				break
+			}
 		}
-		p.last[services[i].Name] = m
+		shared[services[i].Name] = m
 		if sp.rules.Protocol != nftables.UDP {
 			continue
 		}
@@ -260,7 +299,7 @@ func (p *Proxier) remember(ctx context.Context, ports []servicePort, services []
 			}
 		}
 	}
-	p.applied = applied
+	p.last, p.applied = shared, applied
 	maps.DeleteFunc(p.noted, func(u types.UID, _ string) bool { return !live[u] })
 	if len(stale) > 0 && p.opts.Forget != nil {
 		p.opts.Forget(ctx, stale)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"unique"
 
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
@@ -83,13 +84,24 @@ func topology(n *v1.Node) map[string]string {
 	return out
 }
 
-// slim drops what nobody here reads and what is most of an object's memory.
+// slim drops what nobody here reads and what is most of an object's memory. The transformed objects are the informer's own.
 func slim(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *v1.Service:
-		o.ManagedFields = nil
+		o.ManagedFields, o.OwnerReferences, o.Spec.Selector = nil, nil, nil
+		delete(o.Annotations, v1.LastAppliedConfigAnnotation)
 	case *discovery.EndpointSlice:
-		o.ManagedFields = nil
+		o.ManagedFields, o.OwnerReferences, o.Annotations = nil, nil, nil
+		for i := range o.Endpoints {
+			e := &o.Endpoints[i]
+			e.DeprecatedTopology, e.Hostname, e.Zone = nil, nil, nil
+			if e.NodeName != nil {
+				*e.NodeName = unique.Make(*e.NodeName).Value() // thousands of endpoints run on few nodes
+			}
+			if t := e.TargetRef; t != nil {
+				e.TargetRef = &v1.ObjectReference{Kind: unique.Make(t.Kind).Value(), Namespace: unique.Make(t.Namespace).Value(), Name: t.Name}
+			}
+		}
 	case *v1.Node:
 		o.ManagedFields, o.Status = nil, v1.NodeStatus{}
 	}
