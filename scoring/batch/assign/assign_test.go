@@ -244,3 +244,50 @@ func FuzzDense(f *testing.F) {
 		}
 	})
 }
+
+// TestProducts checks the guess for rows that compete for the same columns against the search that makes none, and that it is made.
+func TestProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	guessed := 0
+	for n := range 60 {
+		rows := 4 + r.IntN(20)
+		cols := rows + r.IntN(40)
+		demand, free := make([]float64, rows), make([]float64, cols)
+		for i := range demand {
+			demand[i] = float64(1 + r.IntN(8))
+		}
+		for j := range free {
+			free[j] = float64(r.IntN(30)) / 7
+		}
+		cost := make([]float64, rows*cols)
+		for k := range cost {
+			cost[k] = -demand[k/cols] * free[k%cols]
+			if n%3 == 1 { // not quite a product
+				cost[k] -= r.Float64() * 4
+			}
+			if n%3 == 2 && r.IntN(9) == 0 {
+				cost[k] = math.Inf(1)
+			}
+		}
+		got, err := Dense(rows, cols, cost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkValid(t, rows, cols, cost, got)
+		s := newSolver(rows, cols, cost)
+		order, firsts := s.byStake()
+		if firsts <= rows/2 && newSolver(rows, cols, cost).prime(order) {
+			guessed++
+		}
+		for _, i := range s.reduce(order) {
+			s.augment(i)
+		}
+		want := s.result()
+		if got.Served != want.Served || math.Abs(got.Cost-want.Cost) > 1e-9*math.Abs(want.Cost) {
+			t.Errorf("%d × %d: %d rows at %v, want %d at %v", rows, cols, got.Served, got.Cost, want.Served, want.Cost)
+		}
+	}
+	if guessed < 10 {
+		t.Errorf("only %d of 60 were solved by the guess", guessed)
+	}
+}

@@ -79,7 +79,11 @@ func (s *solver) solve() {
 	if s.cols == 0 {
 		return
 	}
-	order := s.byStake()
+	order, firsts := s.byStake()
+	// Where half of the rows or fewer could each have their first choice, they compete.
+	if firsts <= s.rows/2 && s.prime(order) {
+		return
+	}
 	rank := make([]int32, s.rows)
 	for k, i := range order {
 		rank[i] = int32(k)
@@ -105,25 +109,35 @@ func (s *solver) solve() {
 // least. It changes no result but by ties. Where all rows want the same columns in the same
 // order, as with costs that are products of a demand and a free capacity, a row with less at stake then
 // settles for the next column at once instead of shifting all the rows before it.
-func (s *solver) byStake() []int32 {
+//
+// It also returns how many different columns are some row's first choice.
+func (s *solver) byStake() ([]int32, int) {
+	wanted := make([]bool, s.cols)
+	firsts := 0
 	stake := make([]float64, s.rows)
 	order := make([]int32, s.rows)
 	for i := range s.rows {
 		order[i] = int32(i)
-		least, sum, n := math.Inf(1), 0.0, 0
-		for _, c := range s.line(i) {
+		least, sum, n, first := math.Inf(1), 0.0, 0, none
+		for j, c := range s.line(i) {
 			if c <= MaxCost {
-				least = min(least, c)
+				if c < least {
+					least, first = c, int32(j)
+				}
 				sum += c
 				n++
 			}
+		}
+		if first >= 0 && !wanted[first] {
+			wanted[first] = true
+			firsts++
 		}
 		if n > 0 {
 			stake[i] = sum/float64(n) - least
 		}
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(stake[b], stake[a]) })
-	return order
+	return order, firsts
 }
 
 // reduce is the augmenting row reduction: each free row takes its cheapest column at the price

@@ -1,0 +1,54 @@
+package assign
+
+import "math"
+
+// prime guesses the optimum where rows want the same columns, and proves it or takes it back. In the order of byStake each row
+// takes its cheapest column that is left; backwards, each column then gets the lowest price at which no later row would rather have it. For
+// costs that are products of a demand and a free capacity that is the optimum: the largest demand on the largest capacity. The proof is that of
+// any assignment: with these prices as dual values every row holds its cheapest column, and free columns cost nothing. It
+// returns false, and leaves s as it was, where a cost is +Inf or the guess is wrong.
+func (s *solver) prime(order []int32) bool {
+	cols := s.cols
+	taken := make([]bool, cols)
+	pick := make([]int32, s.rows)
+	scale := 0.0
+	for _, i := range order {
+		best, at := math.Inf(1), none
+		for j, v := range s.line(int(i)) {
+			if v < best && !taken[j] {
+				best, at = v, int32(j)
+			}
+		}
+		if at == none {
+			return false
+		}
+		pick[i], taken[at] = at, true
+		scale = max(scale, math.Abs(best))
+	}
+	price := make([]float64, cols)
+	gain := make([]float64, s.rows) // what a row has of its column, after its price
+	for k := len(order) - 1; k >= 0; k-- {
+		i := order[k]
+		j := int(pick[i])
+		p := 0.0
+		for _, l := range order[k+1:] {
+			p = max(p, -s.cost[int(l)*cols+j]-gain[l])
+		}
+		price[j], gain[i] = p, -s.cost[int(i)*cols+j]-p
+	}
+	// The sums above are rounded in their last digits, and so are those of every other way to the duals.
+	slack := 1e-13 * scale
+	for i := range s.rows {
+		most := -gain[i] - slack
+		for j, v := range s.line(i) {
+			if v+price[j] < most {
+				return false
+			}
+		}
+	}
+	for i, j := range pick {
+		s.colOf[i], s.rowOf[j] = j, int32(i)
+		s.colDual[j], s.rowDual[i] = -price[j], -gain[i]
+	}
+	return true
+}
