@@ -101,7 +101,7 @@ type installation struct {
 
 // set are the ports that are free here, and what else is switched on.
 func (x *installation) set(more ...string) []string {
-	all := append([]string{"metricsAdapter.enabled=true", "controller.enabled=true",
+	all := append([]string{"metricsAdapter.enabled=true", "controller.enabled=true", "scheduler.profiles=true",
 		fmt.Sprint("scheduler.securePort=", x.ports[0]), fmt.Sprint("scheduler.decisionsPort=", x.ports[1]), fmt.Sprint("metricsAdapter.securePort=", x.ports[2]),
 		fmt.Sprint("controller.metricsPort=", x.ports[3]), fmt.Sprint("controller.healthPort=", x.ports[4])}, more...)
 	return []string{"--namespace=" + namespace, "--values=" + x.values, "--set=" + strings.Join(all, ",")}
