@@ -36,6 +36,10 @@ type PollerOptions struct {
 	// Interval; 0 means 8 times Interval.
 	MaxBackoff time.Duration
 
+	// MaxAge is how old, by the hardware's time, a reading may be to go before a younger one of a source that is
+	// lower in precedence; 0 means a minute.
+	MaxAge time.Duration
+
 	// Keep is how long a reading that is no longer given stays in the snapshot; 0 means an hour.
 	Keep time.Duration
 
@@ -52,6 +56,7 @@ func (o PollerOptions) filled() PollerOptions {
 	o.MaxInFlight = max(o.MaxInFlight, 2)
 	fill(&o.MaxBackoff, 8*o.Interval)
 	fill(&o.Keep, time.Hour)
+	fill(&o.MaxAge, time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

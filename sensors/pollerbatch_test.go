@@ -114,6 +114,30 @@ func TestAFreshReadingGoesBeforeOneThatIsKept(t *testing.T) {
 	})
 }
 
+// A source that answers with what it measured long ago gives way as well, and wins again when it is fresh.
+func TestAStaleReadingGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		stuck := func(context.Context, int) ([]sensors.Reading, error) {
+			at := time.Now()
+			if d := at.Sub(start); d > 30*time.Second && d < 5*time.Minute {
+				at = start.Add(30 * time.Second)
+			}
+			return []sensors.Reading{{Kind: sensors.Power, Value: 100, At: at, Source: "stuck"}}, nil
+		}
+		best := newFake(map[string]func(context.Context, int) ([]sensors.Reading, error){"a": stuck})
+		second := batch{kind: sensors.Power, value: 90, requests: new(atomic.Int64)}
+		p := sensors.NewPoller(sensors.Merge(best, second), []string{"a"}, sensors.PollerOptions{MaxAge: time.Minute})
+		poll(t, p)
+		for _, x := range []struct{ wait, want float64 }{{1, 100}, {60, 100}, {120, 90}, {360, 100}} {
+			time.Sleep(start.Add(time.Duration(x.wait * float64(time.Second))).Sub(time.Now()))
+			if r, _ := p.Snapshot().Node("a").Find(sensors.Power); r.Value != x.want {
+				t.Errorf("after %v s %v W win, want %v", x.wait, r.Value, x.want)
+			}
+		}
+	})
+}
+
 func TestCollectors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newFake(map[string]func(context.Context, int) ([]sensors.Reading, error){"a": good, "b": fail})

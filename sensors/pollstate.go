@@ -35,7 +35,7 @@ func (l *pollLoop) record(e pollEvent) {
 		part := &s.parts[t.part]
 		part.update(readings, err, e.at, l.opts.Keep)
 		l.log(n, l.next[n], err, part)
-		l.next[n] = l.combine(n, s)
+		l.next[n] = l.combine(n, s, e.at)
 		l.dirty = true
 	}
 	l.metrics.latency.WithLabelValues(Name(l.parts[t.part])).Observe(e.at.Sub(e.flight.started).Seconds())
@@ -73,8 +73,9 @@ func (p *partState) update(readings []Reading, err error, at time.Time, keep tim
 }
 
 // combine joins the parts of a node. A reading of the last read goes before one that is only kept; among
-// those that are kept, the youngest wins.
-func (l *pollLoop) combine(node string, s *nodeState) *NodeReadings {
+// those that are kept, the youngest wins. One that is stale although it was read just now, as of a Prometheus that
+// scrapes nothing any more, gives way to a fresh one of another part.
+func (l *pollLoop) combine(node string, s *nodeState, now time.Time) *NodeReadings {
 	if l.merge == nil {
 		p := &s.parts[0]
 		return &NodeReadings{Node: node, Readings: slices.Concat(p.readings, p.kept), Err: p.err, Tried: p.tried, Good: p.good, Failures: p.failures}
@@ -83,7 +84,7 @@ func (l *pollLoop) combine(node string, s *nodeState) *NodeReadings {
 	from, errs := make([][]Reading, len(s.parts)), make([]error, len(s.parts))
 	for i := range s.parts {
 		p := &s.parts[i]
-		from[i], errs[i] = p.readings, p.err
+		from[i], errs[i] = l.fresh(s, i, now), p.err
 		if p.tried.After(n.Tried) {
 			n.Tried = p.tried
 		}
@@ -108,6 +109,28 @@ func (l *pollLoop) combine(node string, s *nodeState) *NodeReadings {
 	}
 	n.Err = l.merge.err(errs, n.Readings[:current])
 	return n
+}
+
+// fresh returns what a part read last, without what is stale there and fresh in another part.
+func (l *pollLoop) fresh(s *nodeState, part int, now time.Time) []Reading {
+	readings := s.parts[part].readings
+	gives := func(r Reading) bool {
+		if r.Age(now) <= l.opts.MaxAge {
+			return false
+		}
+		for i := range s.parts {
+			for _, other := range s.parts[i].readings {
+				if i != part && other.Kind == r.Kind && other.Age(now) <= l.opts.MaxAge {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	if !slices.ContainsFunc(readings, gives) {
+		return readings
+	}
+	return slices.DeleteFunc(slices.Clone(readings), gives)
 }
 
 // publish swaps in a new snapshot, unless the last is too young.

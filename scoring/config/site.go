@@ -58,7 +58,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 	var site *scoring.Site // nodes are read after they were put in it
 	set, err := section.Build(sensorsconfig.BuildOptions{Before: o.Sources, Pods: o.Pods, Node: func(name string) (sensorsconfig.Node, bool) {
 		m, ok := site.Machine(name)
-		return sensorsconfig.Node{Name: m.Name, Address: m.Address, Labels: m.Labels}, ok
+		return sensorsconfig.Node{Name: m.Name, Address: m.Address, Labels: m.Labels, Cores: m.Cores}, ok
 	}})
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 		}
 	}
 	po := section.PollerOptions()
-	po.Interval, po.Logger = cmp.Or(po.Interval, o.Interval), o.Logger
+	po.Interval, po.MaxAge, po.Logger = cmp.Or(po.Interval, o.Interval), c.Scoring.MaxAge, o.Logger
 	p := sensors.NewPoller(set.Source, section.Nodes(), po)
 	if o.Registerer != nil {
 		if err := errors.Join(p.Register(o.Registerer), set.Register(o.Registerer)); err != nil {
