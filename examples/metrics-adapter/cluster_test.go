@@ -128,13 +128,14 @@ const (
 // answers asks for each kind of metric through the API server.
 func answers(ctx context.Context, t *testing.T, client *kubernetes.Clientset) error {
 	if err := until(ctx, func(ctx context.Context) (bool, error) { // the aggregator learns in the background who serves
-		got, items, err := ask(ctx, client, custom+"/nodes/*/power_watts")
-		if len(items) == 2 {
-			t.Logf("%+v", items)
-		}
+		got, _, err := ask(ctx, client, custom+"/nodes/*/power_watts")
 		return err == nil && len(got) == 2, nil
 	}); err != nil {
 		return fmt.Errorf("waiting for the metrics of two nodes: %w", err)
+	}
+	for _, path := range []string{custom + "/nodes/n1/power_watts", external + "/power_watts"} { // the README shows these
+		body, err := client.CoreV1().RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json").DoRaw(ctx)
+		t.Logf("kubectl get --raw %s\n%s %v", path, body, err)
 	}
 	for path, want := range map[string]map[string]string{
 		custom + "/nodes/n1/power_watts":                                         {"n1": "90"},
