@@ -80,6 +80,7 @@ func newLive(c *Config, log *slog.Logger) (*live, error) {
 }
 
 func (l *live) bind(m scoring.Machine) (scoring.Spec, error) {
+	m = l.hardware.of(m)
 	x, spec, err := l.config.bind(m)
 	spec.Meter = l.meters.of(m)
 	if n := l.learners[x]; n != nil && err == nil {
