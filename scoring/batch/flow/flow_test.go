@@ -352,8 +352,15 @@ func FuzzSolve(f *testing.F) {
 		}
 		for range 2 {
 			cost, err := p.Solve()
-			if err == nil {
+			switch {
+			case err == nil:
 				checkOptimal(t, p, cost)
+			case !errors.Is(err, ErrUnbalanced) && !errors.Is(err, ErrInfeasible) && !errors.Is(err, ErrUnbounded) && !errors.Is(err, ErrOverflow):
+				t.Fatal(err) // the limit on pivots above all
+			}
+			// Work, not time: no input of this size comes near the limit.
+			if most := 20 * (p.Nodes() + p.Arcs() + 10); p.Pivots() > most {
+				t.Fatalf("%d pivots for %d nodes and %d arcs: want at most %d", p.Pivots(), p.Nodes(), p.Arcs(), most)
 			}
 			if p.Arcs() > 0 {
 				p.SetCapacity(0, 3)

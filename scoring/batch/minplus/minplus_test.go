@@ -136,3 +136,49 @@ func BenchmarkLeast(b *testing.B) {
 		})
 	}
 }
+
+// FuzzLeast compares with trying every division, on two servers, and holds Split to what Least says.
+func FuzzLeast(f *testing.F) {
+	f.Add([]byte{11, 14, 14, 10, 17, 19}, uint8(3))
+	f.Add([]byte{255, 0, 7}, uint8(6))
+	f.Fuzz(func(t *testing.T, raw []byte, workloads uint8) {
+		k := int(workloads % 12)
+		half := min(len(raw)/2, 12)
+		curve := func(b []byte) []float64 {
+			out := make([]float64, len(b))
+			for i, v := range b {
+				if out[i] = float64(v) - 50; v == 255 {
+					out[i] = math.Inf(1)
+				}
+			}
+			return out
+		}
+		added := [][]float64{curve(raw[:half]), curve(raw[half : 2*half])}
+		got, err := Least(added, k)
+		if err != nil || len(got) != k {
+			t.Fatal(got, err)
+		}
+		at := func(s, n int) float64 {
+			switch {
+			case n == 0:
+				return 0
+			case n > half:
+				return math.Inf(1)
+			}
+			return added[s][n-1]
+		}
+		for n := 1; n <= k; n++ {
+			want := math.Inf(1)
+			for a := range n + 1 {
+				want = min(want, at(0, a)+at(1, n-a))
+			}
+			if got[n-1] != want {
+				t.Fatalf("%d workloads cost %v, want %v", n, got[n-1], want)
+			}
+			cost, split, err := Split(added, n)
+			if err != nil || cost != want || split != nil && at(0, split[0])+at(1, split[1]) != want {
+				t.Fatalf("%d workloads split %v at %v (%v), want %v", n, split, cost, err, want)
+			}
+		}
+	})
+}
