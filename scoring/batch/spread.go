@@ -73,8 +73,9 @@ func (leastAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 // whole cuts the digits after the point; a share that is free or reserved is not negative.
 func whole(x float64) float64 { return float64(int64(x)) }
 
-func leastScore(c *Cluster, i int, j *Job) float64 {
-	cpu, mem := c.requested(i, j)
+func leastScore(c *Cluster, i int, j *Job) float64 { return freeScore(c.requested(i, j)) }
+
+func freeScore(cpu, mem float64) float64 {
 	return whole((whole(100*(1-cpu)+1e-9) + whole(100*(1-mem)+1e-9)) / 2)
 }
 
@@ -99,5 +100,5 @@ func (kubernetes) cost(i int, j *Job, c *Cluster) float64 {
 	cpu, mem := c.requested(i, j)
 	// The standard deviation of two values is half their distance.
 	balanced := whole(100*(1-math.Abs(min(cpu, 1)-min(mem, 1))/2) + 1e-9)
-	return -(leastScore(c, i, j) + balanced)
+	return -(freeScore(cpu, mem) + balanced)
 }
