@@ -86,8 +86,9 @@ type Poller struct {
 	changed chan struct{} // has room for one: wanted has changed
 	running atomic.Bool
 
-	mu     sync.Mutex
-	wanted map[string]struct{} // guarded by mu
+	mu      sync.Mutex
+	wanted  map[string]struct{} // guarded by mu
+	version uint64              // of wanted; guarded by mu
 }
 
 // NewPoller returns a poller of the nodes. It starts nothing.
@@ -144,6 +145,7 @@ func (p *Poller) Nodes() []string {
 func (p *Poller) change(f func()) {
 	p.mu.Lock()
 	f()
+	p.version++
 	p.mu.Unlock()
 	select {
 	case p.changed <- struct{}{}:

@@ -23,6 +23,7 @@ type pollLoop struct {
 	events chan pollEvent
 	done   chan struct{} // closed when Run returns: nobody hears events
 
+	synced  uint64 // the version of wanted that state has
 	state   map[string]*nodeState
 	batches []*pollTask // one for each part that is a BatchSource
 	due     taskHeap    // tasks that wait, of nodes that do well
@@ -77,6 +78,11 @@ func newPollLoop(p *Poller, ctx context.Context) *pollLoop {
 // sync makes the tasks those of the nodes that are wanted.
 func (l *pollLoop) sync() {
 	l.mu.Lock()
+	if l.synced == l.version { // this runs for every read
+		l.mu.Unlock()
+		return
+	}
+	l.synced = l.version
 	wanted := maps.Clone(l.wanted)
 	l.mu.Unlock()
 	changed := false

@@ -16,24 +16,23 @@ const bmcUser = "leastwatt"
 // hardware is what a scheduler can ask about the servers: a BMC that speaks Redfish over HTTPS and a Kepler
 // exporter for each, in the fleet's order. They measure the plant.
 type hardware struct {
-	authority *emulate.Authority
-	password  string
-	names     []string
-	bmcs      []*emulate.Server
-	exporters []*emulate.Server
+	addresses
+	devices []*emulate.Server // of this process
 }
 
 // startHardware opens the sensors of all servers, each on a port of its own.
 func startHardware(p *plant) (_ *hardware, err error) {
-	h := &hardware{password: newPassword()}
+	h := &hardware{addresses: addresses{Password: newPassword()}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	if h.authority, err = emulate.NewAuthority(); err != nil {
+	authority, err := emulate.NewAuthority()
+	if err != nil {
 		return nil, fmt.Errorf("certificates of the BMCs: %w", err)
 	}
+	h.PEM = authority.PEM()
 	for i := range p.fleet {
 		live := func() emulate.Machine {
 			measured := p.measure(i)
@@ -42,23 +41,24 @@ func startHardware(p *plant) (_ *hardware, err error) {
 			return m
 		}
 		name := p.fleet[i].name
-		listen := func(a *emulate.Authority, device http.Handler, all *[]*emulate.Server) error {
+		listen := func(a *emulate.Authority, device http.Handler, urls *[]string) error {
 			s, err := emulate.Listen(a, device)
 			if err != nil {
 				return fmt.Errorf("sensors of %s: %w", name, err)
 			}
-			*all = append(*all, s)
+			h.devices = append(h.devices, s)
+			*urls = append(*urls, s.URL)
 			return nil
 		}
-		bmc := emulate.NewBMC(live, emulate.BMCOptions{User: bmcUser, Password: h.password})
-		if err := listen(h.authority, bmc, &h.bmcs); err != nil {
+		bmc := emulate.NewBMC(live, emulate.BMCOptions{User: bmcUser, Password: h.Password})
+		if err := listen(authority, bmc, &h.BMCs); err != nil {
 			return nil, err
 		}
 		exporter := emulate.NewKepler(name, live, emulate.KeplerOptions{Platform: true})
-		if err := listen(nil, exporter, &h.exporters); err != nil {
+		if err := listen(nil, exporter, &h.Exporters); err != nil {
 			return nil, err
 		}
-		h.names = append(h.names, name)
+		h.Names = append(h.Names, name)
 	}
 	return h, nil
 }
@@ -66,10 +66,7 @@ func startHardware(p *plant) (_ *hardware, err error) {
 // Close ends all sensors.
 func (h *hardware) Close() error {
 	var errs []error
-	for _, s := range h.bmcs {
-		errs = append(errs, s.Close())
-	}
-	for _, s := range h.exporters {
+	for _, s := range h.devices {
 		errs = append(errs, s.Close())
 	}
 	return errors.Join(errs...)

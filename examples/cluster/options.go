@@ -26,6 +26,7 @@ type options struct {
 
 	bench       bool
 	repetitions int
+	profiles    string
 }
 
 const usage = `Starts a real Kubernetes control plane on loopback with simulated servers, places the same
@@ -55,6 +56,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.steps, "steps", 24, "moments at which pods come and go with -replay")
 	f.BoolVar(&o.bench, "bench", false, "measure the scheduler's milliseconds per pod with and without the plugin instead")
 	f.IntVar(&o.repetitions, "repetitions", 3, "how often -bench measures each scheduler")
+	f.StringVar(&o.profiles, "profiles", "", "folder into which -bench writes a CPU profile of every scheduler it measures, for go tool pprof")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -83,8 +85,8 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	if err == nil && o.bench && (o.keep || o.json) {
 		err = errors.New("-bench goes with neither -keep nor -json")
 	}
-	if err == nil && !o.bench && given["repetitions"] {
-		err = errors.New("-repetitions needs -bench")
+	if err == nil && !o.bench && (given["repetitions"] || given["profiles"]) {
+		err = errors.New("-repetitions and -profiles need -bench")
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%v\nrun with -help for the flags\n", err)

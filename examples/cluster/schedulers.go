@@ -51,7 +51,7 @@ func benchScheduler(name, pluginConfig string) contender {
 
 // withPlugin adds the plugin to a benchmark's scheduler.
 func (h *hardware) withPlugin(folder string, s contender) (contender, error) {
-	path, err := h.writeConfig(folder, 30*time.Second)
+	path, err := h.writeConfig(folder, 10*time.Second) // the default
 	if err != nil {
 		return contender{}, err
 	}
@@ -77,8 +77,8 @@ func (h *hardware) allKnown(ctx context.Context, s *controlplane.Scheduler) erro
 			}
 		}
 	}
-	if int(known) != len(h.names) {
-		return fmt.Errorf("of %d servers the plugin has: %s", len(h.names), strings.Join(states, ", "))
+	if int(known) != len(h.Names) {
+		return fmt.Errorf("of %d servers the plugin has: %s", len(h.Names), strings.Join(states, ", "))
 	}
 	return nil
 }
@@ -110,9 +110,9 @@ func (h *hardware) writeConfig(folder string, interval time.Duration) (string, e
 		PerNode: make(map[string]endpoint),
 	}
 	kepler := source{Type: "kepler", PerNode: make(map[string]endpoint)}
-	for i, name := range h.names {
-		redfish.PerNode[name] = endpoint{h.bmcs[i].URL}
-		kepler.PerNode[name] = endpoint{h.exporters[i].URL + "/metrics"}
+	for i, name := range h.Names {
+		redfish.PerNode[name] = endpoint{h.BMCs[i]}
+		kepler.PerNode[name] = endpoint{h.Exporters[i] + "/metrics"}
 	}
 	text, err := yaml.Marshal(map[string]any{
 		"sensors": map[string]any{
@@ -130,7 +130,7 @@ func (h *hardware) writeConfig(folder string, interval time.Duration) (string, e
 	path := filepath.Join(folder, "leastwatt.yaml")
 	return path, errors.Join(
 		os.WriteFile(path, text, 0o600),
-		os.WriteFile(filepath.Join(folder, redfish.TLS["caFile"]), h.authority.PEM(), 0o600),
-		os.WriteFile(filepath.Join(folder, redfish.PasswordFile), []byte(h.password), 0o600),
+		os.WriteFile(filepath.Join(folder, redfish.TLS["caFile"]), h.PEM, 0o600),
+		os.WriteFile(filepath.Join(folder, redfish.PasswordFile), []byte(h.Password), 0o600),
 	)
 }

@@ -29,7 +29,7 @@ func TestWriteConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
-	if err != nil || strings.Contains(string(text), h.password) {
+	if err != nil || strings.Contains(string(text), h.Password) {
 		t.Fatalf("the file holds the password (%v)", err)
 	}
 	c, err := config.Load(path)

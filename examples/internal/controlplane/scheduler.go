@@ -152,3 +152,13 @@ func (s *Scheduler) Metrics(ctx context.Context) (map[string]*dto.MetricFamily, 
 	}
 	return families, nil
 }
+
+// Profile writes a CPU profile of the scheduler over the next seconds to a file, in the format of pprof.
+func (s *Scheduler) Profile(ctx context.Context, d time.Duration, path string) error {
+	patient := &http.Client{Transport: s.client.Transport} // without its deadline
+	body, err := get(ctx, patient, fmt.Sprintf("%s/debug/pprof/profile?seconds=%.0f", s.url, d.Seconds()))
+	if err != nil {
+		return fmt.Errorf("CPU profile of %s: %w", s.name, err)
+	}
+	return os.WriteFile(path, body, 0o600)
+}
