@@ -3,7 +3,11 @@ package scheduler_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
 	"github.com/leastwatt/leastwatt/power"
@@ -29,4 +33,28 @@ func ExampleNew() {
 	}, scheduler.Options{})
 	fmt.Println(scheduler.Name, factory != nil, err)
 	// Output: LeastWatt true <nil>
+}
+
+// All plugins of the package, which share their setups. With k8s.io/kubernetes/cmd/kube-scheduler/app:
+//
+//	var options []app.Option
+//	for name, factory := range all {
+//		options = append(options, app.WithPlugin(name, factory))
+//	}
+func ExampleNewAll() {
+	all, err := scheduler.NewAll(func(config string) (scheduler.Setup, error) {
+		model := func(scoring.Machine) (scoring.Spec, error) {
+			return scoring.Spec{Predictor: power.Linear{Idle: 50, Peak: 100}, Model: "lab"}, nil
+		}
+		return scheduler.Setup{Site: scoring.NewSite(sensors.NewPoller(sensors.Merge(), nil, sensors.PollerOptions{}), model, scoring.SiteOptions{})}, nil
+	}, scheduler.Options{})
+	fmt.Println(slices.Sorted(maps.Keys(all)), err)
+	// Output: [LeastWatt LeastWattPlacement PowerCap SpreadRate] <nil>
+}
+
+// What a profile may say of PowerCap is checked when the scheduler starts.
+func ExampleDecodeCapArgs() {
+	_, err := scheduler.DecodeCapArgs(&runtime.Unknown{Raw: []byte(`{"caps": [{"name": "pdu", "lable": "example.com/pdu", "watts": 5500}]}`)})
+	fmt.Println(err)
+	// Output: arguments of plugin PowerCap: unknown field "caps[0].lable"
 }
