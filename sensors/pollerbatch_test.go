@@ -130,7 +130,7 @@ func TestAStaleReadingGivesWay(t *testing.T) {
 		p := sensors.NewPoller(sensors.Merge(best, second), []string{"a"}, sensors.PollerOptions{MaxAge: time.Minute})
 		poll(t, p)
 		for _, x := range []struct{ wait, want float64 }{{1, 100}, {60, 100}, {120, 90}, {360, 100}} {
-			time.Sleep(start.Add(time.Duration(x.wait * float64(time.Second))).Sub(time.Now()))
+			time.Sleep(time.Until(start.Add(time.Duration(x.wait * float64(time.Second)))))
 			if r, _ := p.Snapshot().Node("a").Find(sensors.Power); r.Value != x.want {
 				t.Errorf("after %v s %v W win, want %v", x.wait, r.Value, x.want)
 			}

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/knftables"
@@ -30,8 +31,10 @@ import (
 	"github.com/leastwatt/leastwatt/balancing"
 	"github.com/leastwatt/leastwatt/balancing/nftables"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
+	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
+	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 )
 
 // proxyFlags are what the service proxy is told on the command line.
@@ -126,7 +129,8 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 		if err != nil {
 			return err
 		}
-		site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: registry})
+		site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: registry, Types: []sensorsconfig.Type{
+			metricsserver.Type(func() (*restclient.Config, error) { return rest, nil })}})
 		if err != nil {
 			return err
 		}

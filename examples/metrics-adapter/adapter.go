@@ -22,7 +22,9 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/k8s/metrics"
+	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	"github.com/leastwatt/leastwatt/scoring/config"
+	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
@@ -63,7 +65,8 @@ func serve(ctx context.Context, base *adapter.AdapterBase, path string, first ti
 	}
 	log := slog.New(logr.ToSlogHandler(klog.Background()))
 	pods := new(kepler.Pods)
-	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: legacyregistry.Registerer(), Pods: pods})
+	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: legacyregistry.Registerer(), Pods: pods,
+		Types: []sensorsconfig.Type{metricsserver.Type(base.ClientConfig)}})
 	if err != nil {
 		return err
 	}

@@ -40,12 +40,13 @@ func TestSourcesOfUtilizationInOrder(t *testing.T) {
 	} {
 		stuck.Store(nil)
 		listed := map[string]string{"metrics": "  - {type: metrics.k8s.io, derive: true}\n", "kepler": "  - {type: kepler, url: " + exporter.URL + "/metrics}\n"}
-		text := "sensors:\n  poll: {interval: 20ms}\n  sources:\n"
+		var text strings.Builder
+		text.WriteString("sensors:\n  poll: {interval: 20ms}\n  sources:\n")
 		for s := range strings.SplitSeq(order, ", ") {
-			text += listed[s]
+			text.WriteString(listed[s])
 		}
-		text += "models: [{kind: linear, idleWatts: 100, peakWatts: 200}]\nscoring: {refresh: 20ms, maxAge: 1s}\n"
-		c, err := config.Parse(filepath.Join(t.TempDir(), "site.yaml"), []byte(text))
+		text.WriteString("models: [{kind: linear, idleWatts: 100, peakWatts: 200}]\nscoring: {refresh: 20ms, maxAge: 1s}\n")
+		c, err := config.Parse(filepath.Join(t.TempDir(), "site.yaml"), []byte(text.String()))
 		if err != nil {
 			t.Fatal(err)
 		}
