@@ -1,0 +1,165 @@
+package charttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	rbac "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
+
+	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+)
+
+// object is what a test looks at in a manifest.
+type object struct {
+	Kind     string
+	Metadata struct{ Name, Namespace string }
+	Spec     json.RawMessage
+	Rules    []rbac.PolicyRule
+	Data     map[string]string
+}
+
+// everything switches all on.
+var everything = []string{"--set=controller.enabled=true,metricsAdapter.enabled=true,endpointSelector.enabled=true,scheduler.profiles=true,scheduler.metricsServer=true," +
+	"controller.metricsServer=true,controller.compatibility.wao=true,controller.compatibility.waoLabels=true,controller.compatibility.peaksConfigMap=kube-system/peaks," +
+	"monitoring.podMonitors.enabled=true,monitoring.rules.enabled=true,monitoring.dashboard.enabled=true,secrets={bmc}"}
+
+func render(t *testing.T, args ...string) ([]object, error) {
+	t.Helper()
+	path, err := chart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := helm{program: controlplane.HelmForTest(t), home: t.TempDir()}
+	out, err := h.run(t.Context(), append([]string{"template", "lw", path, "--namespace=" + namespace, "--kube-version=1.37.2"}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	var all []object
+	for d := yaml.NewYAMLOrJSONDecoder(strings.NewReader(out), 1<<16); ; {
+		var o object
+		if err := d.Decode(&o); errors.Is(err, io.EOF) {
+			return all, nil
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind != "" {
+			all = append(all, o)
+		}
+	}
+}
+
+// Whatever is switched on, nothing runs privileged, no role reaches further than its program, and each pod has its
+// network policy.
+func TestTemplate(t *testing.T) {
+	all, err := render(t, everything...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := make(map[string]int)
+	for _, o := range all {
+		count[o.Kind]++
+		where := o.Kind + " " + o.Metadata.Name
+		var spec struct {
+			Template v1.PodTemplateSpec
+			Groups   json.RawMessage
+		}
+		if len(o.Spec) > 0 && o.Kind != "APIService" {
+			if err := json.Unmarshal(o.Spec, &spec); err != nil && (o.Kind == "Deployment" || o.Kind == "DaemonSet") {
+				t.Errorf("%s: %v", where, err)
+			}
+		}
+		for _, r := range o.Rules {
+			if s := strings.Join(r.Verbs, ","); strings.Contains(s, "*") || strings.Contains(strings.Join(r.Resources, ",")+strings.Join(r.APIGroups, ","), "*") {
+				t.Errorf("%s: %+v", where, r)
+			}
+			for _, resource := range r.Resources {
+				if resource == "secrets" && (o.Kind != "Role" || len(r.ResourceNames) == 0 || !reflect.DeepEqual(r.Verbs, []string{"get"})) {
+					t.Errorf("%s: Secrets beyond those that the values name: %+v", where, r)
+				}
+			}
+		}
+		for _, c := range spec.Template.Spec.Containers {
+			secure(t, where, spec.Template.Spec, c)
+		}
+		switch o.Kind {
+		case "PrometheusRule":
+			file, err := os.ReadFile(filepath.Join("..", "..", "..", "k8s", "chart", "files", "rules.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want struct{ Groups any }
+			if file, err = sigsyaml.YAMLToJSON(file); err != nil {
+				t.Fatal(err)
+			}
+			var got struct{ Groups any }
+			if err := errors.Join(json.Unmarshal(file, &want), json.Unmarshal(o.Spec, &got)); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s has other rules than the file: %v", where, err)
+			}
+		case "ConfigMap":
+			if text, ok := o.Data["leastwatt.json"]; ok && !json.Valid([]byte(text)) {
+				t.Errorf("%s: the dashboard is not JSON", where)
+			}
+			if text, ok := o.Data["leastwatt.yaml"]; ok && !bytes.Contains([]byte(text), []byte("http://{{.Address}}:28282")) {
+				t.Errorf("%s: templates over nodes are touched: %s", where, text)
+			}
+		}
+	}
+	for kind, want := range map[string]int{"Deployment": 3, "DaemonSet": 1, "ServiceAccount": 5, "NetworkPolicy": 3, "PodDisruptionBudget": 2, "APIService": 2, "PodMonitor": 4, "PrometheusRule": 1} {
+		if count[kind] != want {
+			t.Errorf("%d of kind %s, want %d", count[kind], kind, want)
+		}
+	}
+}
+
+// secure checks what a container may do. The endpoint selector alone is root, with one capability.
+func secure(t *testing.T, where string, pod v1.PodSpec, c v1.Container) {
+	t.Helper()
+	s, p := c.SecurityContext, pod.SecurityContext
+	if s == nil || p == nil || p.SeccompProfile == nil || p.SeccompProfile.Type != v1.SeccompProfileTypeRuntimeDefault ||
+		s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation ||
+		s.Privileged != nil || s.Capabilities == nil || !reflect.DeepEqual(s.Capabilities.Drop, []v1.Capability{"ALL"}) {
+		t.Errorf("%s: %+v, %+v", where, p, s)
+		return
+	}
+	if c.Name == "endpoint-selector" {
+		if !reflect.DeepEqual(s.Capabilities.Add, []v1.Capability{"NET_ADMIN"}) {
+			t.Errorf("%s adds %v", where, s.Capabilities.Add)
+		}
+	} else if pod.HostNetwork || p.RunAsNonRoot == nil || !*p.RunAsNonRoot || len(s.Capabilities.Add) > 0 {
+		t.Errorf("%s: %+v, %+v", where, p, s)
+	}
+	if c.Resources.Limits.Memory().IsZero() || c.LivenessProbe == nil || c.ReadinessProbe == nil {
+		t.Errorf("%s: no limit of memory, or no probes", where)
+	}
+}
+
+// Values that mean nothing are refused before anything is installed.
+func TestValuesAreChecked(t *testing.T) {
+	for set, want := range map[string]string{
+		"scheduler.repicas=3":                            "repicas",
+		"scheduler.mode=off":                             "mode",
+		"scheduler.args.mode=shadow":                     "args",
+		"config.sensor={}":                               "config",
+		"secrets={UPPER}":                                "secrets",
+		"metricsAdapter.securePort=443":                  "securePort",
+		"controller.compatibility.peaksConfigMap=nobody": "peaksConfigMap",
+		"monitoring.podMonitors.interval=soon":           "interval",
+	} {
+		if _, err := render(t, "--set="+set); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error about %s", set, err, want)
+		}
+	}
+	if _, err := render(t, "--set=metricsAdapter.enabled=true,metricsAdapter.tls.existingSecret=mine"); err == nil || !strings.Contains(err.Error(), "caBundle") {
+		t.Errorf("a certificate without its authority: %v", err)
+	}
+}
