@@ -49,7 +49,7 @@ func (l *pollLoop) record(e pollEvent) {
 // log tells that a node has begun to fail, or that it is well again.
 func (l *pollLoop) log(node string, before *NodeReadings, err error, part *partState) {
 	switch {
-	case part.failures == 1:
+	case part.failures == 1 && !errors.Is(err, ErrUnknownNode): // which is no failure of the node's
 		l.opts.Logger.Warn("sensors: node cannot be read", "node", node, "reason", Reason(err), "error", err)
 	case part.failures == 0 && before != nil && before.Failures > 0:
 		l.opts.Logger.Info("sensors: node is read again", "node", node)

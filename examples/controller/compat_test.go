@@ -41,20 +41,20 @@ spec:
 `)
 	s.apply(t, newNode("w1", "10.0.0.1", map[string]string{"wao": "yes"}), newNode("w2", "10.0.0.2", map[string]string{"wao": "yes"}), config, template)
 	s.run(t, "--wao")
-	until(t, "w1 has what its NodeConfig says", func() bool { return url(s.profile(t, "w1")) == "https://10.0.0.100" })
+	until(t, "w1 has what its NodeConfig says", func() bool { return urlOf(s.profile(t, "w1")) == "https://10.0.0.100" })
 	p := s.profile(t, "w1")
 	if r := p.Spec.Model.Remote; r.URL != "http://10.0.0.50:8080" || r.Name != "model1" || r.Version != "v0.1.0" || p.Spec.Sensors[0].SecretName != "w1-bmc" || p.Spec.Sensors[1].Type != "pressure" ||
 		p.Annotations[controllers.MadeBy] != "NodeConfig.node.waok8s.github.io/leastwatt-system/w1" {
 		t.Errorf("%+v %+v %v", p.Spec, r, p.Annotations)
 	}
-	until(t, "w2 has what the template says", func() bool { return url(s.profile(t, "w2")) == "https://10.0.100.2" })
+	until(t, "w2 has what the template says", func() bool { return urlOf(s.profile(t, "w2")) == "https://10.0.100.2" })
 	if p := s.profile(t, "w2"); p.Spec.Sensors[0].SecretName != "bmc-w2" || !p.Spec.Model.Remote.Discover || p.Spec.Model.Remote.URL != "https://10.0.100.2" {
 		t.Errorf("%+v", p.Spec)
 	}
 	if err := s.client.Delete(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "without its NodeConfig, w1 has what the template says", func() bool { return url(s.profile(t, "w1")) == "https://10.0.100.1" })
+	until(t, "without its NodeConfig, w1 has what the template says", func() bool { return urlOf(s.profile(t, "w1")) == "https://10.0.100.1" })
 	if err := s.client.Delete(t.Context(), template); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func (s *server) testLabels(t *testing.T) {
 	s.apply(t, newNode("v1", "10.0.0.1", map[string]string{"ambient/max": "36.5", "ambient/min": "11.5", "cpu1/max": "42", "cpu1/min": "24", "cpu2/max": "49", "cpu2/min": "23",
 		"tensorflow/host": "10.0.0.9", "tensorflow/name": "power"}))
 	s.run(t, "--wao-labels")
-	until(t, "the node has a profile", func() bool { return url(s.profile(t, "v1")) == "http://10.0.0.1:9290/metrics" })
+	until(t, "the node has a profile", func() bool { return urlOf(s.profile(t, "v1")) == "http://10.0.0.1:9290/metrics" })
 	if r := s.profile(t, "v1").Spec.Model.Remote; r.URL != "http://10.0.0.9:8501" || r.Protocol != "tensorflowInputs" || len(r.Features) != 4 {
 		t.Errorf("%+v", r)
 	}
@@ -93,7 +93,7 @@ func (s *server) testPeaks(t *testing.T) {
 	}
 	s.run(t, "--peaks-file="+file)
 	until(t, "a model that is no longer there is gone, and load-watcher is read", func() bool {
-		return there("peaks-p1") && !there("peaks-p2") && url(s.profile(t, "p1")) == "http://10.0.0.8:2020"
+		return there("peaks-p1") && !there("peaks-p2") && urlOf(s.profile(t, "p1")) == "http://10.0.0.8:2020"
 	})
 	if err := s.client.DeleteAllOf(t.Context(), &v1alpha1.PowerModel{}); err != nil {
 		t.Error(err)

@@ -58,6 +58,8 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Run("Templates", s.testTemplates)
 		t.Run("Sensors", s.testSensors)
 		t.Run("WAO", s.testWAO)
+		t.Run("MoveFromWAO", s.testMoveFromWAO)
+		t.Run("MoveFromPeaks", s.testMoveFromPeaks)
 		t.Run("Labels", s.testLabels)
 		t.Run("Peaks", s.testPeaks)
 		t.Run("Restart", s.testRestart)
@@ -117,8 +119,11 @@ func (s *server) run(t *testing.T, args ...string) (*calls, *prometheus.Registry
 // until waits for what must come true.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	within(t, 90*time.Second, what, ok)
+	within(t, patient, what, ok)
 }
+
+// patient is for how long tests wait for what must come, on a machine that they share.
+const patient = 3 * time.Minute
 
 func within(t *testing.T, patience time.Duration, what string, ok func() bool) {
 	t.Helper()

@@ -20,7 +20,7 @@ import (
 
 func machine() emulate.Machine {
 	m := emulate.Blank()
-	m.Utilization, m.Inlet, m.Watts = 0.5, 24, 160
+	m.Utilization, m.Inlet, m.Pressure, m.Watts = 0.5, 24, 12, 160
 	return m
 }
 

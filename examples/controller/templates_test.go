@@ -21,7 +21,7 @@ func newTemplate(name, url string, labels map[string]string) *v1alpha1.NodeProfi
 		Template:     v1alpha1.ProfileTemplate{Labels: map[string]string{"made": name}, Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{{Type: "kepler", URL: url}}}}}}
 }
 
-func url(n *v1alpha1.NodeProfile) string {
+func urlOf(n *v1alpha1.NodeProfile) string {
 	if n == nil || len(n.Spec.Sensors) == 0 {
 		return ""
 	}
@@ -37,12 +37,12 @@ func (s *server) testTemplates(t *testing.T) {
 		newNode("t1", "10.0.0.1", rack), newNode("t2", "10.0.0.2", map[string]string{"rack": "r2"}), newNode("own", "10.0.0.3", rack))
 	low := newTemplate("low", "http://10.1.0.{{.IPv4.Octet4}}/metrics", rack)
 	s.apply(t, low)
-	until(t, "t1 has a profile", func() bool { return url(s.profile(t, "t1")) == "http://10.1.0.1/metrics" })
+	until(t, "t1 has a profile", func() bool { return urlOf(s.profile(t, "t1")) == "http://10.1.0.1/metrics" })
 	p := s.profile(t, "t1")
 	if o := metav1.GetControllerOf(p); o == nil || o.Kind != "NodeProfileTemplate" || o.Name != "low" || p.Labels["made"] != "low" || p.Spec.Sensors[0].Timeout == nil {
 		t.Errorf("owner %v, labels %v, %+v", o, p.Labels, p.Spec)
 	}
-	if s.profile(t, "t2") != nil || s.profile(t, "own").Spec.Hardware != "mine" || url(s.profile(t, "own")) != "" {
+	if s.profile(t, "t2") != nil || s.profile(t, "own").Spec.Hardware != "mine" || urlOf(s.profile(t, "own")) != "" {
 		t.Error("a profile that is not the template's to make")
 	}
 	until(t, "the template tells that one node is taken", func() bool {
@@ -59,7 +59,7 @@ func (s *server) testTemplates(t *testing.T) {
 	high.Spec.Priority = 1
 	s.apply(t, high)
 	until(t, "the template of higher priority wins", func() bool {
-		return url(s.profile(t, "t1")) == "http://t1:9999/metrics" && url(s.profile(t, "t2")) == "http://t2:9999/metrics"
+		return urlOf(s.profile(t, "t1")) == "http://t1:9999/metrics" && urlOf(s.profile(t, "t2")) == "http://t2:9999/metrics"
 	})
 	if o := metav1.GetControllerOf(s.profile(t, "t1")); o == nil || o.Name != "high" {
 		t.Errorf("owner %v", o)
@@ -68,7 +68,7 @@ func (s *server) testTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the other template is back", func() bool {
-		return url(s.profile(t, "t1")) == "http://10.1.0.1/metrics" && s.profile(t, "t2") == nil
+		return urlOf(s.profile(t, "t1")) == "http://10.1.0.1/metrics" && s.profile(t, "t2") == nil
 	})
 
 	changed := s.profile(t, "t1")
@@ -76,7 +76,7 @@ func (s *server) testTemplates(t *testing.T) {
 	if err := s.client.Update(t.Context(), changed); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "a change by hand is put right", func() bool { return url(s.profile(t, "t1")) == "http://10.1.0.1/metrics" })
+	until(t, "a change by hand is put right", func() bool { return urlOf(s.profile(t, "t1")) == "http://10.1.0.1/metrics" })
 	if err := s.client.Delete(t.Context(), s.profile(t, "t1")); err != nil {
 		t.Fatal(err)
 	}
@@ -94,10 +94,10 @@ func (s *server) testTemplates(t *testing.T) {
 		}
 	}
 	patch(low, func() { low.Spec.Template.Spec.Sensors[0].URL = "http://10.2.0.{{.IPv4.Octet4}}/metrics" })
-	until(t, "a changed template changes profiles", func() bool { return url(s.profile(t, "t1")) == "http://10.2.0.1/metrics" })
+	until(t, "a changed template changes profiles", func() bool { return urlOf(s.profile(t, "t1")) == "http://10.2.0.1/metrics" })
 	n := newNode("t2", "", nil)
 	patch(n, func() { n.Labels["rack"] = "r1" })
-	until(t, "a node that fits now gets its profile", func() bool { return url(s.profile(t, "t2")) == "http://10.2.0.2/metrics" })
+	until(t, "a node that fits now gets its profile", func() bool { return urlOf(s.profile(t, "t2")) == "http://10.2.0.2/metrics" })
 	patch(n, func() { n.Labels["rack"] = "r9" })
 	until(t, "a node that fits no more loses it", func() bool { return s.profile(t, "t2") == nil })
 	patch(low, func() { low.Spec.Template.Spec.Sensors[0].URL = "http://{{.Labels.nobody}}/metrics" })
@@ -106,7 +106,7 @@ func (s *server) testTemplates(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := meta.FindStatusCondition(low.Status.Conditions, controllers.Ready)
-		return c != nil && strings.Contains(c.Message, "nobody") && url(s.profile(t, "t1")) == "http://10.2.0.1/metrics"
+		return c != nil && strings.Contains(c.Message, "nobody") && urlOf(s.profile(t, "t1")) == "http://10.2.0.1/metrics"
 	})
 	if err := s.client.Delete(t.Context(), newNode("t1", "", nil)); err != nil {
 		t.Fatal(err)

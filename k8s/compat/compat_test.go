@@ -1,0 +1,252 @@
+package compat_test
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/compat"
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/inference"
+	"github.com/leastwatt/leastwatt/power/model"
+)
+
+func node(name, address string, labels map[string]string) *v1.Node {
+	return &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}, Status: v1.NodeStatus{
+		Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: address}, {Type: v1.NodeHostName, Address: name}}}}
+}
+
+// The spec of a NodeConfig with every field that WAO has.
+const nodeConfig = `
+nodeName: worker-0
+metricsCollector:
+  inletTemp: {type: Redfish, endpoint: "https://10.0.0.100", basicAuthSecret: {name: worker-0-redfish}, fetchInterval: 15s}
+  deltaP: {type: DifferentialPressureAPI, endpoint: "http://10.0.0.200:5000", basicAuthSecret: {name: worker-0-dp}, fetchInterval: 20s}
+predictor:
+  powerConsumption: {type: V2InferenceProtocol, endpoint: "http://10.0.0.50:8080/v2/models/model1/versions/v0.1.0/infer"}
+  powerConsumptionEndpointProvider: {type: Redfish, endpoint: "https://10.0.0.100", basicAuthSecret: {name: worker-0-redfish}}
+`
+
+func parse[T any](t *testing.T, text string) *T {
+	t.Helper()
+	v := new(T)
+	if err := yaml.UnmarshalStrict([]byte(text), v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestNodeConfig(t *testing.T) {
+	w := &compat.WAO{Namespace: "wao-system"}
+	got, err := w.Profile(parse[compat.NodeConfig](t, nodeConfig), "wao-system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := parse[v1alpha1.NodeProfileSpec](t, `
+sensors:
+- {name: inletTemp, type: redfish, url: "https://10.0.0.100", secretName: worker-0-redfish, interval: 15s, timeout: 5s}
+- {name: deltaP, type: pressure, url: "http://10.0.0.200:5000", secretName: worker-0-dp, plaintext: true, interval: 20s, timeout: 5s, kinds: [pressure_delta_pascals]}
+model:
+  remote: {protocol: openInference, url: "http://10.0.0.50:8080", name: model1, version: v0.1.0, timeout: 10s}
+`)
+	if d := cmp.Diff(want, &got.Spec); d != "" {
+		t.Error(d)
+	}
+	c := parse[compat.NodeConfig](t, nodeConfig)
+	c.Predictor.PowerConsumption = nil
+	if got, err = w.Profile(c, "wao-system"); err != nil {
+		t.Fatal(err)
+	}
+	want.Model = parse[v1alpha1.ModelReference](t, `remote: {protocol: openInference, url: "https://10.0.0.100", discover: true, secretName: worker-0-redfish, timeout: 10s}`)
+	if d := cmp.Diff(want, &got.Spec); d != "" {
+		t.Error(d)
+	}
+	w.InsecureSkipVerify = true
+	if got, err = w.Profile(c, "wao-system"); err != nil || !got.Spec.Sensors[0].TLS.InsecureSkipVerify || got.Spec.Sensors[1].TLS != nil || !got.Spec.Model.Remote.TLS.InsecureSkipVerify {
+		t.Errorf("%+v, %v", got.Spec, err)
+	}
+}
+
+func TestNodeConfigRefuses(t *testing.T) {
+	w := &compat.WAO{Namespace: "wao-system"}
+	for _, x := range []struct{ old, with, namespace, want string }{
+		{"", "", "elsewhere", `Secret elsewhere/worker-0-redfish is in another namespace than "wao-system"`},
+		{"Redfish, endpoint", "Fake, endpoint", "wao-system", `metricsCollector.inletTemp: type "Fake" measures nothing here`},
+		{"/infer", "/ready", "wao-system", "want …/v2/models/NAME/versions/VERSION/infer"},
+		{"V2InferenceProtocol", "Fake", "wao-system", `predictor.powerConsumption: type "Fake" predicts nothing here`},
+	} {
+		_, err := w.Profile(parse[compat.NodeConfig](t, strings.Replace(nodeConfig, x.old, x.with, 1)), x.namespace)
+		if err == nil || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%q: %v, want %q", x.with, err, x.want)
+		}
+	}
+}
+
+// "https://10.0.100.{{.IPv4.Octet4}}" for a node at 10.0.0.1 is https://10.0.100.1, as WAO documents it.
+func TestNodeConfigTemplate(t *testing.T) {
+	template := parse[compat.NodeConfigTemplate](t, `
+nodeSelector: {matchLabels: {wao: "yes"}}
+template:
+  nodeName: ""
+  metricsCollector:
+    inletTemp: {type: "{{if true}}Redfish{{end}}", endpoint: "https://10.0.100.{{.IPv4.Octet4}}", basicAuthSecret: {name: "{{.Hostname}}-bmc"}, fetchInterval: 15s}
+    deltaP: {type: DifferentialPressureAPI, endpoint: "http://{{.IPv4.Octet1}}.{{.IPv4.Octet2}}.{{.IPv4.Octet3}}.{{ add .IPv4.Octet4 200 }}:5000"}
+  predictor:
+    powerConsumption: {type: V2InferenceProtocol, endpoint: "http://{{.IPv4.Address}}:8080/v2/models/{{.Hostname | lower}}/versions/v1/infer"}
+`)
+	c, err := compat.Expand(template, node("worker-0", "10.0.0.1", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := c.MetricsCollector
+	if c.NodeName != "worker-0" || m.InletTemp.Type != "Redfish" || m.InletTemp.Endpoint != "https://10.0.100.1" || m.DeltaP.Endpoint != "http://10.0.0.201:5000" ||
+		c.Predictor.PowerConsumption.Endpoint != "http://10.0.0.1:8080/v2/models/worker-0/versions/v1/infer" {
+		t.Errorf("%+v", c)
+	}
+	if template.Template.MetricsCollector.InletTemp.Endpoint == m.InletTemp.Endpoint {
+		t.Error("the template itself was changed")
+	}
+	template.Template.MetricsCollector.InletTemp.Endpoint = `https://{{env "HOME"}}`
+	if _, err := compat.Expand(template, node("n", "10.0.0.1", nil)); err == nil {
+		t.Error("a template read the environment")
+	}
+}
+
+// The label ranges ambient 11.5–36.5, cpu1 24–42, cpu2 23–49 make 0.5, 0.5, 0.5 of 24, 33 and 36 degrees.
+func TestLabels(t *testing.T) {
+	labels := map[string]string{"ambient/max": "36.5", "ambient/min": "11.5", "cpu1/max": "42", "cpu1/min": "24", "cpu2/max": "49", "cpu2/min": "23",
+		"tensorflow/host": "10.0.0.9"}
+	l := &compat.Labels{Model: "power"}
+	spec, err := l.Profile(node("n1", "10.0.0.1", labels))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := spec.Model.Remote
+	if spec.Sensors[0].URL != "http://10.0.0.1:9290/metrics" || r.URL != "http://10.0.0.9:8501" || r.Name != "power" || r.Protocol != "tensorflowInputs" {
+		t.Errorf("%+v %+v", spec.Sensors, r)
+	}
+	var features []inference.Feature
+	for _, f := range r.Features {
+		features = append(features, inference.Feature{Input: power.Input(f.Input), Scale: *f.Scale, Offset: f.Offset, Step: f.Step})
+	}
+	asked := &row{}
+	p, err := inference.New(asked, features, inference.PredictorOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := power.State{Utilization: 0.32, InletTemp: new(power.Celsius(24)), Inputs: map[string]float64{"cpu1_temp_celsius": 33, "cpu2_temp_celsius": 36}}
+	if _, err := p.Predict(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]float64{0.3, 0.5, 0.5, 0.5}, asked.last, cmpopts.EquateApprox(0, 1e-9)); d != "" {
+		t.Error(d)
+	}
+	for change, want := range map[string]string{"ambient/max=11.5": "ambient", "ambient/max=36.5°C": `"36.5°C": want degrees`, "cpu2/min=": "cpu2/min", "tensorflow/name=x": ""} {
+		key, value, _ := strings.Cut(change, "=")
+		other := map[string]string{}
+		for k, v := range labels {
+			other[k] = v
+		}
+		if other[key] = value; value == "" {
+			delete(other, key)
+		}
+		if _, err := l.Profile(node("n1", "10.0.0.1", other)); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", change, err, want)
+		}
+	}
+	if w, err := l.Want(t.Context(), nil, node("n2", "10.0.0.1", nil)); w != nil || err != nil {
+		t.Error("a node without labels", w, err)
+	}
+}
+
+// A row is a model that remembers what it was asked.
+type row struct{ last []float64 }
+
+func (r *row) Infer(_ context.Context, rows [][]float64) ([]float64, error) {
+	r.last = rows[0]
+	out := make([]float64, len(rows))
+	return out, nil
+}
+
+// PEAKS' coefficients give its own watts: 0 to 100 % costs 91.435654157550 W, 20 to 30 % costs 11.143557716109 W.
+func TestPeaks(t *testing.T) {
+	const models = `{"node-1": {"k0": 174.0, "k1": -91.50493019588365, "k2": -0.07186049052516228}}`
+	forms := map[string]string{
+		"the models": models,
+		"arguments":  `{"watcherAddress": "http://10.0.0.8:2020", "nodePowerModel": ` + models + `}`,
+		"configuration": "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles:\n- schedulerName: peaks\n  pluginConfig:\n" +
+			"  - {name: NodeResourcesFit, args: {scoringStrategy: {type: LeastAllocated}}}\n  - name: Peaks\n    args: {watcherAddress: http://10.0.0.8:2020, nodePowerModel: " + models + "}\n",
+	}
+	for form, text := range forms {
+		file := filepath.Join(t.TempDir(), "peaks")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := compat.PeaksFile(file)
+		list, err := p.PowerModels(t.Context())
+		if err != nil || len(list) != 1 || list[0].Name != "peaks-node-1" || list[0].Spec.Nodes[0] != "node-1" {
+			t.Fatalf("%s: %+v, %v", form, list, err)
+		}
+		m, err := model.Unmarshal([]byte(list[0].Spec.JSON))
+		if err != nil {
+			t.Fatal(err)
+		}
+		use, err := m.Predictor()
+		if err != nil {
+			t.Fatal(err)
+		}
+		watts := func(u float64) float64 {
+			w, err := use.Predict(t.Context(), power.State{Utilization: u})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return float64(w)
+		}
+		if a, b := watts(1)-watts(0), watts(0.3)-watts(0.2); math.Abs(a-91.435654157550) > 1e-9 || math.Abs(b-11.143557716109) > 1e-9 {
+			t.Errorf("%s: %v W and %v W", form, a, b)
+		}
+		w, err := p.Want(t.Context(), nil, node("node-1", "10.0.0.1", nil))
+		if (form == "the models") != (w == nil) || err != nil {
+			t.Errorf("%s: %+v, %v", form, w, err)
+		}
+		if w != nil && (w.Profile.Spec.Sensors[0].Type != "load-watcher" || w.Profile.Spec.Sensors[0].URL != "http://10.0.0.8:2020") {
+			t.Errorf("%s: %+v", form, w.Profile)
+		}
+	}
+}
+
+func TestParsePeaksRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"n1": {"k0": 1, "kk": 2}}`: "kk", `[]`: "want JSON or YAML", `{"N_1": {"k0": 1}}`: "no node's name", "kind: KubeSchedulerConfiguration": "no pluginConfig",
+		strings.Repeat(" ", compat.MaxPeaksBytes+1): "more than",
+	} {
+		if _, err := compat.ParsePeaks([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParsePeaks(f *testing.F) {
+	f.Add([]byte(`{"node-1": {"k0": 174.0, "k1": -91.5, "k2": -0.07}}`))
+	f.Add([]byte("kind: KubeSchedulerConfiguration\nprofiles: []\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := compat.ParsePeaks(data)
+		if err != nil {
+			return
+		}
+		if _, err := json.Marshal(a); err != nil {
+			t.Error(err)
+		}
+	})
+}
