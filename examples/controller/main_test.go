@@ -55,6 +55,7 @@ func TestOnARealAPIServer(t *testing.T) {
 			return err
 		}
 		t.Run("CEL", s.testCEL)
+		t.Run("README", s.testReadme)
 		t.Run("Templates", s.testTemplates)
 		t.Run("Sensors", s.testSensors)
 		t.Run("WAO", s.testWAO)

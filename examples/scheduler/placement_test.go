@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -31,7 +32,8 @@ const podGroups = "--feature-gates=GenericWorkload=true,TopologyAwareWorkloadSch
 func TestPlacementOfPodGroups(t *testing.T) {
 	bin := controlplane.ForTest(t, controlplane.SchedulerPackage)
 	dir := t.TempDir()
-	config := "percentageOfNodesToScore: 100\nprofiles:\n"
+	var config strings.Builder
+	config.WriteString("percentageOfNodesToScore: 100\nprofiles:\n")
 	for _, frugal := range []string{"r1", "r2"} {
 		file := filepath.Join(dir, frugal+".yaml")
 		text := fmt.Sprintf(`sensors: {sources: [{type: kepler, url: "http://127.0.0.1:9/metrics"}]}
@@ -42,12 +44,12 @@ models:
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		config += fmt.Sprintf(`- schedulerName: %s
+		config.WriteString(fmt.Sprintf(`- schedulerName: %s
   plugins: {multiPoint: {enabled: [{name: LeastWattPlacement, weight: 100}]}}
   pluginConfig:
   - name: LeastWattPlacement
     args: {config: %s, utilization: [requests]}
-`, frugal, file)
+`, frugal, file))
 	}
 	opts := controlplane.Options{Kwok: true, Parent: t.TempDir(), APIServer: []string{podGroups, "--runtime-config=scheduling.k8s.io/v1beta1=true"}}
 	err := controlplane.Run(t.Context(), bin, opts, func(ctx context.Context, c *controlplane.Cluster) error {
@@ -60,7 +62,7 @@ models:
 				return err
 			}
 		}
-		s, err := c.StartScheduler(ctx, controlplane.SchedulerOptions{Config: config, Args: []string{podGroups}})
+		s, err := c.StartScheduler(ctx, controlplane.SchedulerOptions{Config: config.String(), Args: []string{podGroups}})
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package compat_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -155,9 +156,7 @@ func TestLabels(t *testing.T) {
 	for change, want := range map[string]string{"ambient/max=11.5": "ambient", "ambient/max=36.5°C": `"36.5°C": want degrees`, "cpu2/min=": "cpu2/min", "tensorflow/name=x": ""} {
 		key, value, _ := strings.Cut(change, "=")
 		other := map[string]string{}
-		for k, v := range labels {
-			other[k] = v
-		}
+		maps.Copy(other, labels)
 		if other[key] = value; value == "" {
 			delete(other, key)
 		}
