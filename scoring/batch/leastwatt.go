@@ -63,20 +63,32 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 			}
 			continue
 		}
-		cost := a * c.riseOf(&c.envAt[i], e, i, d)
+		var cost float64
+		if at := &c.envAt[i]; d <= at.room {
+			cost = a * (at.slope * d)
+		} else {
+			cost = a * c.riseOf(at, e, i, d)
+		}
 		if cost > bestCost && c.rises[i] {
 			continue
 		}
-		cost += (1 - a) * c.riseOf(&c.curveAt[i], c.curve[i], i, d)
+		if at := &c.curveAt[i]; d <= at.room {
+			cost += (1 - a) * (at.slope * d)
+		} else {
+			cost += (1 - a) * c.riseOf(at, c.curve[i], i, d)
+		}
 		if c.switchOff && perLife > 0 {
 			if extra := now + life - max(c.until[i], now); extra > 0 {
 				share := min(1, l.w.Idle*d*c.perWork[i]) * min(1, float64(extra)*perLife)
 				cost += (1 - a) * float64(c.curve[i].Idle()-c.nodes[i].OffPower) * share
 			}
 		}
-		tie := -c.use[i] * c.perWork[i]
-		if c.jobs[i] == 0 {
-			tie = 1
+		if cost > bestCost {
+			continue
+		}
+		tie := 1.0
+		if c.jobs[i] > 0 {
+			tie = -c.use[i] * c.perWork[i]
 		}
 		if cost < bestCost || cost == bestCost && tie < bestTie {
 			best, bestCost, bestTie = i, cost, tie
