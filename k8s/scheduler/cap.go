@@ -28,6 +28,7 @@ type PowerCap struct {
 	args     CapArgs
 	site     Site
 	activate func(klog.Logger, map[string]*v1.Pod)
+	nodes    func() ([]fwk.NodeInfo, error) // all, where a pod group is tried on some; nil takes those at hand
 
 	mu   sync.Mutex
 	work prepared // guarded by mu
@@ -52,7 +53,8 @@ func (f *factory) powerCap(ctx context.Context, obj runtime.Object, h fwk.Handle
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", CapName, err)
 	}
-	p := &PowerCap{args: args, site: s.Site, activate: h.Activate}
+	p := &PowerCap{args: args, site: s.Site, activate: h.Activate,
+		nodes: func() ([]fwk.NodeInfo, error) { return h.SnapshotSharedLister().NodeInfos().List() }}
 	p.work.usage, p.work.ended = &p.args.Usage, s.ended
 	go p.retry(ctx)
 	return p, nil
@@ -112,6 +114,12 @@ func (c *Cap) group(n *v1.Node) (group string, limit power.Watts, ok bool) {
 
 // PreFilter adds up what every group is predicted to draw. It reads memory only.
 func (p *PowerCap) PreFilter(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+	if p.nodes != nil {
+		var err error
+		if nodes, err = p.nodes(); err != nil {
+			return nil, fwk.AsStatus(err)
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := &p.work

@@ -33,7 +33,9 @@ func capped(t *testing.T, s *fleetSite, args string) (*PowerCap, *fakeHandle) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pl.(*PowerCap), h
+	p := pl.(*PowerCap)
+	p.nodes = nil
+	return p, h
 }
 
 // allowed runs a cycle and returns the nodes that pass, and why others do not.
@@ -158,6 +160,21 @@ func TestPowerCapPreemption(t *testing.T) {
 	})
 	if got != "" {
 		t.Errorf("with three cores moved, allowed on %q: want nowhere", got)
+	}
+}
+
+// A group counts whole, also where the framework tries a pod group on some of its nodes.
+func TestPowerCapCountsAllNodes(t *testing.T) {
+	s := newSite(line(t, "a", 10, 100, 10), line(t, "b", 10, 100, 10))
+	p, _ := capped(t, s, `{"caps":[{"name":"rack","label":"rack","watts":310}]}`)
+	s.refresh(t, s.now, 0.5)
+	infos := inRacks(s.infos(), "r1", "r1")
+	p.nodes = func() ([]fwk.NodeInfo, error) { return infos, nil }
+	if got, _ := allowed(t, p, pod("p", "2"), infos[:1], nil); got != "" {
+		t.Errorf("allowed on %q: want nowhere, 300 W are drawn", got)
+	}
+	if got, _ := allowed(t, p, pod("p", "1"), infos[:1], nil); got != "a" {
+		t.Errorf("allowed on %q: want a", got)
 	}
 }
 

@@ -243,7 +243,7 @@ func (w *prepared) node(name string) *scoring.Node {
 	if w.view == nil {
 		return nil
 	}
-	if i := w.view.Index(name); i >= 0 {
+	if i := w.view.Index(name); i >= 0 && (w.nodes[i].Assumed == "" || w.seats[i].generation >= 0) { // else nobody has counted its pods
 		return &w.nodes[i]
 	}
 	return nil
