@@ -111,6 +111,9 @@ var (
 )
 
 func (d *Decoder) value(n *yaml.Node, path string, v reflect.Value, tag reflect.StructTag, depth int) {
+	if len(d.errs) >= maxErrors {
+		return
+	}
 	if d.values++; d.values == maxValues || depth > maxDepth {
 		d.fail(n, path, "the file holds too much, or in too many layers")
 	}

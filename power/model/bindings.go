@@ -118,6 +118,9 @@ func (b *Bindings) Predictor(s *Set, nodes []Node) (*power.ByNode, map[string]er
 func MatchHardware(pattern, name string) bool {
 	parts := strings.Split(folded(pattern), "*")
 	rest := folded(name)
+	if rest == "" {
+		return false
+	}
 	if len(parts) == 1 {
 		return parts[0] == rest
 	}
