@@ -37,6 +37,7 @@ func TestChart(t *testing.T) {
 	bin := controlplane.ForTest(t, controlplane.SchedulerPackage)
 	program := controlplane.HelmForTest(t)
 	adapter, controller := controlplane.ProgramForTest(t, "metrics-adapter"), controlplane.ProgramForTest(t, "controller")
+	shift := controlplane.ProgramForTest(t, "shift")
 	values, secret, bmc := hall(t, map[string]float64{"frugal": 0.4, "thirsty": 0.1, "middling": 0.2})
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
@@ -55,6 +56,7 @@ func TestChart(t *testing.T) {
 			func(ctx context.Context) error { return x.schedule(ctx, bin.Scheduler) },
 			func(ctx context.Context) error { return x.adapt(ctx, adapter) },
 			func(ctx context.Context) error { return x.control(ctx, controller) },
+			func(ctx context.Context) error { return x.shift(ctx, shift) },
 			x.upgrade, x.uninstall} {
 			if err := step(ctx); err != nil {
 				return err
@@ -95,7 +97,7 @@ type installation struct {
 	bmc    string // of thirsty
 
 	tokens map[string]string
-	ports  [5]int // of the scheduler, its decisions, the adapter, the controller and its health
+	ports  [7]int // of the scheduler, its decisions, the adapter, the controller and its health, shift and its
 	tls    map[string][]byte
 }
 
@@ -103,7 +105,8 @@ type installation struct {
 func (x *installation) set(more ...string) []string {
 	all := append([]string{"metricsAdapter.enabled=true", "controller.enabled=true", "scheduler.profiles=true",
 		fmt.Sprint("scheduler.securePort=", x.ports[0]), fmt.Sprint("scheduler.decisionsPort=", x.ports[1]), fmt.Sprint("metricsAdapter.securePort=", x.ports[2]),
-		fmt.Sprint("controller.metricsPort=", x.ports[3]), fmt.Sprint("controller.healthPort=", x.ports[4])}, more...)
+		fmt.Sprint("controller.metricsPort=", x.ports[3]), fmt.Sprint("controller.healthPort=", x.ports[4]),
+		"shift.enabled=true", "shift.grid=static:100", fmt.Sprint("shift.metricsPort=", x.ports[5]), fmt.Sprint("shift.healthPort=", x.ports[6])}, more...)
 	return []string{"--namespace=" + namespace, "--values=" + x.values, "--set=" + strings.Join(all, ",")}
 }
 
@@ -367,6 +370,33 @@ func (x *installation) control(ctx context.Context, program string) error {
 		if review.Status.Allowed != want {
 			x.Errorf("the controller may %s the Secret %q: %t, want %t", verb, secret, review.Status.Allowed, want)
 		}
+	}
+	return nil
+}
+
+// shift runs the controller that delays work as its Deployment says: it opens the gate of a pod whose time has come.
+func (x *installation) shift(ctx context.Context, program string) error {
+	_, err := x.client.CoreV1().Pods("default").Create(ctx, &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "gated", Annotations: map[string]string{"leastwatt.github.io/max-delay": "1s"}},
+		Spec: v1.PodSpec{SchedulerName: "nobody", SchedulingGates: []v1.PodSchedulingGate{{Name: "leastwatt.github.io/shift"}},
+			Containers: []v1.Container{{Name: "c", Image: "none"}}}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	d, err := x.client.AppsV1().Deployments(namespace).Get(ctx, "lw-leastwatt-shift", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	p, err := x.kubelet.run(ctx, x.T, "shift", program, namespace, d.Spec.Template, answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", x.ports[6])))
+	if err != nil {
+		return err
+	}
+	defer x.stop(p)
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		pod, err := x.client.CoreV1().Pods("default").Get(ctx, "gated", metav1.GetOptions{})
+		return err == nil && len(pod.Spec.SchedulingGates) == 0, err
+	}); err != nil {
+		return fmt.Errorf("waiting for the gate to open: %w", err)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type object struct {
 // everything switches all on.
 var everything = []string{"--set=controller.enabled=true,metricsAdapter.enabled=true,endpointSelector.enabled=true,scheduler.profiles=true,scheduler.metricsServer=true," +
 	"controller.metricsServer=true,controller.compatibility.wao=true,controller.compatibility.waoLabels=true,controller.compatibility.peaksConfigMap=kube-system/peaks," +
-	"monitoring.podMonitors.enabled=true,monitoring.rules.enabled=true,monitoring.dashboard.enabled=true,secrets={bmc}"}
+	"shift.enabled=true,shift.grid=neso,shift.kueue=true,shift.budgetNamespaces={research},monitoring.podMonitors.enabled=true,monitoring.rules.enabled=true,monitoring.dashboard.enabled=true,secrets={bmc}"}
 
 func render(t *testing.T, args ...string) ([]object, error) {
 	t.Helper()
@@ -114,7 +114,7 @@ func TestTemplate(t *testing.T) {
 			}
 		}
 	}
-	for kind, want := range map[string]int{"Deployment": 3, "DaemonSet": 1, "ServiceAccount": 5, "NetworkPolicy": 3, "PodDisruptionBudget": 2, "APIService": 2, "PodMonitor": 4, "PrometheusRule": 1} {
+	for kind, want := range map[string]int{"Deployment": 4, "DaemonSet": 1, "ServiceAccount": 6, "NetworkPolicy": 4, "PodDisruptionBudget": 3, "APIService": 2, "PodMonitor": 5, "PrometheusRule": 1} {
 		if count[kind] != want {
 			t.Errorf("%d of kind %s, want %d", count[kind], kind, want)
 		}
