@@ -41,11 +41,8 @@ func (s *server) testRestart(t *testing.T) {
 	s.parallel(t, nodes, func(ctx context.Context, i int) error {
 		n := &v1.Node{}
 		n.Name, n.Labels = fmt.Sprintf("scale-%04d", i), map[string]string{"scale": "yes"}
-		if err := s.client.Create(ctx, n); err != nil {
-			return err
-		}
 		n.Status = newNode(n.Name, fmt.Sprintf("10.9.%d.%d", i/256, i%256), nil).Status
-		return s.client.Status().Update(ctx, n)
+		return s.client.Create(ctx, n) // of nodes, the API server takes status along
 	})
 	t.Cleanup(func() {
 		_ = s.client.DeleteAllOf(context.Background(), &v1.Node{}, client.MatchingLabels{"scale": "yes"})

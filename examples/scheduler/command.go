@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
+	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
 	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 )
@@ -151,8 +153,9 @@ func (o *profileOptions) open(path string) (scheduler.Setup, error) {
 	log := slog.New(logr.ToSlogHandler(klog.Background()))
 	// Several files poll apart from each other, and are told apart, also those of one name in two folders.
 	metrics := prometheus.WrapRegistererWith(prometheus.Labels{"config": path}, legacyregistry.Registerer())
-	var s scheduler.Setup
+	s := scheduler.Setup{Scorer: scoring.Waking{Power: scoring.EnvelopePower{}, Horizon: time.Hour}}
 	if c != nil {
+		c.Wakes = o.use // profiles may tell what it takes to wake a server
 		s.Scorer = c.NewScorer()
 	}
 	var err error

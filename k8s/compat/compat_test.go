@@ -82,7 +82,7 @@ model:
 func TestNodeConfigRefuses(t *testing.T) {
 	w := &compat.WAO{Namespace: "wao-system"}
 	for _, x := range []struct{ old, with, namespace, want string }{
-		{"", "", "elsewhere", `Secret elsewhere/worker-0-redfish is in another namespace than "wao-system"`},
+		{"", "", "elsewhere", `basicAuthSecret: elsewhere/worker-0-redfish is in another namespace than "wao-system"`},
 		{"Redfish, endpoint", "Fake, endpoint", "wao-system", `metricsCollector.inletTemp: type "Fake" measures nothing here`},
 		{"/infer", "/ready", "wao-system", "want …/v2/models/NAME/versions/VERSION/infer"},
 		{"V2InferenceProtocol", "Fake", "wao-system", `predictor.powerConsumption: type "Fake" predicts nothing here`},

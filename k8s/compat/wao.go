@@ -202,7 +202,7 @@ func (w *WAO) secret(e *EndpointTerm, namespace string) (string, error) {
 		return "", nil
 	}
 	if namespace != w.Namespace {
-		return "", fmt.Errorf("Secret %s/%s is in another namespace than %q, the one that is read", namespace, e.BasicAuthSecret.Name, w.Namespace)
+		return "", fmt.Errorf("basicAuthSecret: %s/%s is in another namespace than %q, the one that is read", namespace, e.BasicAuthSecret.Name, w.Namespace)
 	}
 	return e.BasicAuthSecret.Name, nil
 }

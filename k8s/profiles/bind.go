@@ -29,6 +29,12 @@ func (p *Provider) bind(m scoring.Machine, file func(scoring.Machine) (scoring.S
 			spec.Capacity.Speed = *f.Speed
 		}
 		spec.Off = f.Off
+		switch {
+		case f.WakeJoules != nil:
+			spec.Wake = power.Joules(*f.WakeJoules)
+		case f.WakeSeconds != nil && f.PeakWatts != nil:
+			spec.Wake = power.Joules(*f.WakeSeconds * *f.PeakWatts)
+		}
 	}
 	return spec, nil
 }

@@ -269,12 +269,12 @@ func TestPrecedenceOfModels(t *testing.T) {
 	}
 	until(t, "file", func() bool { return name() == "published: Dell PowerEdge R610" })
 	n := nodeProfile("n1")
-	n.Spec.Power = &v1alpha1.PowerFacts{IdleWatts: new(50.0), PeakWatts: new(100.0), StandbyWatts: new(4.0), Speed: new(1.5)}
+	n.Spec.Power = &v1alpha1.PowerFacts{IdleWatts: new(50.0), PeakWatts: new(100.0), StandbyWatts: new(4.0), WakeSeconds: new(120.0), Speed: new(1.5)}
 	p.SetProfile(n)
 	until(t, "facts", func() bool { return name() == "profile: idle and peak" })
 	until(t, "standby power and speed", func() bool {
 		v := p.View().Node("n1")
-		return v.OffPower == 4 && v.Capacity.Speed == 1.5
+		return v.OffPower == 4 && v.Capacity.Speed == 1.5 && v.Wake == 12_000
 	})
 	steps := []struct {
 		want string

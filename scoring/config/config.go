@@ -28,6 +28,10 @@ type Config struct {
 	// kept low.
 	Grid *gridconfig.Config
 
+	// Wakes says that the program tells of machines that take energy to start, as [SiteOptions.Bind] can; that the
+	// file's models do is seen without it.
+	Wakes bool
+
 	sensors *yaml.Node // nil where the file has no such section
 }
 
@@ -144,5 +148,5 @@ func (c *Config) NewScorer() scoring.Scorer {
 }
 
 func (c *Config) wakes() bool {
-	return slices.ContainsFunc(c.Models, func(m Model) bool { return m.Wake > 0 })
+	return c.Wakes || slices.ContainsFunc(c.Models, func(m Model) bool { return m.Wake > 0 })
 }

@@ -79,7 +79,13 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 	l.readings = polled{p, set}
 	bind := l.bind
 	if o.Bind != nil {
-		bind = func(m scoring.Machine) (scoring.Spec, error) { return o.Bind(m, l.bind) }
+		bind = func(m scoring.Machine) (scoring.Spec, error) {
+			spec, err := o.Bind(m, l.bind)
+			if spec.Meter == nil {
+				spec.Meter = l.meters.of(m)
+			}
+			return spec, err
+		}
 	}
 	site = scoring.NewSite(l, bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
 		Fleet: scoring.FleetOptions{MaxAge: c.Scoring.MaxAge}})

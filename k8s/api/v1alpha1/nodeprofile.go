@@ -84,7 +84,7 @@ type PowerFacts struct {
 	// +optional
 	Off bool `json:"off,omitempty"`
 
-	// WakeJoules is the energy of one start beyond what the server draws idle, WakeSeconds how long it takes.
+	// WakeJoules is the energy of one start. Without it, it is peakWatts over WakeSeconds, which is how long a start takes.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
