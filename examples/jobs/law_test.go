@@ -18,8 +18,8 @@ import (
 
 // broken is a provider with every fault: away, null, a gap, an hour twice, absurd values, a short forecast, another zone's data.
 type broken struct {
-	rnd  *rand.Rand
-	now  *time.Time
+	mu   sync.Mutex
+	rnd  *rand.Rand // guarded by mu
 	mode int
 }
 
@@ -32,6 +32,8 @@ func (b *broken) Current(context.Context, string) (grid.Point, error) {
 }
 
 func (b *broken) Forecast(_ context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var ps []grid.Point
 	for at := from.Truncate(time.Hour); at.Before(until); at = at.Add(time.Hour) {
 		ps = append(ps, grid.Point{Zone: zone, Signal: grid.AverageLifeCycle, Start: at, End: at.Add(time.Hour), Value: 100 + 400*b.rnd.Float64(), Forecast: true, Source: "test"})
@@ -63,7 +65,7 @@ func TestNeverHeldBeyondLatestStart(t *testing.T) {
 	for seed := range uint64(12) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		now := noon
-		source := &broken{rnd: rnd, now: &now, mode: int(seed) % brokenModes}
+		source := &broken{rnd: rnd, mode: int(seed) % brokenModes}
 		store, err := openStore(t.Context(), t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -160,7 +162,7 @@ func TestEveryStrategy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := newEngine(ctx, store, fleet, &broken{rnd: rand.New(rand.NewPCG(1, 1)), now: &now}, name, EngineOptions{Now: func() time.Time { return now }})
+		e, err := newEngine(ctx, store, fleet, &broken{rnd: rand.New(rand.NewPCG(1, 1))}, name, EngineOptions{Now: func() time.Time { return now }})
 		if err != nil {
 			t.Fatal(err)
 		}

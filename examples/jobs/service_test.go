@@ -140,6 +140,7 @@ func TestServiceEndToEnd(t *testing.T) {
 	if code, body := c.do("POST", "/jobs", "application/json", `{"id":"first","cpu":4,"mem":1,"duration":60}`); code != http.StatusAccepted || !strings.Contains(body, `"first"`) {
 		t.Fatalf("%d %s", code, body)
 	}
+	until(t, "the first decision", func() bool { return len(c.status().Decisions) == 1 })
 	if code, body := c.do("PUT", "/strategy", "application/json", `{"strategy":"fcfs"}`); code != http.StatusOK || !strings.Contains(body, `"strategy":"fcfs"`) {
 		t.Fatalf("%d %s", code, body)
 	}

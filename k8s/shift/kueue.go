@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -150,6 +149,3 @@ func podSets(o *unstructured.Unstructured) (cores float64, annotations map[strin
 	}
 	return cores, annotations
 }
-
-// noKueue tells whether an error says that Kueue is not installed.
-func noKueue(err error) bool { return meta.IsNoMatchError(err) }

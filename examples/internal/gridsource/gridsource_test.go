@@ -1,0 +1,53 @@
+package gridsource_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/leastwatt/leastwatt/examples/internal/gridsource"
+	"github.com/leastwatt/leastwatt/sensors/grid"
+)
+
+// Each notation opens; what is none is told with those that are.
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	table := filepath.Join(dir, "ci.csv")
+	if err := os.WriteFile(table, []byte("time,DE\n2024-06-03T12:00:00Z,300\n2024-06-03T13:00:00Z,200\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time { return time.Date(2024, 6, 3, 12, 30, 0, 0, time.UTC) }
+	for _, text := range []string{"neso", "neso:http://127.0.0.1:1", "electricitymaps:http://127.0.0.1:1", "watttime:http://127.0.0.1:1", "carbonaware:http://127.0.0.1:1", "csv:" + table, "static:300", "sine:300:100:86400", "randwalk:100:500:3600"} {
+		f, err := gridsource.Open(text, gridsource.Options{Now: now})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if text == "csv:"+table {
+			if p, err := f.Current(t.Context(), "DE"); err != nil || p.Value != 300 {
+				t.Errorf("%v, %v", p, err)
+			}
+			if ps, err := f.Forecast(t.Context(), "DE", now(), now().Add(time.Hour)); err != nil || len(ps) != 2 {
+				t.Errorf("%v, %v", ps, err)
+			}
+		}
+	}
+	for _, text := range []string{"", "nesso", "csv:" + filepath.Join(dir, "none"), "static:much"} {
+		if _, err := gridsource.Open(text, gridsource.Options{}); err == nil {
+			t.Errorf("%q opens", text)
+		}
+	}
+}
+
+// A source that plays the past again does not tell the future through Honest.
+func TestHonest(t *testing.T) {
+	s, err := grid.NewSeries(grid.AverageLifeCycle, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := grid.Forecast(t.Context(), gridsource.Honest{HistorySource: s}, "DE", time.Now(), time.Now().Add(time.Hour)); err == nil || !strings.Contains(err.Error(), "not supported") {
+		t.Errorf("a forecast: %v", err)
+	}
+}
