@@ -37,3 +37,19 @@ func ExampleOptimal() {
 	// balancing.Uniform: 10.0.0.1:80 0.333 10.0.0.2:80 0.333 10.0.0.3:80 0.333
 	// *balancing.Optimal: 10.0.0.1:80 0.017 10.0.0.2:80 0.967 10.0.0.3:80 0.017
 }
+
+// What the requests of each endpoint add to its server, and what all servers draw.
+func ExamplePredict() {
+	curve, err := power.EvenPiecewise(80, 200)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	n := &scoring.Node{Name: "n1", Capacity: power.Capacity{Cores: 10}, Predictor: curve, State: power.State{Node: "n1", Utilization: 0.2}}
+	s := balancing.Service{Name: "shop/web:http", Rate: 40, CPU: 0.1, Endpoints: []balancing.Endpoint{{ID: "10.0.0.7:8080", Node: n}}}
+	shares := [][]balancing.Share{{{Value: 1}}}
+	draw := balancing.Predict([]balancing.Service{s}, shares)
+	added, _ := draw.Added(&s, &s.Endpoints[0], 1)
+	fmt.Printf("%.0f W, of which its requests add %.0f W\n", float64(draw.Total), float64(added))
+	// Output: 152 W, of which its requests add 48 W
+}

