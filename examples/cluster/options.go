@@ -86,7 +86,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		err = errors.New("-bench goes with neither -keep nor -json")
 	}
 	if err == nil && !o.bench && (given["repetitions"] || given["profiles"]) {
-		err = errors.New("-repetitions and -profiles need -bench")
+		err = errors.New("-repetitions needs -bench, and so does -profiles")
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%v\nrun with -help for the flags\n", err)

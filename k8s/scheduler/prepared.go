@@ -23,6 +23,7 @@ type prepared struct {
 	prices [demands]prices
 	costs  []scoring.Cost // memory for the scorer
 	round  uint32
+	last   int // the server that was looked up last
 
 	usage *Usage
 	ended *ended    // nil where nobody follows pods
@@ -33,14 +34,16 @@ type prepared struct {
 
 // A seat is what was last found out about one server.
 type seat struct {
-	generation int64 // of the NodeInfo that pending was counted on; -1 is none
-	claimed    int64 // when the utilization was measured, in Unix nanoseconds, as the device says
-	sampled    int64 // the same, as far as that can be true; 0 where the sample does not count
-	newest     int64 // from when on a sample shows all that is pending; never is for some that it cannot tell
+	info       fwk.NodeInfo // that pending was counted on
+	generation int64        // of info at that time; -1 is none
+	claimed    int64        // when the utilization was measured, in Unix nanoseconds, as the device says
+	sampled    int64        // the same, as far as that can be true; 0 where the sample does not count
+	newest     int64        // from when on a sample shows all that is pending; never is for some that it cannot tell
 	pending    float64
 	version    uint32 // counts the changes of the node in this view, from 1
 	round      uint32 // the last round in which it was a candidate
 	candidate  int32  // its place among the candidates of that round
+	next       int32  // the server that was looked up after it; rounds have much the same order
 	reason     reason // why the server is unknown
 	empty      bool   // of work that could be elsewhere; kept up where waking counts
 }
@@ -81,12 +84,12 @@ func (w *prepared) look(v *scoring.View) {
 		}
 		switch {
 		case s.sampled == was.sampled:
-			s.generation, s.newest, s.pending, s.empty = was.generation, was.newest, was.pending, was.empty
+			s.info, s.generation, s.newest, s.pending, s.empty = was.info, was.generation, was.newest, was.pending, was.empty
 			if w.gpus != nil && gpus != nil {
 				w.gpus[i] = gpus[k]
 			}
 		case was.generation >= 0 && was.newest <= s.sampled:
-			s.generation, s.newest, s.empty = was.generation, was.newest, was.empty // the new sample shows every pod
+			s.info, s.generation, s.newest, s.empty = was.info, was.generation, was.newest, was.empty // the new sample shows every pod
 		}
 		if n.Wake > 0 && s.generation >= 0 && w.nodes[k].Wake == 0 {
 			s.generation = -1 // nobody has looked whether it is empty
@@ -96,6 +99,7 @@ func (w *prepared) look(v *scoring.View) {
 	if moved {
 		w.places = newPlaces(v)
 	}
+	w.last = 0
 	w.view, w.nodes, w.seats, w.prices = v, nodes, seats, [demands]prices{}
 }
 
@@ -157,12 +161,15 @@ func (w *prepared) hear() {
 
 // seat marks the server as the k-th candidate of this round, and tells whether the view has it.
 func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
-	i := w.places.find(info)
+	i := w.find(info)
 	if i < 0 {
 		return false
 	}
 	s := &w.seats[i]
 	s.round, s.candidate = w.round, int32(k)
+	if s.info != info {
+		s.info = info
+	}
 	if g := info.GetGeneration(); g != s.generation {
 		s.generation = g
 		w.count(info, i)
@@ -175,6 +182,24 @@ func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
 		}
 	}
 	return true
+}
+
+// find returns the place of a server, or -1 if the view lacks it. A NodeInfo that is the one that was found there and
+// has the same generation has not changed since, so not even its name needs to be looked at.
+func (w *prepared) find(info fwk.NodeInfo) int {
+	if len(w.seats) == 0 {
+		return -1
+	}
+	before := &w.seats[w.last]
+	i := int(before.next)
+	if s := &w.seats[i]; s.info != info || s.generation != info.GetGeneration() {
+		if i = w.places.find(info); i < 0 {
+			return i
+		}
+		before.next = int32(i)
+	}
+	w.last = i
+	return i
 }
 
 // count adds up what the pods use that the sample does not show, and takes off what those used that it shows
