@@ -110,3 +110,29 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// Whatever a BMC does wrong, asking for its hardware ends in time, in an error without the credentials, and the next
+// question is answered.
+func TestIdentifyFaults(t *testing.T) {
+	a := authority(t)
+	for fault, wanted := range map[emulate.Fault]error{
+		emulate.Hang: sensors.ErrUnreachable, emulate.HangInBody: sensors.ErrUnreachable, emulate.ResetConnection: sensors.ErrUnreachable,
+		emulate.Refuse401: sensors.ErrUnauthorized, emulate.Throttle429: sensors.ErrThrottled, emulate.Fail500: sensors.ErrDevice,
+		emulate.Text2MB: sensors.ErrMalformed, emulate.EndlessBody: sensors.ErrMalformed, emulate.GzipBomb: sensors.ErrMalformed,
+		emulate.RedirectAway: sensors.ErrDevice, emulate.RedirectLoop: sensors.ErrDevice, emulate.InvalidUTF8: sensors.ErrMalformed,
+	} {
+		bmc := emulate.NewBMC(machine, with(emulate.BMCOptions{System: &emulate.System{Model: "X1"}, RedirectTo: "http://127.0.0.1:1/"}))
+		s := source(t, map[string]redfish.Endpoint{"n": serve(t, a, bmc)}, redfish.Options{Timeout: 300 * time.Millisecond})
+		bmc.SetFault(fault)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		h, err := s.Identify(ctx, "n")
+		if !errors.Is(err, wanted) || h != (sensors.Hardware{}) || strings.Contains(err.Error(), password) || ctx.Err() != nil {
+			t.Errorf("fault %d: %+v, %v: want %v", fault, h, err, wanted)
+		}
+		bmc.SetFault(emulate.NoFault)
+		if h, err := s.Identify(ctx, "n"); err != nil || h.System != "X1" {
+			t.Errorf("after fault %d: %+v, %v", fault, h, err)
+		}
+		cancel()
+	}
+}
