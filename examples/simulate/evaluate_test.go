@@ -51,6 +51,11 @@ func TestEvaluateEmbedded(t *testing.T) {
 }
 
 func TestEvaluateErrors(t *testing.T) {
+	two := small()
+	two.evaluation, two.weights = evaluation{dir: "embedded", parts: "goal"}, "0.5/0.7/4,0/0/4"
+	if err := run(t.Context(), two, io.Discard, io.Discard); err == nil {
+		t.Error("two weights pass")
+	}
 	for _, e := range []evaluation{{dir: "no such folder", parts: "goal"}, {dir: "embedded", parts: "luck"}} {
 		o := small()
 		o.evaluation = e

@@ -62,7 +62,7 @@ func main() {
 	f.Uint64Var(&o.seed, "seed", 1, "seed of everything that is drawn at random")
 	f.IntVar(&o.seeds, "seeds", 5, "how many seeds -sweep runs, from -seed on")
 	f.StringVar(&o.loads, "loads", "0.3,0.5,0.7", "loads that -sweep runs")
-	f.StringVar(&o.weights, "weights", "", "leastwatt's weights that -sweep runs: ON/OFF/IDLE, as 0.5/0.7/4,0/0/4; empty is the default")
+	f.StringVar(&o.weights, "weights", "", "leastwatt's weights that -sweep runs, or one that -evaluate does: ON/OFF/IDLE, as 0.5/0.7/4,0/0/4; empty is the default")
 	f.Float64Var(&o.gpus, "gpus", 0, "GPUs of each embedded or SPECpower server; where no server has any, those that jobs ask for are left out")
 	f.StringVar(&o.out, "out", "", "folder for run_log.csv, schedule_log.csv, summary.csv, results.db and report.html")
 	f.Float64Var(&o.hours, "hours", 24, "hours that are measured")
@@ -121,7 +121,14 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 		}
 	}
 	if o.evaluation.dir != "" {
-		o.evaluation.seeds, o.evaluation.longest = o.seeds, o.longest
+		w, err := parseWeights(o.weights)
+		if err != nil {
+			return err
+		}
+		if len(w) > 1 {
+			return fmt.Errorf("-weights %s: -evaluate takes one", o.weights)
+		}
+		o.evaluation.seeds, o.evaluation.longest, o.evaluation.weights = o.seeds, o.longest, w[0]
 		return o.evaluation.evaluate(ctx, o, out, progress)
 	}
 	jobs, err := loadJobs(o)
