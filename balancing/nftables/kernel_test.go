@@ -110,16 +110,22 @@ func TestKernelDividesConnections(t *testing.T) {
 	answer(t, "10.77.0.2:8080", "10.77.0.3:8080", "10.77.0.4:8080")
 	apply(t, w, web(0.7, 0.2, 0.1))
 	const n = 3000
-	got := ask(t, "10.96.0.10:80", n)
-	chi := 0.0
-	for i, p := range []float64{0.7, 0.2, 0.1} {
-		chi += math.Pow(float64(got[fmt.Sprint(i)])-n*p, 2) / (n * p)
+	// 9.210 is the 99 % quantile of chi-square with two degrees of freedom. A test at one per cent fails once in a
+	// hundred runs; a second sample tells chance from a mistake.
+	for try := 1; ; try++ {
+		got, chi := ask(t, "10.96.0.10:80", n), 0.0
+		for i, p := range []float64{0.7, 0.2, 0.1} {
+			chi += math.Pow(float64(got[fmt.Sprint(i)])-n*p, 2) / (n * p)
+		}
+		t.Logf("shares 0.7, 0.2, 0.1 of %d connections: %v, chi-square %.2f", n, got, chi)
+		if chi < 9.210 {
+			break
+		}
+		if try == 2 {
+			t.Errorf("the split does not match the shares")
+			break
+		}
 	}
-	// 9.210 is the 99 % quantile of chi-square with two degrees of freedom.
-	if chi > 9.210 {
-		t.Errorf("of %d connections: %v, chi-square %.2f", n, got, chi)
-	}
-	t.Logf("shares 0.7, 0.2, 0.1 of %d connections: %v, chi-square %.2f", n, got, chi)
 
 	// An established connection survives a change of weights and the end of its endpoint's share.
 	c, err := net.Dial("tcp", "10.96.0.10:80")

@@ -143,3 +143,16 @@ func TestObjectives(t *testing.T) {
 		t.Error("watts cost something")
 	}
 }
+
+// Where nft is missing the program says so instead of serving nobody.
+func TestWithoutNft(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if err := cleanup(t.Context()); err == nil || !strings.Contains(err.Error(), "nft") {
+		t.Errorf("-cleanup: %v", err)
+	}
+	var said strings.Builder
+	f := proxyFlags{}
+	if _, err := f.appliers(nil, nil, slog.New(slog.NewTextHandler(&said, nil))); err == nil || !strings.Contains(said.String(), "needs the nft program") {
+		t.Errorf("%v: %s", err, said.String())
+	}
+}
