@@ -51,7 +51,7 @@ import (
 // options are the flags.
 type options struct {
 	demo, overdue, kueue, elect bool
-	kubeconfig, namespace, id   string
+	kubeconfig, namespace       string
 	grid, credentials, policies string
 	metricsAddr, healthAddr     string
 	webhookPort                 int
