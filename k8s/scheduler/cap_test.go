@@ -153,6 +153,21 @@ func TestPowerCapPreemption(t *testing.T) {
 	if got != "a b" {
 		t.Errorf("with three cores freed, allowed on %q: want a b", got)
 	}
+	// A trial of a trial leaves the first as it was.
+	got, _ = allowed(t, p, pod("p", "2"), infos, func(cs fwk.CycleState) fwk.CycleState {
+		p.RemovePod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("victim", "1")}, infos[0])
+		d, err := cs.Read(capKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trial := newState()
+		trial.Write(capKey, d.Clone())
+		p.RemovePod(t.Context(), trial, pod("p", "2"), &fakePod{pod: pod("another", "3")}, infos[0])
+		return cs
+	})
+	if got != "" {
+		t.Errorf("with one core freed, and three more on a copy, allowed on %q: want nowhere", got)
+	}
 	got, _ = allowed(t, p, pod("p", "2"), infos, func(cs fwk.CycleState) fwk.CycleState {
 		p.RemovePod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("victim", "3")}, infos[0])
 		p.AddPod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("nominated", "3")}, infos[1])
