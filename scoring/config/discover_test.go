@@ -143,7 +143,7 @@ func TestDiscoveredModel(t *testing.T) {
 	})
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	known := func(n string) bool { x := l.site.View().Node(n); return x != nil && x.Err == nil }
 	for !known("a") || !known("b") {
 		select {
