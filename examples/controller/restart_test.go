@@ -60,7 +60,7 @@ func (s *server) testRestart(t *testing.T) {
 		return len(list.Items)
 	}
 	begin := time.Now()
-	calls, registry, stop := s.run(t, "--kube-api-qps=2000", "--kube-api-burst=2000", "--workers=16")
+	calls, registry, stop := s.run(t, "--interval=30s", "--kube-api-qps=2000", "--kube-api-burst=2000", "--workers=16")
 	patience := 5 * time.Minute // makers of tests share a machine
 	within(t, patience, "every node has its profile", func() bool { return all() == nodes })
 	t.Logf("%d profiles made in %.1f s: %d writes", nodes, time.Since(begin).Seconds(), calls.writes.Load())
@@ -68,7 +68,7 @@ func (s *server) testRestart(t *testing.T) {
 	stop()
 
 	begin = time.Now()
-	calls, registry, stop = s.run(t)
+	calls, registry, stop = s.run(t, "--interval=30s")
 	until(t, "every profile was looked at", func() bool { return actions(t, registry)["look"] >= float64(nodes) })
 	took := time.Since(begin)
 	got := actions(t, registry)
