@@ -265,7 +265,18 @@ func TestDemo(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Jobs != 12 || s.Late != 0 || !(s.Grams > 0) || s.Grams > s.AtOnceGrams || s.OracleGrams > s.AtOnceGrams || s.Status.Done != 12 {
+	if s.Jobs != 12 || s.Done != 12 || s.Late != 0 || !(s.Grams > 0) || s.Grams > s.AtOnceGrams || s.OracleGrams > s.AtOnceGrams || s.Status.Done != 12 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// When the time is over, what is done is told.
+func TestDemoFor(t *testing.T) {
+	var out bytes.Buffer
+	if err := demo(t.Context(), &options{demoJobs: 5, speed: 100, margin: 1.2, slack: time.Hour, length: time.Second}, &out, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "0 of 5 jobs done") {
+		t.Errorf("%s", out.String())
 	}
 }

@@ -35,7 +35,8 @@ type Policy struct {
 	DryRun *bool `json:"dryRun,omitempty"`
 }
 
-// A Budget is the energy and emissions that work may be started for in a day. Zero does not limit.
+// A Budget is the energy and emissions that work may be started for in a day. Zero does not limit. It counts what work is expected to
+// draw by its requests and annotations: who may write these is trusted.
 type Budget struct {
 	KWhPerDay   float64 `json:"kWhPerDay,omitempty"`
 	GramsPerDay float64 `json:"gramsPerDay,omitempty"`

@@ -565,3 +565,32 @@ func counter(t *testing.T, c interface{ Write(*dto.Metric) error }) float64 {
 	}
 	return m.GetCounter().GetValue()
 }
+
+// Whatever stands in annotations, an object has a latest start or is released, and a plan keeps it.
+func TestAnyAnnotations(t *testing.T) {
+	ps, err := (&day{}).Forecast(t.Context(), "DE", noon, noon.Add(horizon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := []string{"", "2024-06-04T12:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2024-06-03T12:00:01+14:00", "6h", "0s", "-1h", "1ns", "8760h", "99999999h", "100", "0", "-5", "NaN", "1e400", "Inf", "soon", "\x00"}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		a := make(map[string]string)
+		for _, name := range []string{DeadlineAnnotation, MaxDelayAnnotation, DurationAnnotation, WattsAnnotation, ReleaseByAnnotation} {
+			if v := texts[rnd.IntN(len(texts))]; v != "" && rnd.IntN(2) == 0 {
+				a[name] = v
+			}
+		}
+		i := newItem("Pod", pod("p", noon, a), (&Policies{Default: Policy{Zone: "DE"}}).Of("batch"), 2, 0, nil)
+		ds, err := plan(noon, []*item{i}, nil, map[string][]grid.Point{"DE": ps}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := ds[0].start; at.After(noon) && (at.After(i.latest) || i.bad != nil || !i.latest.After(noon)) {
+			t.Errorf("%v: latest %v, %v: planned for %v", a, i.latest, i.bad, at)
+		}
+		if k := i.kWh(); !(k >= 0) || math.IsInf(k, 0) {
+			t.Errorf("%v: %v kWh", a, k)
+		}
+	}
+}
