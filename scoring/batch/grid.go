@@ -96,20 +96,20 @@ func newCarbon(name string, o Options) (Strategy, error) {
 
 // clean is what all strategies that go by the grid share.
 type clean struct {
-	opts  CarbonOptions
-	grid  Grid
-	sites []string // of the cluster last seen, in order of name
-	of    []int    // site of each node
-	for_  *Cluster
-	ahead [][]float64 // costs by site, from the slot that holds now on
-	at    int64       // the slot that ahead begins with, or -1
-	asked int         // slots of ahead
+	opts    CarbonOptions
+	grid    Grid
+	sites   []string // of the cluster last seen, in order of name
+	of      []int    // site of each node
+	cluster *Cluster
+	ahead   [][]float64 // costs by site, from the slot that holds now on
+	at      int64       // the slot that ahead begins with, or -1
+	asked   int         // slots of ahead
 }
 
 // look brings what is known of the grid up to date, for n slots.
 func (b *clean) look(c *Cluster, now time.Duration, n int) {
-	if b.for_ != c {
-		b.for_, b.at, b.sites = c, -1, nil
+	if b.cluster != c {
+		b.cluster, b.at, b.sites = c, -1, nil
 		for i := range c.nodes {
 			b.sites = append(b.sites, c.nodes[i].Site)
 		}
