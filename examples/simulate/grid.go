@@ -121,7 +121,7 @@ func (g *gridOptions) load(seed uint64) error {
 	case g.sites != "embedded":
 		data, err := os.ReadFile(g.sites)
 		if err != nil {
-			return err
+			return fmt.Errorf("-sites: %w", err)
 		}
 		if sites, err = trace.KubeEnergySites(g.sites, bytes.NewReader(data)); err != nil {
 			return err

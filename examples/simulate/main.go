@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -116,6 +117,9 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 		names = append(names, batch.CarbonNames()...)
 	}
 	for _, n := range names {
+		if o.world == nil && slices.Contains(batch.CarbonNames(), n) {
+			return fmt.Errorf("-strategies %s: it goes by the grid: say -sites, -carbon or -prices (-sites embedded has three made-up grids)", n)
+		}
 		if _, err := batch.New(n, o.options(o.seed, false)); err != nil {
 			return err
 		}

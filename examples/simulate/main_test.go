@@ -315,6 +315,7 @@ func TestSeries(t *testing.T) {
 	}{
 		"zone":       {gridOptions{objective: "grams", carbon: g.carbon, sites: write("s.csv", "id,PUE,k,ci_region\nx,1.2,1,B\n")}, `no zone "B"`},
 		"currencies": {gridOptions{objective: "money", prices: write("p.csv", "t,A (EUR/MWh),B (USD/MWh)\n2023-01-01T00:00:00Z,1,2\n")}, "-rates"},
+		"sites":      {gridOptions{objective: "grams", sites: filepath.Join(dir, "none.csv")}, "-sites: open"},
 		"objective":  {gridOptions{objective: "smiles", carbon: g.carbon}, "grams or money"},
 		"start":      {gridOptions{objective: "grams", carbon: g.carbon, start: "2024-01-01T00:00:00Z"}, "the series go from"},
 		"text":       {gridOptions{objective: "grams", carbon: write("t.csv", "t,A\n2023-01-01T00:00:00Z,many\n")}, "t.csv:2"},
