@@ -22,12 +22,7 @@ const (
 func (o *options) options(seed uint64, oracle bool) batch.Options {
 	b := batch.Options{Seed: seed}
 	if o.world != nil {
-		// One outlook a run of the program, so that all strategies share its forecasts.
-		perfect := oracle || o.perfect
-		if o.world.outlook[perfect] == nil {
-			o.world.outlook[perfect] = o.newOutlook(perfect)
-		}
-		b.Grid = o.world.outlook[perfect]
+		b.Grid = o.world.outlook[oracle]
 	}
 	return b
 }

@@ -9,9 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -153,39 +151,17 @@ func matrix(ctx context.Context, cells []*scenario, names []string, seeds []uint
 			}
 		}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	done := make([]outcome, len(runs))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	finished := 0
-	for range min(runtime.GOMAXPROCS(0), len(runs)) {
-		wg.Go(func() {
-			for k := range next {
-				r, err := runs[k].cell.run(ctx, runs[k].name, runs[k].seed)
-				if err != nil {
-					cancel(fmt.Errorf("%s, load %v, seed %d: %w", runs[k].cell.trace, runs[k].cell.load, runs[k].seed, err))
-					return
-				}
-				r.Nodes, r.Series = nil, nil
-				done[k] = outcome{result: r}
-				mu.Lock()
-				finished++
-				bar(progress, finished, len(runs), runs[k].name)
-				mu.Unlock()
-			}
-		})
-	}
-	for k := range runs {
-		select {
-		case next <- k:
-		case <-ctx.Done():
+	err := inParallel(ctx, len(runs), progress, func(ctx context.Context, k int) (string, error) {
+		r, err := runs[k].cell.run(ctx, runs[k].name, runs[k].seed)
+		if err != nil {
+			return "", fmt.Errorf("%s, load %v, seed %d: %w", runs[k].cell.trace, runs[k].cell.load, runs[k].seed, err)
 		}
-	}
-	close(next)
-	wg.Wait()
-	if err := context.Cause(ctx); err != nil {
+		r.Nodes, r.Series = nil, nil
+		done[k] = outcome{result: r}
+		return runs[k].name, nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	out := make([][]cellMean, len(cells))

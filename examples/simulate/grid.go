@@ -48,8 +48,8 @@ func (g *gridOptions) on() bool { return g.sites != "" || g.carbon != "" || g.pr
 type world struct {
 	sites   []place
 	start   time.Time
-	money   string // the currency of prices
-	outlook map[bool]*outlook
+	money   string            // the currency of prices
+	outlook map[bool]*outlook // what the oracle hears is at true; runs in parallel share them
 }
 
 // place is one site.
@@ -97,7 +97,7 @@ func (g *gridOptions) load(seed uint64) error {
 	if g.slack < 0 {
 		return fmt.Errorf("-slack %v: want 0 or more", g.slack)
 	}
-	w := &world{outlook: map[bool]*outlook{}}
+	w := &world{}
 	carbon, _, err := g.series(g.carbon, grid.AverageLifeCycle)
 	if err != nil {
 		return fmt.Errorf("-carbon: %w", err)
@@ -158,6 +158,7 @@ func (g *gridOptions) load(seed uint64) error {
 		w.sites = append(w.sites, p)
 	}
 	g.world = w
+	w.outlook = map[bool]*outlook{false: g.newOutlook(g.perfect), true: g.newOutlook(true)}
 	return nil
 }
 

@@ -181,30 +181,41 @@ type task struct {
 
 // runAll simulates tasks on all processors; the outcomes are in the order of the tasks.
 func runAll(ctx context.Context, o *options, jobs []simulate.Job, tasks []task, progress io.Writer) ([]outcome, error) {
+	out := make([]outcome, len(tasks))
+	err := inParallel(ctx, len(tasks), progress, func(ctx context.Context, k int) (string, error) {
+		r, err := runOne(ctx, o, jobs, tasks[k])
+		if err == nil {
+			out[k] = *r
+		}
+		return tasks[k].name, err
+	})
+	return out, err
+}
+
+// inParallel calls do for 0 … n−1 on all processors, until one fails, and shows how far it is with the names that do returns.
+func inParallel(ctx context.Context, n int, progress io.Writer, do func(ctx context.Context, k int) (string, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := make([]outcome, len(tasks))
 	next := make(chan int)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	finished := 0
-	for range min(runtime.GOMAXPROCS(0), len(tasks)) {
+	for range min(runtime.GOMAXPROCS(0), n) {
 		wg.Go(func() {
 			for k := range next {
-				r, err := runOne(ctx, o, jobs, tasks[k])
+				name, err := do(ctx, k)
 				if err != nil {
 					cancel(err)
 					return
 				}
-				out[k] = *r
 				mu.Lock()
 				finished++
-				bar(progress, finished, len(tasks), tasks[k].name)
+				bar(progress, finished, n, name)
 				mu.Unlock()
 			}
 		})
 	}
-	for k := range tasks {
+	for k := range n {
 		select {
 		case next <- k:
 		case <-ctx.Done():
@@ -212,10 +223,7 @@ func runAll(ctx context.Context, o *options, jobs []simulate.Job, tasks []task, 
 	}
 	close(next)
 	wg.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return context.Cause(ctx)
 }
 
 func bar(w io.Writer, done, all int, name string) {
