@@ -33,6 +33,12 @@ func start(t testing.TB, data string, args ...string) *process {
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], append([]string{"-listen", "127.0.0.1:0", "-data", data, "-nodes", nodes}, args...)...)
 	cmd.Env = append(os.Environ(), "LEASTWATT_JOBS_MAIN=1")
+	return begin(t, cmd)
+}
+
+// begin starts a process and returns when it serves.
+func begin(t testing.TB, cmd *exec.Cmd) *process {
+	t.Helper()
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()

@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +24,8 @@ type csvLog struct {
 	columns []string // the last is Seq
 	file    *os.File
 	last    int64
+	written atomic.Int64 // last, for others
+	most    int64        // bytes of the file; 0 does not limit it
 }
 
 func openLog(store *Store, dir, table string, columns ...string) (*csvLog, error) {
@@ -30,7 +34,7 @@ func openLog(store *Store, dir, table string, columns ...string) (*csvLog, error
 	if err != nil {
 		return nil, err
 	}
-	l := &csvLog{store: store, table: table, columns: append(columns, "Seq"), file: f}
+	l := &csvLog{store: store, table: table, columns: append(slices.Clone(columns), "Seq"), file: f}
 	if err := l.resume(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}
@@ -53,13 +57,25 @@ func (l *csvLog) resume() error {
 	if err := l.file.Truncate(from + int64(end)); err != nil {
 		return err
 	}
+	if end == 0 && from > 0 {
+		return errors.New("its end is no table: move it away")
+	}
+	if end > 0 {
+		same, err := l.sameColumns()
+		if err != nil {
+			return err
+		}
+		if !same { // of another version: it is written anew from the table
+			if err := l.aside(); err != nil {
+				return err
+			}
+			end = 0
+		}
+	}
 	if _, err := l.file.Seek(0, io.SeekEnd); err != nil {
 		return err
 	}
 	if end == 0 {
-		if from > 0 {
-			return errors.New("its end is no table: move it away")
-		}
 		return l.write([][]string{l.columns})
 	}
 	line := bytes.TrimRight(b[:end], "\r\n")
@@ -71,7 +87,18 @@ func (l *csvLog) resume() error {
 	if l.last, err = strconv.ParseInt(number, 10, 64); err != nil {
 		return fmt.Errorf("the last line ends with %.20q: want a row's number; move the file away", number)
 	}
+	l.written.Store(l.last)
 	return nil
+}
+
+// sameColumns tells whether the file's first line is ours.
+func (l *csvLog) sameColumns() (bool, error) {
+	want := strings.Join(l.columns, ",") + "\n"
+	b := make([]byte, len(want))
+	if _, err := l.file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return string(b) == want, nil
 }
 
 func (l *csvLog) write(rows [][]string) error {
@@ -95,10 +122,38 @@ func (l *csvLog) flush(ctx context.Context) error {
 		if err := l.write(rows); err != nil {
 			return fmt.Errorf("%s: %w", l.file.Name(), err)
 		}
-		if l.last = last; len(rows) < atOnce {
+		l.last = last
+		l.written.Store(last)
+		if err := l.rotate(); err != nil {
+			return fmt.Errorf("%s: %w", l.file.Name(), err)
+		}
+		if len(rows) < atOnce {
 			return nil
 		}
 	}
+}
+
+// rotate sets a file that has become too large aside, in the place of the one before, and begins a new one.
+func (l *csvLog) rotate() error {
+	size, err := l.file.Seek(0, io.SeekEnd)
+	if err != nil || l.most == 0 || size < l.most {
+		return err
+	}
+	if err := l.aside(); err != nil {
+		return err
+	}
+	return l.write([][]string{l.columns})
+}
+
+// aside renames the file to NAME.1.csv and opens a new one.
+func (l *csvLog) aside() error {
+	name := l.file.Name()
+	if err := errors.Join(l.file.Close(), os.Rename(name, strings.TrimSuffix(name, ".csv")+".1.csv")); err != nil {
+		return err
+	}
+	var err error
+	l.file, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	return err
 }
 
 func (l *csvLog) read(ctx context.Context, limit int) (list [][]string, last int64, err error) {

@@ -14,12 +14,10 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/leastwatt/leastwatt/examples/internal/gridsource"
 	"github.com/leastwatt/leastwatt/power"
-	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 	"github.com/leastwatt/leastwatt/sensors/grid"
 	"github.com/leastwatt/leastwatt/sensors/scaphandre"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
@@ -66,15 +64,15 @@ func demoMachines() ([]Machine, []Site, error) {
 	return list, sites, nil
 }
 
-// demoJobs are drawn at random: half an hour to five hours of 2 to 16 cores, submitted within half a day, with half a day to a
+// demoJobs are drawn at random: half an hour to the longest of 2 to 16 cores, submitted within half a day, with half a day to a
 // day and a half of slack.
-func demoJobs(n int) (jobs []wireJob, submit []time.Duration) {
+func demoJobs(n int, longest time.Duration, suspendable bool) (jobs []wireJob, submit []time.Duration) {
 	rnd := rand.New(rand.NewPCG(11, 1))
 	for i := range n {
 		at := time.Duration(rnd.Float64() * float64(12*time.Hour))
-		d := time.Duration((0.5 + 4.5*rnd.Float64()*rnd.Float64()) * float64(time.Hour)).Truncate(time.Minute)
+		d := time.Duration((0.5 + (longest.Hours()-0.5)*rnd.Float64()*rnd.Float64()) * float64(time.Hour)).Truncate(time.Minute)
 		slack := time.Duration((12 + 24*rnd.Float64()) * float64(time.Hour))
-		jobs = append(jobs, wireJob{ID: fmt.Sprintf("job-%03d", i+1), CPU: float64(int(2) << rnd.IntN(4)), MemoryGiB: 4, Seconds: d.Seconds(), Tag: "demo",
+		jobs = append(jobs, wireJob{ID: fmt.Sprintf("job-%03d", i+1), CPU: float64(int(2) << rnd.IntN(4)), MemoryGiB: 4, Seconds: d.Seconds(), Tag: "demo", Suspend: suspendable,
 			Deadline: new(demoStart.Add(at + slack + time.Duration(1.2*float64(d))).Truncate(time.Second))})
 		submit = append(submit, at)
 	}
@@ -86,6 +84,9 @@ func demoJobs(n int) (jobs []wireJob, submit []time.Duration) {
 func demo(ctx context.Context, o *options, out io.Writer, log *slog.Logger) error {
 	if !(o.speed >= 1 && o.speed <= 100_000) || o.demoJobs < 1 || o.demoJobs > 5000 {
 		return fmt.Errorf("-speed %v, -jobs %d: want 1 to 100000, and 1 to 5000", o.speed, o.demoJobs)
+	}
+	if o.longest = cmp.Or(o.longest, 5*time.Hour); o.longest < time.Hour || o.longest > 24*time.Hour {
+		return fmt.Errorf("-longest %v: want 1h to 24h", o.longest)
 	}
 	began := time.Now()
 	o.now = func() time.Time { return demoStart.Add(time.Duration(float64(time.Since(began)) * o.speed)) }
@@ -126,7 +127,7 @@ func demo(ctx context.Context, o *options, out io.Writer, log *slog.Logger) erro
 			fmt.Fprintf(out, "page: %s\n%d emulated nodes at 3 sites, clock ×%g, strategy %s\n", u, len(o.machines), o.speed, o.strategy)
 		}
 	}
-	jobs, submit := demoJobs(o.demoJobs)
+	jobs, submit := demoJobs(o.demoJobs, o.longest, o.suspendable)
 	sum := summary{Strategy: o.strategy, Jobs: len(jobs)}
 	o.during = func(ctx context.Context, e *Engine) error {
 		live.set(e)
@@ -239,117 +240,4 @@ func demoExporters(o *options) (*liveEngine, func(), error) {
 		o.endpoints[m.Name] = scaphandre.Endpoint{URL: s.URL + "/metrics"}
 	}
 	return l, stop, nil
-}
-
-// A summary is what the demonstration prints.
-type summary struct {
-	Strategy     string  `json:"strategy"`
-	Jobs         int     `json:"jobs"`
-	Done         int     `json:"done"`        // fewer if the time was over before
-	Late         int     `json:"late"`        // ended after their deadline
-	Grams        float64 `json:"carbonGrams"` // by the intensities that came
-	AtOnceGrams  float64 `json:"atOnceGrams"` // everything at once, where it draws the least
-	OracleGrams  float64 `json:"oracleGrams"` // the same planner, all jobs and all intensities known beforehand
-	OracleShare  float64 `json:"oracleShare"` // of the saving; NaN is never printed
-	Status       Status  `json:"status"`
-	MeanHeldSecs float64 `json:"meanHeldSeconds"`
-}
-
-// compare works out what would have been emitted without holding anything back, and by an oracle.
-func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
-	f, err := newFleet(context.Background(), o.machines, o.places)
-	if err != nil {
-		return err
-	}
-	const slot = 15 * time.Minute
-	const slots = 7 * 24 * 4
-	p := spacetime.Problem{Sites: f.capacity(demoStart, slot, slots)}
-	real := make([][]float64, len(p.Sites))
-	for k := range p.Sites {
-		ps, err := truth.Forecast(context.Background(), f.sites[k].Zone, demoStart, demoStart.Add(slots*slot))
-		if err != nil {
-			return err
-		}
-		o := &Outlook{Points: [][]grid.Point{ps}}
-		real[k] = make([]float64, slots)
-		for t := range slots {
-			from := demoStart.Add(time.Duration(t) * slot)
-			real[k][t] = o.mean(0, from, from.Add(slot)) * f.sites[k].factor()
-		}
-	}
-	for _, j := range done {
-		length := int((j.Duration + slot - 1) / slot)
-		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Earliest: int(j.Submitted.Sub(demoStart) / slot), Latest: int(j.latest(1.2, 0).Sub(demoStart) / slot), Energy: make([]float64, len(p.Sites))}
-		for k := range p.Sites {
-			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.Duration.Hours() / float64(length)
-		}
-		p.Jobs = append(p.Jobs, x)
-		if !math.IsNaN(j.Grams) {
-			s.Grams += j.Grams
-		}
-		s.MeanHeldSecs += j.Started.Sub(j.Submitted).Seconds() / float64(len(done))
-		if j.Ended.After(j.Deadline) {
-			s.Late++
-		}
-	}
-	solve := func(atOnce bool) (float64, error) {
-		q := spacetime.Problem{Sites: slices.Clone(p.Sites), Jobs: slices.Clone(p.Jobs)}
-		for k := range q.Sites {
-			q.Sites[k].Cost = real[k]
-			if atOnce { // knows nothing of the grid
-				q.Sites[k].Cost = slices.Repeat([]float64{f.sites[k].factor()}, slots)
-			}
-		}
-		for i := range q.Jobs {
-			if atOnce {
-				q.Jobs[i].Latest = q.Jobs[i].Earliest
-			}
-		}
-		plan, err := spacetime.Solve(q)
-		if err != nil {
-			return 0, err
-		}
-		sum := 0.0
-		for i, x := range plan.Placements {
-			for t := x.Start; t < x.Start+q.Jobs[i].Length; t++ {
-				sum += q.Jobs[i].Energy[x.Site] * real[x.Site][t]
-			}
-		}
-		return sum, nil
-	}
-	if len(done) == 0 {
-		return nil
-	}
-	if s.AtOnceGrams, err = solve(true); err != nil {
-		return err
-	}
-	if s.OracleGrams, err = solve(false); err != nil {
-		return err
-	}
-	if d := s.AtOnceGrams - s.OracleGrams; d > 0 {
-		s.OracleShare = (s.AtOnceGrams - s.Grams) / d
-	}
-	return nil
-}
-
-func (s *summary) print(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "node\tjobs\tenergy kWh\tmeasured kWh\tcarbon kg\tmean g/kWh\tturnaround\t")
-	measured := make(map[string]float64)
-	for _, n := range s.Status.Nodes {
-		measured[n.Name] = n.KWh
-	}
-	for _, k := range s.Status.ByNode {
-		intensity := "?"
-		if k.Intensity != nil {
-			intensity = fmt.Sprintf("%.0f", *k.Intensity)
-		}
-		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%s\t%v\t\n", k.Node, k.Jobs, k.KWh, measured[k.Node], k.Grams/1000, intensity, time.Duration(k.Turnaround*float64(time.Second)).Round(time.Minute))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(out, "%d of %d jobs done, %d after their deadline, held %v in the mean\ncarbon %.2f kg; everything at once %.2f kg; perfect forecast %.2f kg: %.0f %% of the possible saving reached\n",
-		s.Done, s.Jobs, s.Late, time.Duration(s.MeanHeldSecs*float64(time.Second)).Round(time.Minute), s.Grams/1000, s.AtOnceGrams/1000, s.OracleGrams/1000, 100*s.OracleShare)
-	return err
 }

@@ -15,10 +15,11 @@ import (
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
 
-// A Dispatcher starts jobs on nodes. Start bears being called again for a job that it started already. It tells the engine what
-// becomes of jobs by [Engine.Report].
+// A Dispatcher starts jobs on nodes, also those that were suspended, and suspends them. Both bear being called again for a job that they
+// were called for already, and for one that has ended. It tells the engine what becomes of jobs by [Engine.Report].
 type Dispatcher interface {
 	Start(ctx context.Context, j Job) error
+	Suspend(ctx context.Context, j Job) error
 }
 
 // EngineOptions tune an Engine.
@@ -50,14 +51,16 @@ type Engine struct {
 	fleet    *Fleet             // guarded by mu, as all below
 	queue    map[string]*Job    // state queued
 	order    []*Job             // of the queue, as accepted; may hold jobs that left it
-	active   map[string]*Job    // starting and running
-	retry    map[string]attempt // starting jobs whose start failed
+	active   map[string]*Job    // all that were started and have not ended
+	retry    map[string]attempt // starting and suspending jobs that the dispatcher has to be told of
 	starts   map[string]plannedStart
 	strategy string
 	replan   bool      // something has changed since the last plan
 	machines []Machine // a new list to take over; nil: none
 	kpis     *KPIs
 	recent   []Decision // newest last
+	counts   counts
+	least    map[need]least // forgotten when the machines change
 	readings map[string]reading
 	reported []report
 }
@@ -84,7 +87,7 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{opts: o, store: store, source: source, fleet: fleet, wake: make(chan struct{}, 1), changed: newBell(), queue: make(map[string]*Job),
-		active: make(map[string]*Job), retry: make(map[string]attempt), starts: make(map[string]plannedStart), readings: make(map[string]reading), replan: true}
+		active: make(map[string]*Job), retry: make(map[string]attempt), starts: make(map[string]plannedStart), least: make(map[need]least), counts: make(counts), readings: make(map[string]reading), replan: true}
 	saved, err := store.Setting(ctx, "strategy")
 	if err != nil {
 		return nil, err
@@ -106,11 +109,14 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 			continue
 		}
 		e.active[j.ID] = j
-		if j.State == Starting {
+		if j.State == Starting || j.State == Suspending {
 			e.retry[j.ID] = attempt{}
 		}
+		if j.paused() {
+			continue
+		}
 		if m := fleet.find(j.Node); m >= 0 {
-			fleet.reserve(j.ID, m, asBatch(j, e.now()), j.Started.Add(j.Duration))
+			fleet.reserve(j.ID, m, asBatch(j, e.now()), j.began().Add(j.rest()))
 		} else {
 			fleet.held[j.ID] = placed{machine: -1}
 		}
@@ -141,78 +147,6 @@ func (e *Engine) poke() {
 	}
 }
 
-var errFull = errors.New("too many jobs wait")
-
-// Accept makes jobs durable and queues them. Each gets its error: nil, or why it was refused. Jobs that were accepted before
-// with the same content are accepted again, once. The last error is of all of them, when nothing could be stored.
-func (e *Engine) Accept(ctx context.Context, jobs []*Job) ([]error, error) {
-	e.mu.Lock()
-	full := len(e.queue)+len(jobs) > e.opts.MaxQueued
-	e.mu.Unlock()
-	if full {
-		return nil, errFull
-	}
-	errs, added := make([]error, len(jobs)), make([]bool, len(jobs))
-	err := e.store.Do(ctx, func(tx *batchTx) error {
-		for i, j := range jobs {
-			added[i], errs[i] = tx.insert(j)
-			if errs[i] != nil && !errors.Is(errs[i], errConflict) {
-				return errs[i]
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		// The jobs may be stored although the client has gone: then they count, once the commit is through.
-		if ctx.Err() != nil {
-			go e.adopt(jobs)
-		}
-		return nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i, j := range jobs {
-		if added[i] {
-			e.enqueue(j)
-		}
-	}
-	e.replan = true
-	e.poke()
-	e.changed.set()
-	return errs, nil
-}
-
-// enqueue puts a stored job into the queue; mu is held.
-func (e *Engine) enqueue(j *Job) {
-	if e.queue[j.ID] == nil && e.active[j.ID] == nil {
-		e.queue[j.ID] = j
-		e.order = append(e.order, j)
-	}
-}
-
-// adopt queues those of the jobs that are stored as queued, after a client went away in the middle.
-func (e *Engine) adopt(jobs []*Job) {
-	ctx := context.Background()
-	if err := e.store.Do(ctx, func(*batchTx) error { return nil }); err != nil { // commits are in order
-		e.opts.Logger.Error("store", "error", err)
-		return
-	}
-	for _, j := range jobs {
-		list, err := e.store.jobs(ctx, "SELECT "+jobColumns+" FROM jobs WHERE id = ? AND state = 'queued'", j.ID)
-		if err != nil {
-			e.opts.Logger.Error("store", "error", err)
-			continue
-		}
-		e.mu.Lock()
-		for _, x := range list {
-			e.enqueue(x)
-		}
-		e.replan = true
-		e.mu.Unlock()
-	}
-	e.poke()
-}
-
 // SetStrategy switches from the next decision on, and after a restart. Jobs that run are not touched.
 func (e *Engine) SetStrategy(ctx context.Context, name string) error {
 	if !validStrategy(name) {
@@ -237,7 +171,7 @@ func (e *Engine) Strategy() string {
 	return e.strategy
 }
 
-// Report tells what became of a job: Running, Done or Failed. Reports of jobs that are not active are ignored.
+// Report tells what became of a job: Running, Suspended, Done or Failed. Reports of jobs that are not active are ignored.
 func (e *Engine) Report(id string, state State, at time.Time, message string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -301,9 +235,7 @@ func (e *Engine) step(ctx context.Context, strategy *batch.Strategy) error {
 	if err := e.takeOver(ctx); err != nil {
 		return err
 	}
-	if err := e.plan(); err != nil {
-		return err
-	}
+	planned := e.plan()
 	e.mu.Lock()
 	if *strategy == nil || (*strategy).Name() != placerOf(e.strategy) {
 		s, err := batch.New(placerOf(e.strategy), batch.Options{Seed: 1, Grid: ahead{e}, Carbon: batch.CarbonOptions{Margin: e.opts.Margin, MaxDelay: e.opts.Slack}})
@@ -315,14 +247,20 @@ func (e *Engine) step(ctx context.Context, strategy *batch.Strategy) error {
 	}
 	chosen, err := e.choose(ctx, *strategy)
 	e.mu.Unlock()
-	if err := errors.Join(err, e.commit(ctx, chosen)); err != nil {
+	if err := errors.Join(planned, err, e.commit(ctx, chosen)); err != nil {
 		return err
 	}
-	e.start(ctx)
+	e.dispatch(ctx)
 	return nil
 }
 
-func (e *Engine) latest(j *Job) time.Time { return j.latest(e.opts.Margin, e.opts.Slack) }
+// latest returns when a job that does not run must start or resume at the latest.
+func (e *Engine) latest(j *Job) time.Time { return e.latestNow(j, time.Time{}) }
+
+// latestNow is the same of a job that may run: when it had to resume if it were suspended now.
+func (e *Engine) latestNow(j *Job, now time.Time) time.Time {
+	return j.latest(now, e.opts.Margin, e.opts.Slack)
+}
 
 // takeOver brings a new list of machines into the fleet.
 func (e *Engine) takeOver(ctx context.Context) error {
@@ -333,6 +271,7 @@ func (e *Engine) takeOver(ctx context.Context) error {
 	}
 	list := e.machines
 	e.machines, e.replan = nil, true
+	clear(e.least)
 	e.changed.set()
 	return e.fleet.update(ctx, list)
 }

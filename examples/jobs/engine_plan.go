@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -20,33 +19,50 @@ func placerOf(name string) string {
 	return name
 }
 
-// plan renews the plan of the strategy over time, if something has changed. Planning takes a fifth of the time at most.
+// plan renews the plan of the strategy over time, if something has changed. Planning takes a fifth of the time at most. When it fails, nothing
+// is held back.
 func (e *Engine) plan() error {
 	e.mu.Lock()
-	if e.strategy != SpaceTime || !e.replan || len(e.queue) == 0 || time.Since(e.planned) < 4*e.planTook {
+	if e.strategy != SpaceTime || !e.replan || len(e.queue)+len(e.active) == 0 || time.Since(e.planned) < 4*e.planTook {
 		e.mu.Unlock()
 		return nil
 	}
 	e.replan = false
 	jobs := e.waiting()
+	for _, j := range e.active {
+		if j.Suspendable && (j.State == Running || j.paused()) {
+			jobs = append(jobs, j)
+		}
+	}
 	e.mu.Unlock()
+	now := e.now()
 	e.planned = time.Now()
-	starts, err := planJobs(e.now(), jobs, e.fleet, e.outlook.Load(), e.latest)
+	starts, err := planJobs(now, jobs, e.fleet, e.outlook.Load(), func(j *Job) time.Time { return e.latestNow(j, now) })
 	e.planTook = time.Since(e.planned)
 	e.planned = time.Now()
 	if err != nil {
-		return err
+		starts = make(map[string]plannedStart)
+		for _, j := range jobs {
+			if j.State != Running {
+				starts[j.ID] = plannedStart{at: now, site: -1}
+			}
+		}
+		err = fmt.Errorf("planning, so that nothing is held: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.strategy != SpaceTime { // switched in the meantime
-		return nil
+		return err
 	}
 	e.starts = starts
 	for id, s := range starts {
-		e.queue[id].Planned = s.at
+		if j := e.queue[id]; j != nil {
+			j.Planned = s.at
+		} else if j := e.active[id]; j != nil && j.paused() {
+			j.Planned = s.at
+		}
 	}
-	return nil
+	return err
 }
 
 // waiting returns the queue in the order of acceptance, and drops from order what has left it.
@@ -58,29 +74,47 @@ func (e *Engine) waiting() []*Job {
 // most is how many jobs one step tries to place; the others follow when these have left the queue.
 const most = 2000
 
-// A choice is a decision on a job that is not durable yet.
-type choice struct {
-	job      *Job
-	decision Decision
-	started  time.Time
-}
-
-// choose places what is due, reserves it on the fleet and takes it out of the queue; mu is held.
+// choose decides on what is due: it places jobs that wait and suspended ones, reserves them on the fleet and takes them out of the
+// queue; and it picks the running ones that are to be suspended. mu is held.
 func (e *Engine) choose(ctx context.Context, s batch.Strategy) ([]choice, error) {
 	now := e.now()
 	var out []choice
-	if e.strategy != SpaceTime {
-		const again = time.Minute // strategies that go by the grid delay jobs: as time goes on they say something else
-		if delays := slices.Contains(batch.CarbonNames(), e.strategy) && now.Sub(e.chosen) >= again; !e.replan && !delays {
-			return nil, nil
-		}
-		e.chosen = now
-		jobs := e.waiting()
-		slices.SortStableFunc(jobs, func(a, b *Job) int { return cmp.Compare(b.Priority, a.Priority) })
-		out, err := e.place(ctx, s, e.fleet.all, -1, jobs[:min(len(jobs), most)], now, func(*Job) string { return "the strategy's choice" })
-		e.replan = err != nil || len(out) > 0 // more may follow
+	if e.strategy == SpaceTime {
+		out = e.pauses(now)
+	}
+	more, err := e.resumptions(ctx, s, now)
+	if out = append(out, more...); err != nil {
 		return out, err
 	}
+	if e.strategy == SpaceTime {
+		more, err = e.onTime(ctx, s, now)
+	} else {
+		more, err = e.atOnce(ctx, s, now)
+	}
+	return append(out, more...), err
+}
+
+// atOnce asks a strategy about all that waits, when something has changed, and now and then.
+func (e *Engine) atOnce(ctx context.Context, s batch.Strategy, now time.Time) ([]choice, error) {
+	const again = time.Minute // strategies that go by the grid delay jobs: as time goes on they say something else
+	if delays := slices.Contains(batch.CarbonNames(), e.strategy) && now.Sub(e.chosen) >= again; !e.replan && !delays {
+		return nil, nil
+	}
+	e.chosen = now
+	jobs := e.waiting()
+	slices.SortStableFunc(jobs, func(a, b *Job) int { return cmp.Compare(b.Priority, a.Priority) })
+	out, err := e.place(ctx, s, e.fleet.all, -1, jobs[:min(len(jobs), most)], now, func(*Job) string { return "the strategy's choice" })
+	e.replan = err != nil || len(out) > 0 // more may follow
+	return out, err
+}
+
+// urgent orders jobs by their latest start.
+func (e *Engine) urgent(a, b *Job) int {
+	return cmp.Or(e.latest(a).Compare(e.latest(b)), cmp.Compare(a.ID, b.ID))
+}
+
+// onTime places the jobs of the queue whose planned start or latest start has come.
+func (e *Engine) onTime(ctx context.Context, s batch.Strategy, now time.Time) ([]choice, error) {
 	bySite := make([][]*Job, len(e.fleet.sites))
 	var must []*Job
 	for id, p := range e.starts {
@@ -101,14 +135,18 @@ func (e *Engine) choose(ctx context.Context, s batch.Strategy) ([]choice, error)
 		}
 		e.searched = time.Now()
 	}
-	urgent := func(a, b *Job) int { return cmp.Or(e.latest(a).Compare(e.latest(b)), cmp.Compare(a.ID, b.ID)) }
-	slices.SortFunc(must, urgent)
-	out, err := e.place(ctx, s, e.fleet.all, -1, must[:min(len(must), most)], now, func(*Job) string { return "its latest start has come" })
+	slices.SortFunc(must, e.urgent)
+	out, err := e.place(ctx, s, e.fleet.all, -1, must[:min(len(must), most)], now, func(j *Job) string {
+		if e.latest(j).After(now) {
+			return "no plan: not held"
+		}
+		return "its latest start has come"
+	})
 	if err != nil {
 		return out, err
 	}
 	for k, jobs := range bySite {
-		slices.SortFunc(jobs, urgent)
+		slices.SortFunc(jobs, e.urgent)
 		more, err := e.place(ctx, s, e.fleet.parts[k], k, jobs, now, func(j *Job) string { return e.why(j, k, now) })
 		out = append(out, more...)
 		if err != nil {
@@ -157,77 +195,53 @@ func (e *Engine) place(ctx context.Context, s batch.Strategy, c *batch.Cluster, 
 		m := e.fleet.find(c.Node(a.Node).Name)
 		c.Release(a.Node, &list[a.Job]) // the fleet keeps both clusters alike
 		before := e.fleet.use(m)
-		e.fleet.reserve(j.ID, m, list[a.Job], now.Add(j.Duration))
-		delete(e.queue, j.ID)
-		delete(e.starts, j.ID)
+		e.fleet.reserve(j.ID, m, list[a.Job], now.Add(j.rest()))
 		d := e.decide(j, m, before, now)
 		d.Reason = why(j)
+		delete(e.queue, j.ID)
+		if !j.Suspendable { // of one that may be suspended the plan tells until when it runs
+			delete(e.starts, j.ID)
+		}
 		e.active[j.ID] = j
-		out = append(out, choice{j, d, now})
+		out = append(out, choice{job: j, decision: d, at: now})
 	}
 	return out, nil
 }
 
-// decide predicts what a job costs on a machine.
+// decide predicts what a job, or what is left of it, costs on a machine.
 func (e *Engine) decide(j *Job, machine int, before float64, now time.Time) Decision {
 	m := &e.fleet.machines[machine]
 	k := e.fleet.siteOf[machine]
-	d := Decision{JobID: j.ID, Node: m.Name, Site: m.Site, Strategy: e.strategy, At: now}
-	if w := m.watts(j.CPU, before); !math.IsNaN(w) {
-		d.KWh = w / 1000 * j.Duration.Hours()
+	d := Decision{JobID: j.ID, Node: m.Name, Site: m.Site, Strategy: e.strategy, At: now, Action: Start}
+	if j.paused() {
+		d.Action = Resume
 	}
-	if i := e.outlook.Load().mean(k, now, now.Add(j.Duration)) * e.fleet.sites[k].factor(); !math.IsNaN(i) {
+	if w := m.watts(j.CPU, before); !math.IsNaN(w) {
+		d.KWh = w / 1000 * j.rest().Hours()
+	}
+	if i := e.expected(j, k, now) * e.fleet.sites[k].factor(); !math.IsNaN(i) {
 		d.Intensity, d.Score = new(i), new(i*d.KWh)
 	}
 	return d
 }
 
-// commit makes decisions durable. Without that nothing starts: the jobs go back into the queue.
-func (e *Engine) commit(ctx context.Context, list []choice) error {
-	if len(list) == 0 {
-		return nil
+// expected is the mean intensity of the times that a job is planned to run, from now on.
+func (e *Engine) expected(j *Job, site int, now time.Time) float64 {
+	o := e.outlook.Load()
+	p, left := e.starts[j.ID], j.rest()
+	sum, known := 0.0, time.Duration(0)
+	for _, s := range p.runs {
+		from := s.from
+		if from.Before(now) {
+			from = now
+		}
+		if d := min(s.until.Sub(from), left-known); p.site == site && d > 0 {
+			sum += o.mean(site, from, from.Add(d)) * d.Seconds()
+			known += d
+		}
 	}
-	next := make([]Job, len(list))
-	for i, c := range list {
-		j := *c.job
-		j.State, j.Node, j.Site, j.Strategy, j.Started, j.KWh, j.Grams, j.Message = Starting, c.decision.Node, c.decision.Site, c.decision.Strategy, c.started, c.decision.KWh, math.NaN(), ""
-		if c.decision.Score != nil {
-			j.Grams = *c.decision.Score
-		}
-		if e.opts.Dispatch == nil {
-			j.State = Running
-		}
-		next[i] = j
+	if known < left/2 { // no such plan
+		return o.mean(site, now, now.Add(max(left, time.Second)))
 	}
-	err := e.store.Do(context.WithoutCancel(ctx), func(tx *batchTx) error {
-		for i := range next {
-			if err := errors.Join(tx.update(&next[i]), tx.decide(&list[i].decision)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i, c := range list {
-		if err != nil {
-			delete(e.active, c.job.ID)
-			e.fleet.release(c.job.ID)
-			e.queue[c.job.ID] = c.job
-			e.order = append(e.order, c.job)
-			continue
-		}
-		*c.job = next[i]
-		if c.job.State == Starting {
-			e.retry[c.job.ID] = attempt{}
-		}
-		e.recent = append(e.recent, c.decision)
-	}
-	e.recent = e.recent[max(0, len(e.recent)-maxRecent):]
-	e.replan = e.replan || err != nil
-	e.changed.set()
-	return err
+	return sum / known.Seconds()
 }
-
-// maxRecent is how many decisions are kept for the page.
-const maxRecent = 50

@@ -128,6 +128,21 @@ func (f *Fleet) find(name string) int {
 	return slices.IndexFunc(f.machines, func(m Machine) bool { return m.Name == name })
 }
 
+// site returns the index of a site, or -1.
+func (f *Fleet) site(name string) int {
+	return slices.IndexFunc(f.sites, func(s Site) bool { return s.Name == name })
+}
+
+// up tells whether any machine of a site is.
+func (f *Fleet) up(site int) bool {
+	for i := range f.machines {
+		if f.siteOf[i] == site && !f.machines[i].Down {
+			return true
+		}
+	}
+	return false
+}
+
 // reserve takes a job's part of a machine on both clusters.
 func (f *Fleet) reserve(id string, machine int, j batch.Job, until time.Time) {
 	f.all.Reserve(f.at[machine].all, &j, 0)
@@ -180,7 +195,7 @@ func (f *Fleet) update(ctx context.Context, machines []Machine) error {
 
 // asBatch is what a strategy sees of a job.
 func asBatch(j *Job, now time.Time) batch.Job {
-	b := batch.Job{Name: j.ID, Requests: batch.Resources{CPU: j.CPU, Memory: j.Memory}, Demand: scoring.Demand{CPU: j.CPU, Lifetime: j.Duration}, Priority: j.Priority,
+	b := batch.Job{Name: j.ID, Requests: batch.Resources{CPU: j.CPU, Memory: j.Memory}, Demand: scoring.Demand{CPU: j.CPU, Lifetime: j.left(now)}, Priority: j.Priority,
 		Submitted: j.Submitted.Sub(epoch)}
 	if !j.Deadline.IsZero() {
 		b.Deadline = j.Deadline.Sub(epoch)

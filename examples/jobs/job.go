@@ -27,14 +27,20 @@ const (
 // A State is where a job is in its life.
 type State string
 
-// The states, in order. A job that is starting has a durable decision and may or may not run yet.
+// The states, in order. A job that is starting has a durable decision and may or may not run yet; one that is suspending may or may
+// not have stopped yet. From suspended it goes on to starting.
 const (
-	Queued   State = "queued"
-	Starting State = "starting"
-	Running  State = "running"
-	Done     State = "done"
-	Failed   State = "failed"
+	Queued     State = "queued"
+	Starting   State = "starting"
+	Running    State = "running"
+	Suspending State = "suspending"
+	Suspended  State = "suspended"
+	Done       State = "done"
+	Failed     State = "failed"
 )
+
+// states are all of them.
+var states = []State{Queued, Starting, Running, Suspending, Suspended, Done, Failed}
 
 // A Job is work that was accepted.
 type Job struct {
@@ -47,24 +53,22 @@ type Job struct {
 	Deadline  time.Time // zero: none
 	Priority  int
 
+	// Suspendable says that the job may be stopped and go on later from where it was: it keeps what it has done itself.
+	Suspendable bool
+
 	State    State
 	Strategy string // that placed it
 	Node     string
 	Site     string
 	Planned  time.Time // when it is planned to start; zero: not planned
 	Started  time.Time
+	Resumed  time.Time // the last time; zero: it was never suspended
 	Ended    time.Time
-	KWh      float64 // predicted, of the node, by its model
-	Grams    float64 // predicted when it was placed; of the intensities that came when it has ended; NaN if unknown
-	Message  string  // why it waits or failed
-}
-
-// latest returns when the job must start at the latest.
-func (j *Job) latest(margin float64, slack time.Duration) time.Time {
-	if j.Deadline.IsZero() {
-		return j.Submitted.Add(slack)
-	}
-	return j.Deadline.Add(-time.Duration(float64(j.Duration) * margin))
+	Ran      []Stretch // what it ran before it was suspended
+	KWh      float64   // predicted, of the nodes, by their models
+	Grams    float64   // predicted when it was placed; of the intensities that came when it has ended; NaN if unknown
+	AtOnce   float64   // predicted when it was accepted, of an immediate start where it draws the least; NaN if unknown
+	Message  string    // why it waits or failed
 }
 
 // wireJob is a job in JSON.
@@ -77,6 +81,7 @@ type wireJob struct {
 	Tag       string     `json:"tag,omitempty"`
 	Deadline  *time.Time `json:"deadline,omitempty"`
 	Priority  int        `json:"priority,omitempty"`
+	Suspend   bool       `json:"suspendable,omitempty"`
 
 	State    State      `json:"state,omitempty"`
 	Node     string     `json:"node,omitempty"`
@@ -85,6 +90,7 @@ type wireJob struct {
 	Planned  *time.Time `json:"planned,omitempty"`
 	Started  *time.Time `json:"started,omitempty"`
 	Ended    *time.Time `json:"ended,omitempty"`
+	Ran      []Stretch  `json:"stretches,omitempty"` // before it was suspended
 	KWh      float64    `json:"energyKWh,omitempty"`
 	Grams    *float64   `json:"carbonGrams,omitempty"` // left out where unknown
 	Message  string     `json:"message,omitempty"`
@@ -98,7 +104,7 @@ func (j *Job) wire() wireJob {
 		return new(x.UTC())
 	}
 	w := wireJob{ID: j.ID, Submit: t(j.Submitted), CPU: j.CPU, MemoryGiB: j.Memory / (1 << 30), Seconds: j.Duration.Seconds(), Tag: j.Tag, Deadline: t(j.Deadline),
-		Priority: j.Priority, State: j.State, Node: j.Node, Site: j.Site, Strategy: j.Strategy, Planned: t(j.Planned), Started: t(j.Started), Ended: t(j.Ended),
+		Priority: j.Priority, Suspend: j.Suspendable, Ran: j.Ran, State: j.State, Node: j.Node, Site: j.Site, Strategy: j.Strategy, Planned: t(j.Planned), Started: t(j.Started), Ended: t(j.Ended),
 		KWh: j.KWh, Message: j.Message}
 	if !math.IsNaN(j.Grams) && j.Node != "" {
 		w.Grams = new(j.Grams)
@@ -130,7 +136,7 @@ func (w *wireJob) accept(now time.Time) (*Job, error) {
 		return nil, fmt.Errorf("priority %d: want -1e9 to 1e9", w.Priority)
 	}
 	j := &Job{ID: w.ID, Tag: w.Tag, CPU: w.CPU, Memory: w.MemoryGiB * (1 << 30), Duration: time.Duration(w.Seconds * float64(time.Second)), Submitted: now.UTC(),
-		Priority: w.Priority, State: Queued, Grams: math.NaN()}
+		Priority: w.Priority, Suspendable: w.Suspend, State: Queued, Grams: math.NaN(), AtOnce: math.NaN()}
 	if w.Deadline != nil {
 		if y := w.Deadline.Year(); y < 2000 || y > 2200 {
 			return nil, fmt.Errorf("deadline %v: want RFC 3339 between 2000 and 2200", w.Deadline)
@@ -181,7 +187,10 @@ func acceptAll(list []wireJob, now time.Time, where func(int) string) ([]*Job, e
 	return jobs, nil
 }
 
-// parseCSV reads KubeEnergyScheduler's workload file, id,submit,cpu,mem,duration,tag, in which deadline and priority may follow.
+// csvColumns are those of KubeEnergyScheduler's workload file, and what may follow.
+var csvColumns = []string{"id", "submit", "cpu", "mem", "duration", "tag", "deadline", "priority", "suspendable"}
+
+// parseCSV reads KubeEnergyScheduler's workload file, id,submit,cpu,mem,duration,tag, in which deadline, priority and suspendable may follow.
 func parseCSV(body []byte, now time.Time) ([]*Job, error) {
 	r := csv.NewReader(bytes.NewReader(body))
 	r.ReuseRecord = true
@@ -193,8 +202,8 @@ func parseCSV(body []byte, now time.Time) ([]*Job, error) {
 	at := make(map[string]int)
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
-		if !slices.Contains([]string{"id", "submit", "cpu", "mem", "duration", "tag", "deadline", "priority"}, name) {
-			return nil, fmt.Errorf("csv: line 1: unknown column %.40q: want id,submit,cpu,mem,duration,tag[,deadline,priority]", name)
+		if !slices.Contains(csvColumns, name) {
+			return nil, fmt.Errorf("csv: line 1: unknown column %.40q: want some of %s", name, strings.Join(csvColumns, ","))
 		}
 		if _, ok := at[name]; ok {
 			return nil, fmt.Errorf("csv: line 1: column %q stands twice", name)
@@ -254,6 +263,11 @@ func csvJob(f []string, at map[string]int) (w wireJob, err error) {
 	if s := text("priority"); s != "" {
 		if w.Priority, err = strconv.Atoi(s); err != nil {
 			return w, fmt.Errorf("priority %.40q: want a whole number", s)
+		}
+	}
+	if s := text("suspendable"); s != "" {
+		if w.Suspend, err = strconv.ParseBool(s); err != nil {
+			return w, fmt.Errorf("suspendable %.40q: want true or false", s)
 		}
 	}
 	return w, nil

@@ -28,6 +28,13 @@ func TestFormatsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if pausing, err := parseJobs([]byte(`{"id":"a","cpu":2,"mem":4,"duration":60,"tag":"web","suspendable":true}`), noon); err != nil || !pausing[0].Suspendable {
+		t.Errorf("%+v, %v", pausing, err)
+	}
+	pausing, err := parseCSV([]byte("id,cpu,mem,duration,suspendable\na,2,4,60,true\nb,2,4,60,\nc,2,4,60,0\n"), noon)
+	if err != nil || !pausing[0].Suspendable || pausing[1].Suspendable || pausing[2].Suspendable {
+		t.Errorf("%+v, %v", pausing, err)
+	}
 	for _, got := range [][]*Job{list, table} {
 		if d := cmp.Diff(want, got, cmpopts.EquateNaNs()); d != "" {
 			t.Error(d)
@@ -57,13 +64,14 @@ func TestBadJobs(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		"":                                    "csv",
-		"id,cpus\n":                           "line 1",
-		"id,cpu,duration\na,2,60\nb,two,60\n": `line 3: cpu "two"`,
-		"id,cpu,duration\na,2,60\nb,2\n":      "csv",
-		"id,cpu,duration\na,NaN,60\n":         "line 2: cpu NaN",
-		"id,cpu,duration,submit\na,1,60,x\n":  "RFC 3339",
-		"id,cpu,cpu,duration\na,1,2,60\n":     "twice",
+		"":                                            "csv",
+		"id,cpus\n":                                   "line 1",
+		"id,cpu,duration\na,2,60\nb,two,60\n":         `line 3: cpu "two"`,
+		"id,cpu,duration\na,2,60\nb,2\n":              "csv",
+		"id,cpu,duration\na,NaN,60\n":                 "line 2: cpu NaN",
+		"id,cpu,duration,submit\na,1,60,x\n":          "RFC 3339",
+		"id,cpu,cpu,duration\na,1,2,60\n":             "twice",
+		"id,cpu,duration,suspendable\na,1,60,maybe\n": `suspendable "maybe"`,
 	} {
 		if _, err := parseCSV([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v: want %q", body, err, want)

@@ -20,9 +20,11 @@ type KPI struct {
 	Failed     int        `json:"failed"`
 	KWh        float64    `json:"energyKWh"`
 	Grams      float64    `json:"carbonGrams"`             // of the jobs whose carbon is known
+	AtOnce     float64    `json:"atOnceGrams"`             // expected of these had they started when they were accepted, where they draw the least
 	Intensity  *float64   `json:"meanIntensity,omitempty"` // g/kWh, weighted by energy
 	Turnaround float64    `json:"meanTurnaroundSeconds"`
 	Wait       float64    `json:"meanWaitSeconds"`
+	Suspended  int        `json:"suspensions"`
 }
 
 type kpiKey struct {
@@ -31,9 +33,9 @@ type kpiKey struct {
 }
 
 type kpiSum struct {
-	jobs, failed            int
-	kwh, grams, kwhKnown    float64
-	turnaroundSec, waitSecs float64
+	jobs, failed, suspended      int
+	kwh, grams, atOnce, kwhKnown float64
+	turnaroundSec, waitSecs      float64
 }
 
 // KPIs are sums by node and strategy, and by hour and strategy for the last days. They are not safe for concurrent use.
@@ -46,12 +48,15 @@ type KPIs struct {
 const hoursKept = 96
 
 func (k *KPIs) add(j *Job) {
-	s := kpiSum{jobs: 1, kwh: j.KWh, turnaroundSec: j.Ended.Sub(j.Submitted).Seconds(), waitSecs: j.Started.Sub(j.Submitted).Seconds()}
+	s := kpiSum{jobs: 1, suspended: len(j.Ran), kwh: j.KWh, turnaroundSec: j.Ended.Sub(j.Submitted).Seconds(), waitSecs: j.Started.Sub(j.Submitted).Seconds()}
 	if j.State == Failed {
 		s.failed = 1
 	}
 	if !math.IsNaN(j.Grams) {
-		s.grams, s.kwhKnown = j.Grams, j.KWh
+		s.grams, s.atOnce, s.kwhKnown = j.Grams, j.Grams, j.KWh
+		if !math.IsNaN(j.AtOnce) { // else nothing is said to be saved
+			s.atOnce = j.AtOnce
+		}
 	}
 	hour := j.Ended.Unix() / 3600
 	k.sum(kpiKey{j.Node, j.Strategy, 0}, hour, s)
@@ -73,8 +78,10 @@ func addTo(m map[kpiKey]*kpiSum, key kpiKey, s kpiSum) {
 	}
 	t.jobs += s.jobs
 	t.failed += s.failed
+	t.suspended += s.suspended
 	t.kwh += s.kwh
 	t.grams += s.grams
+	t.atOnce += s.atOnce
 	t.kwhKnown += s.kwhKnown
 	t.turnaroundSec += s.turnaroundSec
 	t.waitSecs += s.waitSecs
@@ -82,7 +89,7 @@ func addTo(m map[kpiKey]*kpiSum, key kpiKey, s kpiSum) {
 
 func (s *kpiSum) kpi(key kpiKey) KPI {
 	n := float64(max(s.jobs, 1))
-	k := KPI{Node: key.node, Strategy: key.strategy, Jobs: s.jobs, Failed: s.failed, KWh: s.kwh, Grams: s.grams, Turnaround: s.turnaroundSec / n, Wait: s.waitSecs / n}
+	k := KPI{Node: key.node, Strategy: key.strategy, Jobs: s.jobs, Failed: s.failed, KWh: s.kwh, Grams: s.grams, AtOnce: s.atOnce, Turnaround: s.turnaroundSec / n, Wait: s.waitSecs / n, Suspended: s.suspended}
 	if key.hour > 0 {
 		k.Hour = new(time.Unix(key.hour*3600, 0).UTC())
 	}
@@ -116,6 +123,7 @@ func (k *KPIs) lists() (byNode, byStrategy, byHour []KPI) {
 func (s *Store) loadKPIs(ctx context.Context, now time.Time) (*KPIs, error) {
 	k := &KPIs{total: make(map[kpiKey]*kpiSum), hourly: make(map[kpiKey]*kpiSum)}
 	rows, err := s.db.QueryContext(ctx, `SELECT node, strategy, MAX(ended_ms / 3600000, ?), COUNT(*), SUM(state = 'failed'), SUM(energy_kwh), SUM(carbon_g),
+		SUM(CASE WHEN carbon_g IS NULL THEN 0 ELSE COALESCE(at_once_g, carbon_g) END), SUM(CASE WHEN ran = '' THEN 0 ELSE json_array_length(ran) END),
 		SUM(CASE WHEN carbon_g IS NULL THEN 0 ELSE energy_kwh END), SUM(ended_ms - submitted_ms) / 1000.0, SUM(started_ms - submitted_ms) / 1000.0
 		FROM jobs WHERE state IN ('done', 'failed') GROUP BY 1, 2, 3`, now.Unix()/3600-hoursKept)
 	if err != nil {
@@ -127,7 +135,7 @@ func (s *Store) loadKPIs(ctx context.Context, now time.Time) (*KPIs, error) {
 		var hour int64
 		var x kpiSum
 		var grams sql.NullFloat64
-		if err := rows.Scan(&key.node, &key.strategy, &hour, &x.jobs, &x.failed, &x.kwh, &grams, &x.kwhKnown, &x.turnaroundSec, &x.waitSecs); err != nil {
+		if err := rows.Scan(&key.node, &key.strategy, &hour, &x.jobs, &x.failed, &x.kwh, &grams, &x.atOnce, &x.suspended, &x.kwhKnown, &x.turnaroundSec, &x.waitSecs); err != nil {
 			return nil, err
 		}
 		x.grams = grams.Float64
@@ -138,7 +146,7 @@ func (s *Store) loadKPIs(ctx context.Context, now time.Time) (*KPIs, error) {
 
 // recentDecisions returns the newest decisions, oldest first.
 func (s *Store) recentDecisions(ctx context.Context, limit int) ([]Decision, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT JobID, AssignedNode, Strategy, CIscore, Timestamp, Site, EnergyKWh, Intensity, Reason FROM decisions ORDER BY Seq DESC LIMIT ?", limit)
+	rows, err := s.db.QueryContext(ctx, "SELECT JobID, AssignedNode, Strategy, CIscore, Timestamp, Site, EnergyKWh, Intensity, Reason, Action FROM decisions ORDER BY Seq DESC LIMIT ?", limit)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +155,7 @@ func (s *Store) recentDecisions(ctx context.Context, limit int) ([]Decision, err
 	for rows.Next() {
 		var d Decision
 		var at string
-		if err := rows.Scan(&d.JobID, &d.Node, &d.Strategy, &d.Score, &at, &d.Site, &d.KWh, &d.Intensity, &d.Reason); err != nil {
+		if err := rows.Scan(&d.JobID, &d.Node, &d.Strategy, &d.Score, &at, &d.Site, &d.KWh, &d.Intensity, &d.Reason, &d.Action); err != nil {
 			return nil, err
 		}
 		if d.At, err = time.Parse(time.RFC3339, at); err != nil {

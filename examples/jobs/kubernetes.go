@@ -32,7 +32,11 @@ const managed = "leastwatt.github.io/job"
 // kubeDispatcher runs jobs as Kubernetes Jobs of one namespace. The Job's name tells its job, so that making it twice is found out,
 // and a Job that survived a crash of this program is taken over.
 //
-// It needs the verbs create, get, list and watch on jobs.batch in its namespace, and list and watch on nodes.
+// A job that may be suspended is suspended by its Job's spec.suspend: Kubernetes then ends its pods, and starts new ones when it is resumed, on
+// the node of the new decision. What the job has done it must keep itself, when its pod is told to end; LEASTWATT_SECONDS tells a new pod
+// what is left.
+//
+// It needs the verbs create, get, list, watch and patch on jobs.batch in its namespace, and list and watch on nodes.
 type kubeDispatcher struct {
 	client    kubernetes.Interface
 	namespace string
@@ -69,9 +73,7 @@ func (d *kubeDispatcher) object(j *Job) *batchv1.Job {
 	}
 	o.Annotations["leastwatt.github.io/strategy"] = j.Strategy
 	s := &o.Spec.Template.Spec
-	s.Affinity = &v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{NodeSelectorTerms: []v1.NodeSelectorTerm{{
-		MatchFields: []v1.NodeSelectorRequirement{{Key: "metadata.name", Operator: v1.NodeSelectorOpIn, Values: []string{j.Node}}},
-	}}}}}
+	place(&o.Spec.Template, j)
 	c := &s.Containers[0]
 	if c.Resources.Requests == nil {
 		c.Resources.Requests = make(v1.ResourceList)
@@ -80,9 +82,13 @@ func (d *kubeDispatcher) object(j *Job) *batchv1.Job {
 	if j.Memory > 0 {
 		c.Resources.Requests[v1.ResourceMemory] = *resource.NewQuantity(int64(j.Memory), resource.BinarySI)
 	}
+	seconds := v1.EnvVar{Name: "LEASTWATT_SECONDS", Value: strconv.Itoa(int(j.Duration.Seconds()))}
+	if j.Suspendable { // of a Job that has started annotations alone may be changed
+		seconds.Value, seconds.ValueFrom = "", &v1.EnvVarSource{FieldRef: &v1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + secondsLeft + "']"}}
+	}
 	c.Env = append([]v1.EnvVar{
 		{Name: "LEASTWATT_CPU", Value: strconv.Itoa(int(math.Ceil(j.CPU)))},
-		{Name: "LEASTWATT_SECONDS", Value: strconv.Itoa(int(j.Duration.Seconds()))},
+		seconds,
 		{Name: "LEASTWATT_TAG", Value: j.Tag},
 		{Name: "LEASTWATT_ID", Value: j.ID},
 	}, c.Env...)
@@ -91,13 +97,13 @@ func (d *kubeDispatcher) object(j *Job) *batchv1.Job {
 
 // Start implements [Dispatcher].
 func (d *kubeDispatcher) Start(ctx context.Context, j Job) error {
+	if len(j.Ran) > 0 {
+		return d.resume(ctx, &j)
+	}
 	_, err := d.client.BatchV1().Jobs(d.namespace).Create(ctx, d.object(&j), metav1.CreateOptions{})
 	switch {
 	case apierrors.IsAlreadyExists(err): // made before a crash, or before an answer was lost
-		old, err := d.client.BatchV1().Jobs(d.namespace).Get(ctx, "lw-"+j.ID, metav1.GetOptions{})
-		if err == nil && old.Labels[managed] != j.ID {
-			return &refused{fmt.Errorf("job %q: namespace %s has a Job %q of somebody else", j.ID, d.namespace, old.Name)}
-		}
+		_, err := d.own(ctx, &j)
 		return err
 	case apierrors.IsInvalid(err):
 		return &refused{fmt.Errorf("job %q: %w", j.ID, err)}

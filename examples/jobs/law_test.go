@@ -91,6 +91,7 @@ func TestNeverHeldBeyondLatestStart(t *testing.T) {
 		for i, steps := 0, 0; steps < 60*12; steps++ {
 			if i < n && rnd.IntN(3) == 0 {
 				j := &Job{ID: fmt.Sprint("j", i), CPU: 0.5 + rnd.Float64(), Memory: 1 << 30, Duration: time.Duration(1+rnd.IntN(180)) * time.Minute, Submitted: now, State: Queued, Grams: math.NaN()}
+				j.Suspendable = rnd.IntN(2) == 0
 				if rnd.IntN(3) > 0 {
 					j.Deadline = now.Add(time.Duration(rnd.IntN(30)-3) * time.Hour) // some lie in the past
 				}
@@ -128,13 +129,18 @@ func TestNeverHeldBeyondLatestStart(t *testing.T) {
 				t.Errorf("seed %d: job %s is %s", seed, j.ID, j.State)
 				continue
 			}
-			must := j.latest(1.2, 10*time.Hour)
+			must := j.due(1.2, 10*time.Hour).Add(-times(j.Duration, 1.2))
 			if must.Before(j.Submitted) {
 				must = j.Submitted
 			}
 			if j.Started.After(must.Add(step)) {
 				t.Errorf("seed %d: job %s started %v after its latest start", seed, j.ID, j.Started.Sub(must))
 			}
+			end := must.Add(times(j.Duration, 1.2)) // what margin there is covers a step lost at each resumption
+			if loss := step * time.Duration(len(j.Ran)+1); j.Ended.After(end.Add(loss)) {
+				t.Errorf("seed %d: job %s ended %v too late, with %d suspensions", seed, j.ID, j.Ended.Sub(end), len(j.Ran))
+			}
+			checkStretches(t, j)
 		}
 		if len(jobs) != n {
 			t.Errorf("seed %d: %d of %d jobs", seed, len(jobs), n)
@@ -205,7 +211,7 @@ func TestNotHeldWithoutForecast(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := &Job{ID: "a", CPU: 1, Duration: time.Hour, Submitted: noon, Deadline: noon.Add(72 * time.Hour)}
-	starts, err := planJobs(noon, []*Job{j}, fleet, nil, func(j *Job) time.Time { return j.latest(1.2, 0) })
+	starts, err := planJobs(noon, []*Job{j}, fleet, nil, func(j *Job) time.Time { return j.latest(noon, 1.2, 0) })
 	if err != nil || !starts["a"].at.Equal(noon) {
 		t.Errorf("planned for %v, %v", starts["a"].at, err)
 	}
@@ -226,4 +232,21 @@ func TestDurability(t *testing.T) {
 	if err := store.db.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&level); err != nil || level != 2 || mode != "wal" {
 		t.Errorf("synchronous is %d (%v), journal %s: want FULL and wal", level, err, mode)
 	}
+}
+
+// even is a grid that is the same at all times and in every zone.
+type even struct{ value float64 }
+
+func (even) Signal() grid.Signal { return grid.AverageLifeCycle }
+
+func (v even) Current(_ context.Context, zone string) (grid.Point, error) {
+	ps, err := v.Forecast(context.Background(), zone, time.Now(), time.Now().Add(time.Second))
+	return ps[0], err
+}
+
+func (v even) Forecast(_ context.Context, zone string, from, until time.Time) (ps []grid.Point, err error) {
+	for at := from.UTC().Truncate(time.Hour); at.Before(until); at = at.Add(time.Hour) {
+		ps = append(ps, grid.Point{Zone: zone, Signal: grid.AverageLifeCycle, Start: at, End: at.Add(time.Hour), Value: v.value, Source: "test"})
+	}
+	return ps, nil
 }

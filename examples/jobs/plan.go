@@ -18,11 +18,43 @@ const window = 1000
 // A planned start is where and when a job is to run.
 type plannedStart struct {
 	at   time.Time
-	site int
+	site int    // -1: anywhere
+	runs []span // of a job that may be suspended, in order
 }
 
-// planJobs plans jobs over the fleet's sites and the time ahead. Every job gets a start; one whose latest start has come, or
-// one that has nowhere to go, gets now. Without any forecast all do.
+// A span is a time.
+type span struct{ from, until time.Time }
+
+// runsAt tells whether the plan has the job run at a time, and when it goes on if not.
+func (p *plannedStart) runsAt(now time.Time) (next time.Time, runs bool) {
+	if p.runs == nil {
+		return p.at, !p.at.After(now)
+	}
+	for _, s := range p.runs {
+		if s.until.After(now) {
+			return s.from, !s.from.After(now)
+		}
+	}
+	return now, true // the plan is used up, and something is left: on with it
+}
+
+// spans makes times of slots, where slots that touch are one.
+func spans(slots []int, now time.Time, slot time.Duration) []span {
+	var out []span
+	for i, t := range slots {
+		from := now.Add(time.Duration(t) * slot)
+		if i > 0 && slots[i-1] == t-1 {
+			out[len(out)-1].until = from.Add(slot)
+			continue
+		}
+		out = append(out, span{from, from.Add(slot)})
+	}
+	return out
+}
+
+// planJobs plans jobs over the fleet's sites and the time ahead. Every job that waits gets a start; one whose latest start has come, or
+// one that has nowhere to go, gets now. Without any forecast all do. Jobs that may be suspended are planned with what is left of them; one that
+// runs and would gain nothing by a pause goes on, and has no part in the plan.
 func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job) time.Time) (map[string]plannedStart, error) {
 	slices.SortStableFunc(jobs, func(a, b *Job) int {
 		return cmp.Or(latest(a).Compare(latest(b)), cmp.Compare(b.Priority, a.Priority))
@@ -33,46 +65,71 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 	}
 	var end time.Duration
 	for _, j := range jobs {
-		end = max(end, min(max(latest(j).Sub(now), 0), horizon)+j.Duration)
+		end = max(end, min(max(latest(j).Sub(now), 0), horizon)+j.left(now))
 	}
 	slot := 15 * time.Minute
 	for end/slot > 400 {
 		slot *= 2
 	}
 	slots := int(end/slot) + 2
-	p := spacetime.Problem{Sites: f.capacity(now, slot, slots), Jobs: make([]spacetime.Job, len(jobs))}
-	for k := range p.Sites {
-		p.Sites[k].Cost = make([]float64, slots)
+	costs := make([][]float64, len(f.sites))
+	for k := range costs {
+		costs[k] = make([]float64, slots)
 		for t := range slots {
 			from := now.Add(time.Duration(t) * slot)
-			p.Sites[k].Cost[t] = o.mean(k, from, from.Add(slot)) * f.sites[k].factor()
+			costs[k][t] = o.mean(k, from, from.Add(slot)) * f.sites[k].factor()
 		}
 	}
-	for i, j := range jobs {
-		length := int((j.Duration + slot - 1) / slot)
-		p.Jobs[i] = spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Latest: int(max(latest(j).Sub(now), 0) / slot), Energy: make([]float64, len(p.Sites))}
-		p.Jobs[i].Latest = min(p.Jobs[i].Latest, max(slots-length, 0))
-		for k := range p.Sites {
-			p.Jobs[i].Energy[k] = f.leastWatts(k, j) / 1000 * j.Duration.Hours() / float64(length)
+	var p spacetime.Problem
+	var planned []*Job
+	moving := make(map[string]bool) // what they hold is theirs to plan with
+	for _, j := range jobs {
+		length := max(1, int((j.left(now)+slot-1)/slot))
+		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Latest: int(max(latest(j).Sub(now), 0) / slot), Energy: make([]float64, len(f.sites)), Suspend: j.Suspendable}
+		x.Latest = min(x.Latest, max(slots-length, 0))
+		home := f.site(j.Site)
+		switch {
+		case j.State == Running:
+			if home < 0 || now.Sub(j.began()) < shortestStretch || !worthCutting(costs[home], length, x.Latest, 0) {
+				continue // it goes on
+			}
+			moving[j.ID] = true
+		case j.Suspendable:
+			x.Suspend = slices.ContainsFunc(costs, func(c []float64) bool { return worthCutting(c, length, x.Latest, x.Latest) })
 		}
+		for k := range f.sites {
+			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.left(now).Hours() / float64(length)
+			if j.State != Queued && k != home && home >= 0 { // what it has kept is there
+				x.Energy[k] = math.Inf(1)
+			}
+		}
+		planned, p.Jobs = append(planned, j), append(p.Jobs, x)
+	}
+	if len(planned) == 0 {
+		return nil, nil
+	}
+	p.Sites = f.capacity(now, slot, slots, moving)
+	for k := range p.Sites {
+		p.Sites[k].Cost = costs[k]
 	}
 	plan, err := spacetime.Solve(p)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]plannedStart, len(jobs))
+	out := make(map[string]plannedStart, len(planned))
 	for i, x := range plan.Placements {
 		if x.Site < 0 {
-			out[jobs[i].ID] = plannedStart{now, -1}
+			out[planned[i].ID] = plannedStart{at: now, site: -1}
 			continue
 		}
-		out[jobs[i].ID] = plannedStart{now.Add(time.Duration(x.Start) * slot), x.Site}
+		out[planned[i].ID] = plannedStart{now.Add(time.Duration(x.Start) * slot), x.Site, spans(x.Slots, now, slot)}
 	}
 	return out, nil
 }
 
-// capacity returns the cores that each site has to give in each slot: all but what runs there until it is expected to end.
-func (f *Fleet) capacity(now time.Time, slot time.Duration, slots int) []spacetime.Site {
+// capacity returns the cores that each site has to give in each slot: all but what runs there until it is expected to end. What the jobs of
+// but hold is free.
+func (f *Fleet) capacity(now time.Time, slot time.Duration, slots int, but map[string]bool) []spacetime.Site {
 	sites := make([]spacetime.Site, len(f.sites))
 	for k := range sites {
 		sites[k] = spacetime.Site{Name: f.sites[k].Name, Capacity: make([]float64, slots)}
@@ -84,8 +141,8 @@ func (f *Fleet) capacity(now time.Time, slot time.Duration, slots int) []spaceti
 			}
 		}
 	}
-	for _, h := range f.held {
-		if h.machine < 0 {
+	for id, h := range f.held {
+		if h.machine < 0 || but[id] {
 			continue
 		}
 		left := max(h.until.Sub(now), 1) // overdue: for this slot at least

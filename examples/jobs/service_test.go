@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,13 @@ import (
 
 // TestMain is the program itself where a test starts this binary as one.
 func TestMain(m *testing.M) {
+	if os.Getenv(fastClock) != "" {
+		if err := fastMain(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv("LEASTWATT_JOBS_MAIN") != "" {
 		main()
 		return
@@ -43,24 +51,32 @@ func testMachines(t testing.TB, n int) []Machine {
 // serve runs the service in this process until the test ends.
 func serve(t *testing.T, o *options) (url string) {
 	t.Helper()
+	url, _ = serveUntil(t, o)
+	return url
+}
+
+// serveUntil runs the service in this process until it is stopped or the test ends.
+func serveUntil(t *testing.T, o *options) (url string, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	defaults(t, o)
 	o.listening = func(u string) { ready <- u }
 	go func() { ended <- run(ctx, o, io.Discard, slog.New(slog.DiscardHandler)) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the service ended with %v", err)
 		}
 	})
+	t.Cleanup(stop)
 	select {
 	case u := <-ready:
-		return u
+		return u, stop
 	case err := <-ended:
 		ended <- nil
 		t.Fatalf("the service did not start: %v", err)
-		return ""
+		return "", nil
 	}
 }
 

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/leastwatt/leastwatt/sensors/grid"
@@ -21,7 +19,7 @@ func (e *Engine) settle(ctx context.Context) error {
 			if j.State != Starting && j.State != Running {
 				continue
 			}
-			if end := j.Started.Add(j.Duration); !end.After(now) {
+			if end := j.began().Add(j.rest()); !end.After(now) {
 				list = append(list, report{j.ID, Done, end, ""})
 			}
 		}
@@ -41,16 +39,7 @@ func (e *Engine) settle(ctx context.Context) error {
 			next = append(next, *j)
 		}
 		x := &next[i]
-		switch {
-		case x.State == Done || x.State == Failed: // reported before that it runs
-		case r.state == Running:
-			x.State, x.Message, x.Started = r.state, r.message, r.at
-		default:
-			x.State, x.Message, x.Ended = r.state, r.message, r.at
-			if x.Ended.Before(x.Started) { // by the clock of another machine
-				x.Started = x.Ended
-			}
-		}
+		x.report(r)
 	}
 	for _, s := range e.fleet.sites {
 		sites[s.Name] = s
@@ -82,6 +71,10 @@ func (e *Engine) settle(ctx context.Context) error {
 	for _, x := range next {
 		*e.active[x.ID] = x
 		delete(e.retry, x.ID)
+		if x.State == Suspended {
+			e.fleet.release(x.ID)
+			e.replan = true
+		}
 		if x.State == Done || x.State == Failed {
 			delete(e.active, x.ID)
 			e.fleet.release(x.ID)
@@ -91,6 +84,46 @@ func (e *Engine) settle(ctx context.Context) error {
 	}
 	e.changed.set()
 	return nil
+}
+
+// report takes over what became of a job.
+func (j *Job) report(r report) {
+	switch {
+	case j.State == Done || j.State == Failed: // reported before that it runs or is suspended
+	case r.state == Running:
+		if j.State != Starting {
+			return
+		}
+		if j.State, j.Message = Running, r.message; j.Resumed.IsZero() {
+			j.Started = r.at
+		} else {
+			j.Resumed = r.at
+		}
+	case r.state == Suspended:
+		if j.State == Suspending {
+			j.State = Suspended // the message says why
+		}
+	default:
+		j.State, j.Message, j.Ended = r.state, r.message, r.at
+		if j.Ended.Before(j.Started) { // by the clock of another machine
+			j.Started = j.Ended
+		}
+	}
+}
+
+// stretches are all that a job ran, the last one too.
+func (j *Job) stretches() []Stretch {
+	if len(j.Ran) == 0 {
+		return []Stretch{{Node: j.Node, From: j.Started, Until: j.Ended, KWh: j.KWh}}
+	}
+	last := Stretch{Node: j.Node, From: j.began(), Until: j.Ended, KWh: j.KWh}
+	for _, s := range j.Ran {
+		last.KWh -= s.KWh
+	}
+	if !last.Until.After(last.From) { // it ended while it was being suspended
+		return j.Ran
+	}
+	return append(j.Ran[:len(j.Ran):len(j.Ran)], last)
 }
 
 // grams is what a job emitted by the intensities that came, or as predicted where the provider has no history.
@@ -109,72 +142,16 @@ func (e *Engine) grams(ctx context.Context, j *Job, s Site, past map[string][]gr
 		}
 		past[s.Zone] = ps
 	}
-	mean, covered := grid.Mean(ps, j.Started, j.Ended)
-	if !(covered > 0.5) || math.IsNaN(mean) {
-		return j.Grams
+	sum := 0.0
+	for _, x := range j.stretches() {
+		mean, covered := grid.Mean(ps, x.From, x.Until)
+		if !(covered > 0.5) || math.IsNaN(mean) {
+			return j.Grams
+		}
+		sum += mean * s.factor() * x.KWh
 	}
-	return mean * s.factor() * j.KWh
+	return sum
 }
 
 // maxHistory is how far back the intensity of a job's run is asked for.
-const maxHistory = 24 * time.Hour
-
-// start hands starting jobs to the dispatcher, and again after a pause where that fails.
-func (e *Engine) start(ctx context.Context) {
-	if e.opts.Dispatch == nil {
-		return
-	}
-	e.mu.Lock()
-	var list []Job
-	clock := time.Now()
-	for id, a := range e.retry {
-		if j := e.active[id]; j != nil && !a.next.After(clock) {
-			list = append(list, *j)
-		}
-	}
-	e.mu.Unlock()
-	const atOnce = 8
-	slots := make(chan struct{}, atOnce)
-	errs := make([]error, len(list))
-	var wg sync.WaitGroup
-	for i := range list {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-			defer cancel()
-			errs[i] = e.opts.Dispatch.Start(ctx, list[i])
-		})
-	}
-	wg.Wait()
-	for i, err := range errs {
-		id := list[i].ID
-		switch permanent, _ := errors.AsType[*refused](err); {
-		case err == nil:
-			e.Report(id, Running, e.now(), "")
-		case permanent != nil:
-			e.Report(id, Failed, e.now(), err.Error())
-		default:
-			e.opts.Logger.Warn("starting a job", "job", id, "error", err)
-			e.mu.Lock()
-			a := e.retry[id]
-			a.count++
-			a.next = time.Now().Add(min(time.Second<<min(a.count, 6), time.Minute))
-			e.retry[id] = a
-			if j := e.active[id]; j != nil {
-				j.Message = err.Error()
-			}
-			e.mu.Unlock()
-			continue
-		}
-		e.mu.Lock()
-		delete(e.retry, id)
-		e.mu.Unlock()
-	}
-}
-
-// A refused start will not succeed later either.
-type refused struct{ err error }
-
-func (r *refused) Error() string { return r.err.Error() }
-func (r *refused) Unwrap() error { return r.err }
+const maxHistory = horizon + 24*time.Hour

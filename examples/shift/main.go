@@ -11,9 +11,11 @@
 //	configmaps: get, create, update           events.events.k8s.io: create, patch
 //	with -kueue: workloads.kueue.x-k8s.io, admissionchecks.kueue.x-k8s.io: get, list, watch, patch; workloads/status, admissionchecks/status: patch
 //
+// with -tell-zone in the namespace of -tell-configmap also configmaps: create, and get and delete of that name,
 // and in its own namespace, for leader election, leases.coordination.k8s.io: get, create, update, and events: create, patch. The webhook that refuses new work of
-// namespaces whose budget is used up ("over: refuse") answers at /refuse of -webhook-port; it needs a ValidatingWebhookConfiguration for CREATE of
-// pods, jobs and cronjobs with failurePolicy Ignore, and a certificate in -webhook-cert-dir.
+// namespaces whose budget is used up ("over: refuse"), and warns who makes work in the others, answers at /refuse of -webhook-port in every replica; it needs a
+// ValidatingWebhookConfiguration for CREATE of pods, jobs and cronjobs, and a certificate in -webhook-cert-dir. Its failurePolicy should be Ignore: what comes in
+// while the webhook is down is held by the same budget. With Fail nobody makes any pod in that time.
 package main
 
 import (
@@ -33,7 +35,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,6 +45,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/leastwatt/leastwatt/examples/internal/gridsource"
+	"github.com/leastwatt/leastwatt/examples/internal/kubeclient"
 	"github.com/leastwatt/leastwatt/k8s/shift"
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
@@ -52,11 +54,14 @@ import (
 type options struct {
 	demo, overdue, kueue, elect bool
 	kubeconfig, namespace       string
-	grid, credentials, policies string
+	policies                    string
+	grid                        gridsource.Flags
 	metricsAddr, healthAddr     string
+	webhookHost                 string // empty is every address
 	webhookPort                 int
 	webhookCerts                string
 	interval, length            time.Duration
+	tells                       intensityMap
 	speed                       float64
 	source                      grid.Source // instead of -grid, of the demonstration and tests
 	now                         func() time.Time
@@ -71,14 +76,16 @@ func main() {
 	f.Float64Var(&o.speed, "speed", 3600, "how much faster than real the clock of -demo runs")
 	f.BoolVar(&o.overdue, "release-overdue", false, "release what must start by now, and end")
 	f.BoolVar(&o.kueue, "kueue", false, "also care for Kueue's AdmissionChecks with controllerName "+shift.CheckController)
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig; empty is KUBECONFIG, then the pod's service account")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", kubeclient.Usage)
 	f.BoolVar(&o.elect, "leader-elect", true, "let one of several replicas work")
 	f.StringVar(&o.namespace, "leader-namespace", "", "namespace of the Lease; empty is the pod's own")
-	f.StringVar(&o.grid, "grid", "", gridsource.Usage)
-	f.StringVar(&o.credentials, "grid-credentials-file", "", "file with the grid provider's token, or user:password")
+	o.grid.Define(f, "")
 	f.StringVar(&o.policies, "policies", "", "YAML file: default, namespaces and cores; read again when it changes")
 	f.StringVar(&o.metricsAddr, "metrics-listen", ":8080", "address of /metrics; 0 is none")
 	f.StringVar(&o.healthAddr, "health-listen", ":8081", "address of /healthz and /readyz; 0 is none")
+	f.StringVar(&o.tells.zone, "tell-zone", "", "zone whose forecast is told to others in a ConfigMap, in the form of Azure's kubernetes-carbon-intensity-exporter, which carbon-aware-keda-operator reads; empty tells nothing")
+	f.StringVar(&o.tells.object, "tell-configmap", grid.ConfigMapNamespace+"/"+grid.ConfigMapName, "NAMESPACE/NAME of that ConfigMap")
+	f.DurationVar(&o.tells.every, "tell-interval", 15*time.Minute, "how often it is written")
 	f.IntVar(&o.webhookPort, "webhook-port", 0, "port of the webhook that refuses; 0 is none")
 	f.StringVar(&o.webhookCerts, "webhook-cert-dir", "", "folder with tls.crt and tls.key")
 	f.DurationVar(&o.interval, "interval", time.Minute, "how often is planned anew when nothing happens")
@@ -106,7 +113,7 @@ func main() {
 }
 
 func inCluster(ctx context.Context, o *options, out io.Writer, log *slog.Logger) error {
-	config, err := clientConfig(o.kubeconfig)
+	config, err := kubeclient.Config(o.kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -126,17 +133,6 @@ func inCluster(ctx context.Context, o *options, out io.Writer, log *slog.Logger)
 	return err
 }
 
-func clientConfig(file string) (*rest.Config, error) {
-	if file == "" && os.Getenv("KUBECONFIG") == "" {
-		if c, err := rest.InClusterConfig(); err == nil {
-			return c, nil
-		}
-	}
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = file
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
-}
-
 func scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	return s, clientgoscheme.AddToScheme(s)
@@ -149,8 +145,8 @@ func run(ctx context.Context, o *options, config *rest.Config, log *slog.Logger)
 		return err
 	}
 	source := o.source
-	if o.grid != "" {
-		if source, err = gridsource.Open(o.grid, gridsource.Options{CredentialsFile: o.credentials, Logger: log, Now: o.now}); err != nil {
+	if o.grid.Grid != "" {
+		if source, err = o.grid.Open(log, o.now); err != nil {
 			return err
 		}
 	}
@@ -164,7 +160,7 @@ func run(ctx context.Context, o *options, config *rest.Config, log *slog.Logger)
 		LeaderElectionReleaseOnCancel: true, LeaderElectionResourceLock: "leases", Metrics: server.Options{BindAddress: o.metricsAddr}, HealthProbeBindAddress: o.healthAddr,
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()}, Client: client.Options{Cache: &client.CacheOptions{Unstructured: true}}}
 	if o.webhookPort > 0 {
-		mo.WebhookServer = webhook.NewServer(webhook.Options{Port: o.webhookPort, CertDir: o.webhookCerts})
+		mo.WebhookServer = webhook.NewServer(webhook.Options{Host: o.webhookHost, Port: o.webhookPort, CertDir: o.webhookCerts})
 	}
 	m, err := ctrl.NewManager(config, mo)
 	if err != nil {
@@ -190,6 +186,11 @@ func run(ctx context.Context, o *options, config *rest.Config, log *slog.Logger)
 	defer cancel()
 	if feed, ok := source.(*gridsource.Feed); ok {
 		wg.Go(func() { _ = feed.Run(ctx) }) // ends with ctx alone
+	}
+	if o.tells.zone != "" {
+		if err := o.tells.add(m, source, log, o.now); err != nil {
+			return err
+		}
 	}
 	return m.Start(ctx)
 }

@@ -135,7 +135,7 @@ func (c *clock) set(t time.Time) {
 }
 
 // On a real API server, with no more rights than documented: two controllers at once plan, explain and release pods, a Job, a CronJob and a
-// Kueue Workload in the clean hours; each is released once, and the budget counts each once.
+// Kueue Workload in the clean hours; each is released once, and the budget counts each once. Then leader election, and the webhook.
 func TestTwoControllers(t *testing.T) {
 	bin := controlplane.ForTest(t, "")
 	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir()}, func(ctx context.Context, cluster *controlplane.Cluster) error {
@@ -246,7 +246,13 @@ func TestTwoControllers(t *testing.T) {
 		}
 		stop()
 		wg.Wait()
-		return leaders(ctx, t, cluster, client, began, policies)
+		if err := leaders(ctx, t, cluster, client, began, policies); err != nil {
+			return err
+		}
+		if err := told(ctx, t, cluster.RESTConfig(), client, began); err != nil {
+			return err
+		}
+		return admissions(ctx, t, cluster, began)
 	})
 	if err != nil {
 		t.Fatal(err)

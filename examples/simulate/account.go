@@ -79,9 +79,22 @@ func (o *options) aim(r *simulate.Result) float64 {
 	return o.kilograms(r)
 }
 
-// shares says of each run how much of the oracle's saving it reached.
-func (o *options) shares(done []outcome, base, oracle *simulate.Result) {
+// optimum is what the oracle reached, and how much of that by choosing the place alone.
+type optimum struct {
+	AtOnceKg   float64 `json:"atOnceCarbonKg"` // everything at once, where it draws the fewest watts
+	PlaceKg    float64 `json:"placeCarbonKg"`  // everything at once, at the site that the oracle would choose
+	CarbonKg   float64 `json:"carbonKg"`
+	Cost       float64 `json:"cost"`
+	PlaceShare float64 `json:"placeShare"` // of the oracle's saving in what the objective counts; the rest comes from the time
+}
+
+// shares says of each run how much of the oracle's saving it reached. place is the oracle's run in which nothing could be held.
+func (o *options) shares(done []outcome, base, oracle, place *simulate.Result) {
 	possible := o.aim(base) - o.aim(oracle)
+	o.optimum = optimum{AtOnceKg: o.kilograms(base), PlaceKg: o.kilograms(place), CarbonKg: o.kilograms(oracle), Cost: o.money(oracle)}
+	if possible > 0 {
+		o.optimum.PlaceShare = (o.aim(base) - o.aim(place)) / possible
+	}
 	for i := range done {
 		done[i].share = 0
 		if possible > 0 {
@@ -94,6 +107,8 @@ func (o *options) shares(done []outcome, base, oracle *simulate.Result) {
 func (o *options) writeShares(out io.Writer, done []outcome) error {
 	fmt.Fprintf(out, "\n%d sites from %s on, objective %s; the oracle is %s told what the grid will be, against %s, which starts everything at once.\n",
 		len(o.world.sites), o.world.start.Format(time.RFC3339), o.objective, overTime, atOnce)
+	fmt.Fprintf(out, "Of its saving (%.2f kg instead of %.2f) %.1f %% come from the place alone (%.2f kg with everything at once), the rest from the time.\n",
+		o.optimum.CarbonKg, o.optimum.AtOnceKg, 100*o.optimum.PlaceShare, o.optimum.PlaceKg)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "strategy\tshare of the oracle\tmissed\tsuspended\t")
 	for _, s := range o.world.sites {

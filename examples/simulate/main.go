@@ -41,6 +41,7 @@ type options struct {
 	every                                       time.Duration
 	intensity, price, pue                       float64
 	seeds                                       int
+	optimum                                     optimum
 	evaluation                                  evaluation
 	gridOptions
 }
@@ -147,7 +148,8 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 		tasks = append(tasks, task{name: n, load: o.load, seed: o.seed})
 	}
 	if o.world != nil {
-		tasks = append(tasks, task{name: atOnce, load: o.load, seed: o.seed}, task{name: overTime, load: o.load, seed: o.seed, oracle: true})
+		tasks = append(tasks, task{name: atOnce, load: o.load, seed: o.seed}, task{name: overTime, load: o.load, seed: o.seed, oracle: true},
+			task{name: overTime, load: o.load, seed: o.seed, oracle: true, atOnce: true})
 	}
 	done, err := runAll(ctx, o, jobs, tasks, progress)
 	if err != nil {
@@ -155,7 +157,7 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 	}
 	if o.world != nil {
 		n := len(names)
-		o.shares(done[:n], done[n].result, done[n+1].result)
+		o.shares(done[:n], done[n].result, done[n+1].result, done[n+2].result)
 		done = done[:n]
 	}
 	if o.out != "" {
@@ -177,6 +179,7 @@ type task struct {
 
 	weights *batch.Weights
 	oracle  bool // it is told what the grid will be
+	atOnce  bool // nothing has a deadline, so that it may choose the place alone
 }
 
 // runAll simulates tasks on all processors; the outcomes are in the order of the tasks.
@@ -258,8 +261,12 @@ func writeJSON(out io.Writer, o *options, done []outcome) error {
 		SolveMillisPerJob float64 `json:"solveMillisPerJob"`
 	}
 	doc := struct {
-		Strategies []row `json:"strategies"`
+		Strategies []row    `json:"strategies"`
+		Oracle     *optimum `json:"oracle,omitempty"`
 	}{Strategies: []row{}}
+	if o.world != nil {
+		doc.Oracle = &o.optimum
+	}
 	for _, d := range done {
 		r := d.result
 		k := r.Energy.KilowattHours()

@@ -266,9 +266,13 @@ func TestSites(t *testing.T) {
 			MissedDeadlines       int
 			Unplaced, Waiting     int
 		}
+		Oracle *optimum
 	}
 	if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
 		t.Fatal(err)
+	}
+	if x := doc.Oracle; x == nil || !(x.CarbonKg > 0 && x.CarbonKg < x.PlaceKg && x.PlaceKg < x.AtOnceKg && x.PlaceShare > 0 && x.PlaceShare < 1) {
+		t.Errorf("the oracle is %+v", x)
 	}
 	s := doc.Strategies
 	if len(s) != 3 || s[2].Name != "spacetime" {
@@ -283,6 +287,47 @@ func TestSites(t *testing.T) {
 	for _, x := range s {
 		if x.MissedDeadlines+x.Unplaced+x.Waiting > 0 {
 			t.Errorf("%+v: work is late or lost", x)
+		}
+	}
+}
+
+// TestPublishedCarbon: on the grids of three years the planner reaches most of what a perfect forecast would save, more than a threshold, and
+// misses no deadline.
+func TestPublishedCarbon(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "shared", "data", "carbon")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("the carbon data are not here: %v", err)
+	}
+	sites := filepath.Join(t.TempDir(), "sites.csv")
+	if err := os.WriteFile(sites, []byte("id,PUE,k,ci_region\nontario,1.1,1,CA-ON\nbritain,1.2,1,GB\ncalifornia,1.15,1,US-CAL-CISO\ntexas,1.3,1,US-TEX-ERCO\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, year := range []string{"2021", "2022", "2023"} {
+		o := small()
+		o.sites = sites
+		o.carbon, o.objective, o.slack, o.off, o.strategies, o.asJSON = filepath.Join(dir, "electricitymaps_lca_hourly_"+year+".csv"), "grams", 24*time.Hour, true, "threshold,spacetime", true
+		o.nodes = "embedded:12"
+		var out bytes.Buffer
+		if err := run(t.Context(), o, &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			Strategies []struct {
+				Name                               string
+				OracleShare                        float64
+				MissedDeadlines, Unplaced, Waiting int
+			}
+		}
+		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+			t.Fatal(err)
+		}
+		threshold, planned := doc.Strategies[0], doc.Strategies[1]
+		t.Logf("%s: threshold %.3f, spacetime %.3f of the oracle", year, threshold.OracleShare, planned.OracleShare)
+		if planned.OracleShare < threshold.OracleShare || planned.OracleShare < 0.85 {
+			t.Errorf("%s: spacetime reaches %.3f of the oracle's saving, threshold %.3f", year, planned.OracleShare, threshold.OracleShare)
+		}
+		if planned.MissedDeadlines+planned.Unplaced+planned.Waiting > 0 {
+			t.Errorf("%s: work is late or lost: %+v", year, planned)
 		}
 	}
 }

@@ -166,7 +166,9 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 		cfg.From, cfg.To = 0, o.until(cfg.To, jobs)
 		cfg.Sites = o.world.simulated(cfg.To)
 		cfg.Lifetimes = simulate.Told // who sets a deadline says how long the work takes
-		work = o.due(work)
+		if !t.atOnce {
+			work = o.due(work)
+		}
 	}
 	out := &outcome{load: t.load, seed: t.seed}
 	if o.out != "" {

@@ -31,8 +31,16 @@ type ledger struct {
 	changed    bool
 }
 
+// dayOf names the day of a time.
+func dayOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// spent tells whether the day's budget is used up.
+func (l *ledger) spent(b *Budget) bool {
+	return b.KWhPerDay > 0 && l.kWh >= b.KWhPerDay || b.GramsPerDay > 0 && l.grams >= b.GramsPerDay
+}
+
 func readLedger(ctx context.Context, r client.Reader, namespace string, now time.Time) (*ledger, error) {
-	l := &ledger{day: now.UTC().Format(time.DateOnly), charged: make(map[string]bool)}
+	l := &ledger{day: dayOf(now), charged: make(map[string]bool)}
 	var o v1.ConfigMap
 	err := r.Get(ctx, client.ObjectKey{Namespace: namespace, Name: LedgerName}, &o)
 	if apierrors.IsNotFound(err) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,8 +59,8 @@ type Controller struct {
 	outlooks *outlooks
 	metrics  *metrics
 
-	mu       sync.Mutex // held during a round
-	policies *Policies  // the last good ones; guarded by mu
+	mu       sync.Mutex               // held during a round
+	policies atomic.Pointer[Policies] // the last good ones
 }
 
 // New returns a controller; a source of nil knows nothing, so that nothing is held. It starts nothing: see [Controller.SetupWithManager], or call
@@ -84,23 +85,31 @@ func New(c client.Client, source grid.Source, o Options) (*Controller, error) {
 
 func (c *Controller) now() time.Time { return c.opts.Now() }
 
+// current returns the present policies; where they cannot be read, the last good ones and the error.
+func (c *Controller) current() (*Policies, error) {
+	if c.opts.Policies == nil {
+		return nil, nil
+	}
+	p, err := c.opts.Policies()
+	if err == nil {
+		c.policies.Store(p)
+	}
+	return c.policies.Load(), err
+}
+
 // Round looks at all work that waits, releases what is due, and plans the rest. It returns when the next is due at the latest. An error says
 // what could not be done; everything else was.
 func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var errs []error
-	if c.opts.Policies != nil {
-		p, err := c.opts.Policies()
-		if err == nil {
-			c.policies = p
-		}
-		errs = append(errs, err)
-	}
+	policies, err := c.current()
+	errs := []error{err}
 	now := c.now()
-	items, running, err := c.work(ctx, c.policies)
+	items, running, err := c.work(ctx, policies)
 	errs = append(errs, err)
 	c.metrics.seen(items)
+	c.metrics.day(dayOf(now))
+	c.metrics.limits(policies, items)
 
 	// First of all, what must start: whatever policies, budgets and the grid say.
 	must, rest := split(items, func(i *item) bool { return i.bad != nil || !i.latest.After(now) })
@@ -129,8 +138,8 @@ func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) 
 		forced[k].grams = i.grams(outlook, now)
 	}
 	var cores map[string]float64
-	if c.policies != nil {
-		cores = c.policies.Cores
+	if policies != nil {
+		cores = policies.Cores
 	}
 	decisions, err := plan(now, rest, running, outlook, cores)
 	if err != nil { // a plan that fails holds nothing

@@ -42,7 +42,7 @@ type Budget struct {
 	GramsPerDay float64 `json:"gramsPerDay,omitempty"`
 
 	// Over says what happens to more work: "warn" starts it with a warning, "delay" (the default) holds it until the next day, but never
-	// beyond its latest start, and "refuse" does so too and has the webhook ([Controller.Admit]) deny new work.
+	// beyond its latest start, and "refuse" does so too and has the webhook ([Controller.Admit]) deny new work; with the others it only warns.
 	Over string `json:"over,omitempty"`
 }
 

@@ -2,9 +2,6 @@ package shift
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
 
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
@@ -16,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
 // SetupWithManager has a manager call Round: soon after work has come, and when a start is due. All of it is one key in the queue, since the
@@ -52,42 +48,4 @@ func (c *Controller) SetupWithManager(m ctrl.Manager) error {
 func isKueue(o client.Object) bool {
 	u, ok := o.(*unstructured.Unstructured)
 	return ok && u.GroupVersionKind().Group == kueue.Group
-}
-
-// Admit is a validating webhook for pods, Jobs and CronJobs: it denies new shifted work in namespaces whose budget is used up and says
-// "refuse". What it cannot tell it admits. Work that was admitted is never refused later.
-func (c *Controller) Admit(ctx context.Context, r admission.Request) admission.Response {
-	c.mu.Lock()
-	policies := c.policies
-	c.mu.Unlock()
-	p := policies.Of(r.Namespace)
-	if r.Operation != "CREATE" || p.Budget == nil || p.Budget.Over != Refuse || *p.DryRun {
-		return admission.Allowed("")
-	}
-	var o struct {
-		Metadata struct {
-			Labels map[string]string `json:"labels"`
-		} `json:"metadata"`
-		Spec struct {
-			Gates []v1.PodSchedulingGate `json:"schedulingGates"`
-		} `json:"spec"`
-	}
-	if err := json.Unmarshal(r.Object.Raw, &o); err != nil {
-		return admission.Errored(http.StatusBadRequest, err)
-	}
-	ours := o.Metadata.Labels[Label] == "true"
-	for _, g := range o.Spec.Gates {
-		ours = ours || g.Name == Gate
-	}
-	if !ours {
-		return admission.Allowed("")
-	}
-	l, err := readLedger(ctx, c.opts.Reader, r.Namespace, c.now())
-	if err != nil {
-		return admission.Allowed("").WithWarnings("the budget could not be read: " + err.Error())
-	}
-	if b := p.Budget; b.KWhPerDay > 0 && l.kWh >= b.KWhPerDay || b.GramsPerDay > 0 && l.grams >= b.GramsPerDay {
-		return admission.Denied(fmt.Sprintf("namespace %q has used up the day's budget (%s): try again tomorrow (UTC)", r.Namespace, l))
-	}
-	return admission.Allowed("")
 }

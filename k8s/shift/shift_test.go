@@ -320,7 +320,7 @@ func TestRandomOutages(t *testing.T) {
 						latest[p.Name] = at
 					}
 					if gated(p) && err == nil {
-						must := newItem("Pod", p, l.policies.Of("batch"), 2, 0, nil).latest
+						must := newItem("Pod", p, l.policies.Load().Of("batch"), 2, 0, nil).latest
 						if !must.After(l.now) {
 							t.Errorf("seed %d: %s is held at %v, its latest start was %v", seed, p.Name, l.now, must)
 						}

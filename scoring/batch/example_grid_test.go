@@ -49,5 +49,5 @@ func ExampleCarbonNames() {
 		panic(err)
 	}
 	fmt.Println(len(plan.Assigned), "starts;", plan.Waiting[0].Reason)
-	// Output: 1 starts; held until 3h0m0s
+	// Output: 1 starts; held, planned for 3h0m0s
 }

@@ -39,6 +39,10 @@ type CarbonOptions struct {
 
 	// Horizon is how many slots ahead spacetime plans; 0 means 96.
 	Horizon int
+
+	// Joint is how many of the jobs that it holds spacetime plans anew together whenever a slot begins: those that must start first. 0 means
+	// 1000; -1 plans each alone beside what is booked, when its time has come.
+	Joint int
 }
 
 // CarbonNames returns the names of the strategies that go by what a kilowatt-hour costs where and when: KubeEnergyScheduler's
@@ -68,6 +72,9 @@ func newCarbon(name string, o Options) (Strategy, error) {
 	if c.Horizon == 0 {
 		c.Horizon = 96
 	}
+	if c.Joint == 0 {
+		c.Joint = 1000
+	}
 	for what, v := range map[string]float64{"CostWeight": c.CostWeight, "WaitWeight": c.WaitWeight, "UseWeight": c.UseWeight, "Lambda": c.Lambda} {
 		if !(v >= 0) || math.IsInf(v, 0) {
 			return nil, fmt.Errorf("%s: %s is %v: want a finite number, 0 or more", name, what, v)
@@ -80,6 +87,8 @@ func newCarbon(name string, o Options) (Strategy, error) {
 		return nil, fmt.Errorf("%s: Threshold %v, MaxDelay %v", name, c.Threshold, c.MaxDelay)
 	case c.Horizon < 1 || c.Horizon > 10_000:
 		return nil, fmt.Errorf("%s: Horizon is %d slots: want 1 to 10000", name, c.Horizon)
+	case c.Joint < -1 || c.Joint > 100_000:
+		return nil, fmt.Errorf("%s: Joint is %d jobs: want -1 to 100000", name, c.Joint)
 	case o.Grid.Slot() <= 0:
 		return nil, fmt.Errorf("%s: the grid's slot is %v", name, o.Grid.Slot())
 	}

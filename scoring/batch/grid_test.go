@@ -96,7 +96,7 @@ func TestHeldForTheCleanHour(t *testing.T) {
 	s := carbon(t, "spacetime", g, CarbonOptions{})
 	j := work("j", time.Hour, 5*time.Hour) // latest start 3 h 54 min: slot 5 is out of reach
 	p := plan(t, s, 0, c, j)
-	if len(p.Waiting) != 1 || p.Waiting[0].Reason.Until != 3*time.Hour {
+	if len(p.Waiting) != 1 || p.Waiting[0].Reason.Planned != 3*time.Hour {
 		t.Fatalf("planned %+v, want held until 3 h", p)
 	}
 	if p = plan(t, s, 3*time.Hour, c, j); len(p.Assigned) != 1 {
@@ -139,8 +139,35 @@ func TestRoomIsShared(t *testing.T) {
 		} else {
 			w = append(plan(t, s, 0, c, a).Waiting, plan(t, s, 0, c, b).Waiting...)
 		}
-		if len(w) != 2 || w[0].Reason.Until+w[1].Reason.Until != 5*time.Hour || w[0].Reason.Until == w[1].Reason.Until {
+		if len(w) != 2 || w[0].Reason.Planned+w[1].Reason.Planned != 5*time.Hour || w[0].Reason.Planned == w[1].Reason.Planned {
 			t.Errorf("together %v: held %+v, want until 2 h and 3 h", together, w)
+		}
+	}
+}
+
+// TestPlannedAnew: when a slot begins, all that are held are planned together, so that one with time makes room for one that has none.
+func TestPlannedAnew(t *testing.T) {
+	g := hourly{"a": {600, 500, 100, 110, 600, 600, 600, 600}}
+	for joint, want := range map[int][2]time.Duration{0: {3 * time.Hour, 2 * time.Hour}, -1: {2 * time.Hour, time.Hour}} {
+		s, c := carbon(t, "spacetime", g, CarbonOptions{Joint: joint, Margin: 1}), sited(t, "a")
+		patient, hurried := work("patient", time.Hour, 7*time.Hour), work("hurried", time.Hour, 3*time.Hour)
+		first, second := plan(t, s, 0, c, patient).Waiting, plan(t, s, 10*time.Minute, c, hurried).Waiting
+		if len(first) != 1 || first[0].Reason.Planned != 2*time.Hour || len(second) != 1 || second[0].Reason.Planned != time.Hour {
+			t.Fatalf("joint %d: alone they are planned for %+v and %+v", joint, first, second)
+		}
+		got := [2]time.Duration{first[0].Reason.Planned, second[0].Reason.Planned}
+		if joint == 0 {
+			for _, w := range append(first, second...) {
+				if w.Reason.Until != time.Hour {
+					t.Errorf("%+v: want to be asked when the next slot begins", w.Reason)
+				}
+			}
+			for _, w := range plan(t, s, time.Hour, c, patient, hurried).Waiting {
+				got[w.Job] = w.Reason.Planned
+			}
+		}
+		if got != want {
+			t.Errorf("joint %d: planned for %v, want %v", joint, got, want)
 		}
 	}
 }

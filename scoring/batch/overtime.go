@@ -1,10 +1,12 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
@@ -13,12 +15,14 @@ import (
 // overTime plans site, node and time together: each job gets the site and the start where its energy costs the least of what the
 // grid tells to come, within its deadline and what the sites have free, and on the site the node where it adds the fewest watts. Jobs that are
 // planned in one call share the room by [spacetime.Solve], in which the servers of a site stand in tiers from the most efficient to the least,
-// so that a clean hour is not filled beyond what it is worth. A job is held only until its planned start and only while there is a
-// forecast, and never beyond its latest start; one without a deadline starts at once, where it is cheapest.
+// so that a clean hour is not filled beyond what it is worth. A job is held only until its planned start, or until the next slot begins, when all
+// that are held are planned anew together by the forecast of the hour; what arrives in between is planned alone, beside what is booked. Nothing is
+// held without a forecast, nor beyond its latest start; a job without a deadline starts at once, where it is cheapest.
 type overTime struct {
 	clean
 	booked []ledger           // by cell
 	holds  map[string]booking // of jobs that were held, by name
+	joined int64              // the slot in which all that were held were planned last
 	cells  []cell
 	cellOf []int     // of each node
 	cost   []float64 // of the site's best node for the job at hand: kilowatts
@@ -32,7 +36,7 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	fresh := b.cluster != c
 	b.look(c, now, b.opts.Horizon)
 	if fresh {
-		b.cells, b.holds = nil, map[string]booking{}
+		b.cells, b.holds, b.joined = nil, map[string]booking{}, b.at
 		b.cost, b.best = make([]float64, len(b.sites)), make([]int, len(b.sites))
 	}
 	b.tier(c)
@@ -61,8 +65,17 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	if err := ctx.Err(); err != nil {
 		return p, err
 	}
+	if b.opts.Joint > 0 && b.at > b.joined && len(again) > 1 {
+		b.joined = b.at
+		slices.SortStableFunc(again, func(k, l int) int { return cmp.Compare(b.latest(&jobs[k], now), b.latest(&jobs[l], now)) })
+		n := min(len(again), b.opts.Joint)
+		later, again = append(later, again[:n]...), again[n:]
+	}
 	if len(later) == 1 && !jobs[later[0]].Suspend {
 		again, later = append(again, later[0]), nil
+	}
+	if err := b.together(ctx, &p, c, now, jobs, later); err != nil {
+		return p, err
 	}
 	for _, k := range again {
 		if pl := b.alone(now, &jobs[k], c); pl.Site >= 0 {
@@ -71,25 +84,30 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 			b.atOnce(&p, c, now, jobs, k, -1)
 		}
 	}
+	return p, nil
+}
+
+// together plans jobs in one problem.
+func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.Duration, jobs []Job, later []int) error {
 	if len(later) == 0 {
-		return p, nil
+		return nil
 	}
 	plan, err := spacetime.Solve(b.problem(now, jobs, later, c))
 	if err != nil && !errors.Is(err, spacetime.ErrNoSites) {
-		return p, fmt.Errorf("plan over time: %w", err)
+		return fmt.Errorf("plan over time: %w", err)
 	}
 	for n, k := range later {
 		j := &jobs[k]
 		if err != nil || plan.Placements[n].Site < 0 {
-			b.atOnce(&p, c, now, jobs, k, -1)
+			b.atOnce(p, c, now, jobs, k, -1)
 			continue
 		}
-		b.follow(&p, c, now, jobs, k, &plan.Placements[n])
+		b.follow(p, c, now, jobs, k, &plan.Placements[n])
 		if e := ctx.Err(); e != nil {
-			return p, fmt.Errorf("job %q: %w", j.Name, e)
+			return fmt.Errorf("job %q: %w", j.Name, e)
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // slots is how many slots a job takes; a part counts as one.
@@ -151,9 +169,10 @@ func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k 
 		}
 		return
 	}
-	until := time.Duration(b.at+int64(pl.Start)) * b.grid.Slot()
-	if latest := b.latest(j, now); until > latest {
-		until = latest
+	planned := min(time.Duration(b.at+int64(pl.Start))*b.grid.Slot(), b.latest(j, now))
+	until := planned
+	if b.opts.Joint > 0 {
+		until = min(until, b.nextSlot(now))
 	}
 	h := booking{cell: pl.Site, from: b.at + int64(pl.Start), size: j.Requests.CPU}
 	h.until = h.from + int64(b.slots(j.Demand.Lifetime))
@@ -162,7 +181,7 @@ func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k 
 	}
 	b.book(h, 1)
 	b.holds[j.Name] = h
-	p.Waiting = append(p.Waiting, Wait{Job: k, Reason: Reason{Until: until}})
+	p.Waiting = append(p.Waiting, Wait{Job: k, Reason: Reason{Until: until, Planned: planned}})
 }
 
 // atOnce starts a job now, at the site that was planned if it has a node free; else, and without a plan, at the one where it costs the least

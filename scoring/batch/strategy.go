@@ -53,6 +53,8 @@ type Reason struct {
 	// Until, if after the now that Plan was given, says that the job is held on purpose, and when it wants to be asked about again. Asking
 	// earlier does no harm.
 	Until time.Duration
+	// Planned is when it is planned to start, as far as that is known now; 0 where nothing is planned.
+	Planned time.Duration
 	// Err is set where a job is not valid.
 	Err error
 }
@@ -66,6 +68,8 @@ func (r Reason) String() string {
 		return fmt.Sprintf("larger than any node: %s", r.Short)
 	case r.Never:
 		return "no node could ever take it"
+	case r.Planned > 0:
+		return fmt.Sprintf("held, planned for %v", r.Planned)
 	case r.Until > 0:
 		return fmt.Sprintf("held until %v", r.Until)
 	case r.Short != "":

@@ -15,8 +15,11 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/leastwatt/leastwatt/sensors/grid"
 	"github.com/leastwatt/leastwatt/sensors/grid/carbonaware"
+	"github.com/leastwatt/leastwatt/sensors/grid/config"
 	"github.com/leastwatt/leastwatt/sensors/grid/electricitymaps"
 	"github.com/leastwatt/leastwatt/sensors/grid/forecast"
 	"github.com/leastwatt/leastwatt/sensors/grid/neso"
@@ -27,7 +30,7 @@ import (
 const NESO = "https://api.carbonintensity.org.uk"
 
 // Usage explains the notation of Open, for the help of a flag.
-const Usage = "grid signal: neso[:URL], electricitymaps:URL, watttime:URL, carbonaware:URL, csv:FILE, or a made-up one: static:V, sine:MEAN:AMPLITUDE:PERIOD_SECONDS, randwalk:MIN:MAX:STEP_SECONDS; empty knows nothing"
+const Usage = "grid signal: neso[:URL], electricitymaps:URL, watttime:URL, carbonaware:URL, csv:FILE, config:FILE (a YAML file whose section objective names sources of intensity: Prometheus, tariffs, several in order), or a made-up one: static:V, sine:MEAN:AMPLITUDE:PERIOD_SECONDS, randwalk:MIN:MAX:STEP_SECONDS; empty knows nothing"
 
 // Options tune Open. The zero value works for sources without credentials.
 type Options struct {
@@ -95,10 +98,37 @@ func open(text string, o Options) (grid.Source, error) {
 			return nil, err
 		}
 		return grid.NewSeries(grid.AverageLifeCycle, points, o.Now)
+	case "config":
+		return section(rest)
 	case "static", "sine", "randwalk":
 		return grid.ParseProfile(text, grid.AverageLifeCycle, 1, o.Now)
 	}
 	return nil, fmt.Errorf("grid signal %q: want one of %s", text, Usage)
+}
+
+// section reads the sources of intensity that the section objective of a YAML file names, as scoring/config has it.
+func section(file string) (grid.Source, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var top struct {
+		Objective yaml.Node `yaml:"objective"`
+	}
+	if err := yaml.Unmarshal(text, &top); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if top.Objective.IsZero() {
+		return nil, fmt.Errorf("%s: it has no section objective", file)
+	}
+	c, err := config.ParseSection(file, &top.Objective)
+	if err != nil {
+		return nil, err
+	}
+	if c.Intensity == nil {
+		return nil, fmt.Errorf("%s: objective: it names no source of intensity", file)
+	}
+	return c.Intensity, nil
 }
 
 func credential(file string) (string, error) {

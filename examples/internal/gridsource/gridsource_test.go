@@ -1,6 +1,7 @@
 package gridsource_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,12 +19,22 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(table, []byte("time,DE\n2024-06-03T12:00:00Z,300\n2024-06-03T13:00:00Z,200\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	section, empty := filepath.Join(dir, "site.yaml"), filepath.Join(dir, "empty.yaml")
+	if err := errors.Join(os.WriteFile(section, []byte("objective: {intensity: [{type: prometheus, url: 'http://127.0.0.1:1', expr: grid_intensity_carbon_average}, {type: static, value: 350, zones: [DE]}]}\n"), 0o600),
+		os.WriteFile(empty, []byte("objective: {minimize: watts}\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	now := func() time.Time { return time.Date(2024, 6, 3, 12, 30, 0, 0, time.UTC) }
-	for _, text := range []string{"neso", "neso:http://127.0.0.1:1", "electricitymaps:http://127.0.0.1:1", "watttime:http://127.0.0.1:1", "carbonaware:http://127.0.0.1:1", "csv:" + table, "static:300", "sine:300:100:86400", "randwalk:100:500:3600"} {
+	for _, text := range []string{"neso", "neso:http://127.0.0.1:1", "electricitymaps:http://127.0.0.1:1", "watttime:http://127.0.0.1:1", "carbonaware:http://127.0.0.1:1", "csv:" + table, "static:300", "sine:300:100:86400", "randwalk:100:500:3600", "config:" + section} {
 		f, err := gridsource.Open(text, gridsource.Options{Now: now})
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
+		}
+		if text == "config:"+section {
+			if p, err := f.Current(t.Context(), "DE"); err != nil || p.Value != 350 {
+				t.Errorf("%v, %v", p, err)
+			}
 		}
 		if text == "csv:"+table {
 			if p, err := f.Current(t.Context(), "DE"); err != nil || p.Value != 300 {
@@ -34,7 +45,7 @@ func TestOpen(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"", "nesso", "csv:" + filepath.Join(dir, "none"), "static:much"} {
+	for _, text := range []string{"", "nesso", "csv:" + filepath.Join(dir, "none"), "static:much", "config:" + empty, "config:" + table, "config:" + filepath.Join(dir, "none")} {
 		if _, err := gridsource.Open(text, gridsource.Options{}); err == nil {
 			t.Errorf("%q opens", text)
 		}
