@@ -15,9 +15,13 @@ import (
 	"github.com/leastwatt/leastwatt/power/prior"
 )
 
-// Shared returns the path of a data set beside the repository, or skips the test.
+// Shared returns the path of a data set beside the repository. It skips the test where that is absent, and with
+// -short: an evaluation repeats on one goroutine what other tests show in parts, and takes minutes under -race.
 func Shared(t testing.TB, path string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("an evaluation on published data: not with -short")
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
