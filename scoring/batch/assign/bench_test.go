@@ -2,6 +2,7 @@ package assign
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -16,6 +17,13 @@ func BenchmarkDense(b *testing.B) {
 		{"product", func(_ *rand.Rand, a, c []float64, i, j int) float64 { return -a[i] * c[j] }},
 		{"twoProducts", func(_ *rand.Rand, a, c []float64, i, j int) float64 {
 			return -a[i]*c[j] - a[(i+7)%len(a)]*c[(j+13)%len(c)]
+		}},
+		{"threeProducts", func(_ *rand.Rand, a, c []float64, i, j int) float64 {
+			return -a[i]*c[j] - a[(i+7)%len(a)]*c[(j+13)%len(c)] - a[(i+17)%len(a)]*c[(j+31)%len(c)]
+		}},
+		{"classes", func(_ *rand.Rand, a, c []float64, i, j int) float64 { // few kinds of jobs and of servers, as ECSched meets them
+			half := func(v float64) float64 { return math.Ceil(8*v) / 8 }
+			return -half(a[i])*half(c[j]) - half(a[(i+7)%len(a)])*half(c[(j+13)%len(c)])
 		}},
 	}
 	for _, size := range [][2]int{{100, 5000}, {1000, 5000}} {

@@ -37,9 +37,9 @@ func (s *solver) prime(order []int32) bool {
 		price[j], gain[i] = p, -s.cost[int(i)*cols+j]-p
 	}
 	// The sums above are rounded in their last digits, and so are those of every other way to the duals.
-	slack := 1e-13 * scale
+	s.slack = 1e-13 * scale
 	for i := range s.rows {
-		most := -gain[i] - slack
+		most := -gain[i] - s.slack
 		for j, v := range s.line(i) {
 			if v+price[j] < most {
 				return false

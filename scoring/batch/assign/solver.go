@@ -24,6 +24,7 @@ type solver struct {
 	rowOf    []int32 // of each column, or none
 	spent    []bool  // per column
 	anySpent bool
+	slack    float64 // by how much rounding may break the law
 
 	// One search. dist is the reduced length of the best path to a column, via the row it came from.
 	dist   []float64
@@ -79,11 +80,10 @@ func (s *solver) solve() {
 	if s.cols == 0 {
 		return
 	}
-	order, firsts := s.byStake()
-	// Where half of the rows or fewer could each have their first choice, they compete.
-	if firsts <= s.rows/2 && s.prime(order) {
+	if s.contested() && s.contest() {
 		return
 	}
+	order := s.byStake()
 	rank := make([]int32, s.rows)
 	for k, i := range order {
 		rank[i] = int32(k)
@@ -109,35 +109,25 @@ func (s *solver) solve() {
 // least. It changes no result but by ties. Where all rows want the same columns in the same
 // order, as with costs that are products of a demand and a free capacity, a row with less at stake then
 // settles for the next column at once instead of shifting all the rows before it.
-//
-// It also returns how many different columns are some row's first choice.
-func (s *solver) byStake() ([]int32, int) {
-	wanted := make([]bool, s.cols)
-	firsts := 0
+func (s *solver) byStake() []int32 {
 	stake := make([]float64, s.rows)
 	order := make([]int32, s.rows)
 	for i := range s.rows {
 		order[i] = int32(i)
-		least, sum, n, first := math.Inf(1), 0.0, 0, none
-		for j, c := range s.line(i) {
+		least, sum, n := math.Inf(1), 0.0, 0
+		for _, c := range s.line(i) {
 			if c <= MaxCost {
-				if c < least {
-					least, first = c, int32(j)
-				}
+				least = min(least, c)
 				sum += c
 				n++
 			}
-		}
-		if first >= 0 && !wanted[first] {
-			wanted[first] = true
-			firsts++
 		}
 		if n > 0 {
 			stake[i] = sum/float64(n) - least
 		}
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(stake[b], stake[a]) })
-	return order, firsts
+	return order
 }
 
 // reduce is the augmenting row reduction: each free row takes its cheapest column at the price
