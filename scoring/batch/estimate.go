@@ -9,7 +9,8 @@ import (
 
 // Estimate returns the least watts that 1 … k more jobs like j add to the cluster, over all ways to divide them between the nodes: element
 // i is for i+1 jobs, +Inf where so many do not fit. It is what WAO's estimator answers, exact for any curves, and so it is also the
-// exact bound for identical jobs. A node without a model takes none of them. The cluster is not changed.
+// exact bound for identical jobs. A node without a model takes none of them. The cluster is not changed. It returns when ctx is done; see
+// package minplus for how long it takes.
 func (c *Cluster) Estimate(ctx context.Context, j *Job, k int) ([]float64, error) {
 	if err := j.Validate(); err != nil {
 		return nil, err
@@ -17,11 +18,12 @@ func (c *Cluster) Estimate(ctx context.Context, j *Job, k int) ([]float64, error
 	if k < 0 || k > 1_000_000 {
 		return nil, fmt.Errorf("estimate for %d jobs: want 0 to 1000000", k)
 	}
-	added := make([][]float64, 0, c.Len())
+	sum, err := minplus.NewSum(k)
+	if err != nil {
+		return nil, err
+	}
+	var curve []float64
 	for i := range c.nodes {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
 		if c.curve[i] == nil || !c.Fits(i, j) {
 			continue
 		}
@@ -29,13 +31,15 @@ func (c *Cluster) Estimate(ctx context.Context, j *Job, k int) ([]float64, error
 		if c.switchOff && c.jobs[i] == 0 {
 			base = float64(c.nodes[i].OffPower)
 		}
-		var curve []float64
+		curve = curve[:0]
 		need := j.Requests.clone()
 		for n := 1; n <= k && need.Fits(&c.free[i]); n++ {
 			curve = append(curve, float64(c.curve[i].At((c.use[i]+float64(n)*j.Demand.CPU)/c.work[i]))-base)
 			need.add(&j.Requests, 1)
 		}
-		added = append(added, curve)
+		if err := sum.Add(ctx, curve); err != nil {
+			return nil, fmt.Errorf("estimate for %d jobs, after %d of %d nodes: %w", k, i, c.Len(), err)
+		}
 	}
-	return minplus.Least(added, k)
+	return sum.Least(), nil
 }

@@ -16,6 +16,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"time"
 
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/batch"
@@ -33,10 +34,16 @@ type Lookup func(ctx context.Context, namespace, name string) (c *batch.Cluster,
 const (
 	maxBody      = 64 << 10
 	MaxWorkloads = 1000
+	maxTime      = 10 * time.Second
 )
 
 // Handler serves the estimator. Lookup is required. It is safe for concurrent use if Lookup is.
-type Handler struct{ Lookup Lookup }
+type Handler struct {
+	Lookup Lookup
+
+	// Timeout is how long one answer may take, Lookup included; 0 is 10 s.
+	Timeout time.Duration
+}
 
 type request struct {
 	CPUMilli     *float64 `json:"cpu_milli"`
@@ -54,7 +61,7 @@ type failure struct {
 
 // ServeHTTP implements [http.Handler]. It answers 400 to a request that is not valid, 404 for a path or an estimator that does not
 // exist, 405 for another method, 422 where the cluster has no room for so many workloads, and 503 where the
-// cluster's state cannot be told. An error is {"code":…,"message":…}.
+// cluster's state cannot be told or the answer takes longer than Timeout. An error is {"code":…,"message":…}.
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mux := http.NewServeMux() // three patterns: cheap beside the answer, and a Handler needs no constructor
 	mux.HandleFunc("POST /namespaces/{namespace}/estimators/{name}/values/powerconsumption", h.serve)
@@ -87,7 +94,13 @@ func (h Handler) serve(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, fmt.Sprintf("num_workloads: want 1 to %d", MaxWorkloads))
 		return
 	}
-	c, release, err := h.Lookup(r.Context(), r.PathValue("namespace"), r.PathValue("name"))
+	limit := h.Timeout
+	if limit <= 0 {
+		limit = maxTime
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	defer cancel()
+	c, release, err := h.Lookup(ctx, r.PathValue("namespace"), r.PathValue("name"))
 	if release != nil {
 		defer release()
 	}
@@ -101,7 +114,11 @@ func (h Handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	cores := *q.CPUMilli / 1000
 	j := batch.Job{Name: "workload", Requests: batch.Resources{CPU: cores}, Demand: scoring.Demand{CPU: cores}}
-	watts, err := c.Estimate(r.Context(), &j, *q.NumWorkloads)
+	watts, err := c.Estimate(ctx, &j, *q.NumWorkloads)
+	if errors.Is(err, context.DeadlineExceeded) {
+		fail(w, http.StatusServiceUnavailable, fmt.Sprintf("no answer within %v: %v; ask for fewer workloads", limit, err))
+		return
+	}
 	if err != nil {
 		fail(w, http.StatusServiceUnavailable, err.Error())
 		return

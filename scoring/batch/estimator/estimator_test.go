@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -88,6 +89,21 @@ func TestRefusals(t *testing.T) {
 		if code != c.code || !json.Valid([]byte(body)) {
 			t.Errorf("%s %s %.40s: %d %s, want %d", c.method, c.path, c.body, code, body, c.code)
 		}
+	}
+}
+
+// TestTimeout: an answer that takes too long is given up with 503 and a message that says what to do.
+func TestTimeout(t *testing.T) {
+	slow := func(ctx context.Context, namespace, name string) (*batch.Cluster, func(), error) {
+		c, release, err := three(ctx, namespace, name)
+		<-ctx.Done()
+		return c, release, err
+	}
+	w := httptest.NewRecorder()
+	body := strings.NewReader(`{"cpu_milli":1000,"num_workloads":3}`)
+	estimator.Handler{Lookup: slow, Timeout: time.Millisecond}.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, body))
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "fewer workloads") {
+		t.Errorf("%d %s, want 503 and advice", w.Code, w.Body)
 	}
 }
 

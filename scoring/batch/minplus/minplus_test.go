@@ -1,6 +1,7 @@
 package minplus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -134,6 +135,76 @@ func BenchmarkLeast(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestPieces holds halving against trying all sums, on curves of few convex pieces and many workloads, with rounding, holes and ends.
+func TestPieces(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 1))
+	for n := range 200 {
+		k := 50 + r.IntN(200)
+		var added [][]float64
+		for range 1 + r.IntN(6) {
+			base, watts, slope := 300*r.Float64(), 0.0, 5*r.Float64()
+			var curve []float64
+			for i := range k - r.IntN(40) {
+				if r.IntN(40) == 0 {
+					slope = 5 * r.Float64()
+				}
+				if n%2 == 0 {
+					slope += r.Float64() / 50
+				}
+				watts += slope
+				curve = append(curve, base+watts-base)
+				if n%5 == 0 && i > 20 && i < 30 {
+					curve[i] = math.Inf(1)
+				}
+			}
+			added = append(added, curve)
+		}
+		want := append([]float64{0}, make([]float64, k)...)
+		for i := 1; i <= k; i++ {
+			want[i] = math.Inf(1)
+		}
+		for _, curve := range added {
+			next := append([]float64(nil), want...)
+			for i := 1; i <= k; i++ {
+				for j := 1; j <= min(i, len(curve)); j++ {
+					next[i] = min(next[i], want[i-j]+curve[j-1])
+				}
+			}
+			want = next
+		}
+		got, err := Least(added, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want[1:], got, cmpopts.EquateApprox(1e-12, 0)); diff != "" {
+			t.Fatalf("case %d: %s", n, diff)
+		}
+		cost, split, err := Split(added, k)
+		if err != nil || math.Abs(cost-want[k]) > 1e-12*want[k] {
+			t.Fatalf("case %d: %d workloads split %v at %v (%v), want %v", n, k, split, cost, err, want[k])
+		}
+	}
+}
+
+// TestSumStops: a sum whose context is done adds nothing and says so.
+func TestSumStops(t *testing.T) {
+	s, err := NewSum(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(t.Context(), []float64{3, 4, 9}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Add(ctx, []float64{1, 1, 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled sum: %v", err)
+	}
+	if diff := cmp.Diff([]float64{3, 4, 9}, s.Least()); diff != "" {
+		t.Error(diff)
 	}
 }
 
