@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/leastwatt/leastwatt/power"
 )
 
 // BenchmarkPlace measures one decision, on servers that are half full. "least" is the baseline that everything else is a multiple of:
@@ -60,4 +62,25 @@ func halfFull(b *testing.B, nodes []Node) *Cluster {
 		c.Reserve(i, &j, 0)
 	}
 	return c
+}
+
+// BenchmarkEstimate is the worst case of the estimator's call: as many workloads as it takes, so small that they all fit on any one of
+// thousands of servers whose curves are not convex.
+func BenchmarkEstimate(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	nodes := make([]Node, 5000)
+	for i := range nodes {
+		watts := []power.Watts{power.Watts(40 + 60*r.Float64())}
+		for range 10 {
+			watts = append(watts, watts[len(watts)-1]+power.Watts(5+20*r.Float64()))
+		}
+		nodes[i] = node(fmt.Sprintf("n%04d", i), 64, curve(b, watts...))
+	}
+	c := halfFull(b, nodes)
+	j := job("x", 0.001)
+	for b.Loop() {
+		if _, err := c.Estimate(b.Context(), &j, 1000); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -179,7 +179,6 @@ func greenAlgorithms(b *scoredClean, j *Job, _ time.Duration, c *Cluster) {
 // what it releases as Kubernetes does, at the sites below the threshold. Nothing is held without a known cost.
 type threshold struct {
 	clean
-	place kubernetes
 }
 
 func (*threshold) Name() string { return "threshold" }
@@ -211,7 +210,7 @@ func (b *threshold) Plan(ctx context.Context, now time.Duration, jobs []Job, c *
 			continue
 		}
 		i := least(c, j, func(i int) float64 {
-			v := b.place.cost(i, j, c)
+			v := -kubernetesScore(requested(c.freeCPU[i], j.Requests.CPU, c.perCPU[i]), requested(c.freeMem[i], j.Requests.Memory, c.perMem[i]))
 			if !clean[b.of[i]] {
 				v += 1e6 // only where no clean site has room
 			}

@@ -44,6 +44,8 @@ type Cluster struct {
 	freeCPU, freeMem []float64
 	fitCPU           []float64 // what a job may ask for: nothing on a node that is down
 	work             []float64 // cores of speed 1
+	speed            []float64 // of a core
+	partCPU, partMem []float64 // what is free, as a share of the largest node
 	perWork          []float64 // 1 over work
 	rises            []bool    // more load never draws less
 	use              []float64 // cores of speed 1 in use, as believed
@@ -74,7 +76,8 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 		until: make([]time.Duration, n), switchOff: o.SwitchOff,
 		freeCPU: make([]float64, n), freeMem: make([]float64, n), fitCPU: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), envAt: make([]slopeAt, n), curveAt: make([]slopeAt, n), use: make([]float64, n),
 		floor: make([]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n), perCPU: make([]float64, n), perMem: make([]float64, n),
-		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n)}
+		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n),
+		speed: make([]float64, n), partCPU: make([]float64, n), partMem: make([]float64, n)}
 	for i := range c.order {
 		c.order[i] = i
 	}
@@ -94,13 +97,15 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 		}
 		c.free[i] = d.Allocatable.clone()
 		c.work[i] = work
+		if c.speed[i] = 1; d.Capacity.Speed > 0 {
+			c.speed[i] = d.Capacity.Speed
+		}
 		if a := d.Allocatable.CPU; a > 0 {
 			c.perCPU[i] = 1 / a
 		}
 		if a := d.Allocatable.Memory; a > 0 {
 			c.perMem[i] = 1 / a
 		}
-		c.refresh(i)
 		if u := d.State.Utilization; u > 0 {
 			c.use[i] = u * work
 		}
@@ -120,6 +125,9 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 			return nil, err
 		}
 	}
+	for i := range c.nodes {
+		c.refresh(i) // the largest is known now
+	}
 	return c, nil
 }
 
@@ -127,6 +135,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 func (c *Cluster) learn(ctx context.Context, i int) error {
 	d := &c.nodes[i]
 	c.curve[i], c.env[i], c.floor[i] = nil, nil, math.Inf(-1)
+	c.curveAt[i], c.envAt[i] = slopeAt{room: -1}, slopeAt{room: -1}
 	if d.Err != nil || d.Predictor == nil || !(c.work[i] > 0) {
 		return nil
 	}
@@ -250,8 +259,16 @@ func (c *Cluster) refresh(i int) {
 	if c.nodes[i].Down {
 		c.fitCPU[i] = -1
 	}
+	c.partCPU[i], c.partMem[i] = part(c.freeCPU[i], c.largest.CPU), part(c.freeMem[i], c.largest.Memory)
 	c.locate(i)
 	c.tree.set(i, c)
+}
+
+func part(v, of float64) float64 {
+	if of <= 0 {
+		return 0
+	}
+	return v / of
 }
 
 // SetUse says how busy a node was measured to be, in cores of speed 1.

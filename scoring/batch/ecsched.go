@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/scoring/batch/assign"
@@ -35,25 +36,24 @@ func (e *ecsched) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cl
 	var p Plan
 	left := queue(jobs, &p)
 	n := c.Len()
-	for round := 0; round < ecRounds && len(left) > 0; round++ {
+	for round := 0; round < ecRounds && len(left) > 0 && n > 0; round++ {
 		if ctx.Err() != nil {
 			return p, ctx.Err()
 		}
 		batch := left[:min(len(left), ecRequests)]
 		e.cost = e.cost[:0]
 		for _, k := range batch {
-			j := &jobs[k]
-			for i := range n {
-				v := math.Inf(1)
-				if c.Fits(i, j) {
-					if e.mostLoaded {
-						v = max(-c.tightness(j, i), -assign.MaxCost)
-					} else {
-						v = -c.dot(j, i)
-					}
-				}
-				e.cost = append(e.cost, v)
+			from := len(e.cost)
+			e.cost = slices.Grow(e.cost, n)[:from+n]
+			e.fill(e.cost[from:], &jobs[k], c)
+		}
+		if len(batch) == 1 {
+			if i := slices.Index(e.cost, slices.Min(e.cost)); i >= 0 && e.cost[i] < math.Inf(1) {
+				p.place(c, now, jobs, batch[0], i)
+				left = left[1:]
+				continue
 			}
+			break
 		}
 		r, err := assign.Dense(len(batch), n, e.cost)
 		if err != nil {
@@ -76,4 +76,24 @@ func (e *ecsched) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cl
 		p.wait(c, jobs, k)
 	}
 	return p, nil
+}
+
+// fill writes what a request costs on each machine, +Inf where it does not fit.
+func (e *ecsched) fill(cost []float64, j *Job, c *Cluster) {
+	s := c.scan(j)
+	cpu, mem := part(s.cpu, c.largest.CPU), part(s.mem, c.largest.Memory)
+	n := len(cost)
+	fitCPU, freeMem, partCPU, partMem := s.fitCPU[:n], s.freeMem[:n], c.partCPU[:n], c.partMem[:n]
+	for i := range cost {
+		switch {
+		case s.cpu > fitCPU[i] || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j):
+			cost[i] = math.Inf(1)
+		case e.mostLoaded:
+			cost[i] = max(-c.tightness(j, i), -assign.MaxCost)
+		case c.other:
+			cost[i] = -c.dot(j, i)
+		default:
+			cost[i] = -(cpu*partCPU[i] + mem*partMem[i])
+		}
+	}
 }

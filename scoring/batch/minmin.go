@@ -87,36 +87,54 @@ type completion struct {
 func (m *completion) Name() string { return m.name }
 
 func (m *completion) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
-	return rounds(ctx, now, jobs, c, func(j *Job, i int) float64 {
-		d := &c.nodes[i]
-		speed := 1.0
-		if d.Capacity.Speed > 0 {
-			speed = d.Capacity.Speed
+	return rounds(ctx, now, jobs, c, m.cheapest, m.largest)
+}
+
+// cheapest returns the node where a job completes first, and in how many seconds.
+func (m *completion) cheapest(j *Job, c *Cluster) (int, float64) {
+	life := max(j.Demand.Lifetime.Seconds(), 1)
+	at, best, unknown := -1, math.Inf(1), -1
+	s := c.scan(j)
+	speed, nodes := c.speed[:len(s.fitCPU)], c.nodes[:len(s.fitCPU)]
+	for i, fit := range s.fitCPU {
+		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
 		}
-		t := max(j.Demand.Lifetime.Seconds(), 1) / speed
-		if d.Off {
-			t += d.Wake.Seconds()
+		t := life / speed[i]
+		if t >= best && best < math.Inf(1) { // waking takes no time away
+			continue
 		}
-		return t
-	}, m.largest)
+		if n := &nodes[i]; n.Off {
+			t += n.Wake.Seconds()
+		}
+		if t < best {
+			at, best = i, t
+		} else if unknown < 0 && unranked(t) {
+			unknown = i
+		}
+	}
+	if at < 0 {
+		at = unknown
+	}
+	return at, best
 }
 
 // rounds repeatedly finds each job's cheapest node and places the job whose cheapest is cheapest of all (or dearest), within
-// the highest priority first. Only jobs whose node was just used look again.
-func rounds(ctx context.Context, now time.Duration, jobs []Job, c *Cluster, cost func(j *Job, i int) float64, largest bool) (Plan, error) {
+// the highest priority first. Only jobs whose node was just used look again. cheapest returns a node, or -1, and its cost.
+func rounds(ctx context.Context, now time.Duration, jobs []Job, c *Cluster, cheapest func(*Job, *Cluster) (int, float64), largest bool) (Plan, error) {
 	var p Plan
 	order := queue(jobs, &p)
+	if len(order) == 1 {
+		if i, _ := cheapest(&jobs[order[0]], c); i >= 0 {
+			p.place(c, now, jobs, order[0], i)
+		} else {
+			p.wait(c, jobs, order[0])
+		}
+		return p, nil
+	}
 	at := make([]int, len(jobs))
 	best := make([]float64, len(jobs))
-	find := func(k int) {
-		j := &jobs[k]
-		best[k] = math.Inf(1)
-		at[k] = least(c, j, func(i int) float64 {
-			v := cost(j, i)
-			best[k] = min(best[k], v)
-			return v
-		})
-	}
+	find := func(k int) { at[k], best[k] = cheapest(&jobs[k], c) }
 	for from := 0; from < len(order); {
 		to := from
 		for to < len(order) && jobs[order[to]].Priority == jobs[order[from]].Priority {

@@ -48,32 +48,45 @@ func (r *random) choose(j *Job, _ time.Duration, c *Cluster) int {
 	return best
 }
 
-// requested returns the shares of CPU and memory that would be reserved on node i with the job.
-func (c *Cluster) requested(i int, j *Job) (cpu, mem float64) {
-	if p := c.perCPU[i]; p > 0 {
-		cpu = 1 - (c.freeCPU[i]-j.Requests.CPU)*p
+// requested is the share of a resource that would be reserved on a node with the job: per is 1 over what the node has of it.
+func requested(free, need, per float64) float64 {
+	if per > 0 {
+		return 1 - (free-need)*per
 	}
-	if p := c.perMem[i]; p > 0 {
-		mem = 1 - (c.freeMem[i]-j.Requests.Memory)*p
-	}
-	return cpu, mem
+	return 0
 }
 
 // The integer scores below follow kube-scheduler's NodeResourcesFit and NodeResourcesBalancedAllocation with equal
 // weights for CPU and memory (Kubernetes documentation, "Resource bin packing" and "Scheduler configuration"). The scheduler breaks ties at
 // random; here the earlier name wins.
+//
+// Cutting digits never makes a positive number larger, so the same formula without cuts bounds a score from above. Most nodes are
+// passed over by that bound, which is a few additions, once a good one has been seen; cutSlack is more than its rounding.
+const cutSlack = 1e-6
+
+// whole cuts the digits after the point; a share that is free or reserved is not negative.
+func whole(x float64) float64 { return float64(int64(x)) }
 
 // leastAllocated is NodeResourcesFit with LeastAllocated: the mean free share.
 type leastAllocated struct{}
 
 func (leastAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
-	return least(c, j, func(i int) float64 { return -leastScore(c, i, j) })
+	best, most := -1, math.Inf(-1)
+	s := c.scan(j)
+	for i, fit := range s.fitCPU {
+		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
+		}
+		cpu, mem := requested(s.freeCPU[i], s.cpu, s.perCPU[i]), requested(s.freeMem[i], s.mem, s.perMem[i])
+		if 50*((1-cpu)+(1-mem))+cutSlack < most+1 && cpu <= 1 && mem <= 1 {
+			continue
+		}
+		if v := freeScore(cpu, mem); v > most {
+			best, most = i, v
+		}
+	}
+	return best
 }
-
-// whole cuts the digits after the point; a share that is free or reserved is not negative.
-func whole(x float64) float64 { return float64(int64(x)) }
-
-func leastScore(c *Cluster, i int, j *Job) float64 { return freeScore(c.requested(i, j)) }
 
 func freeScore(cpu, mem float64) float64 {
 	return whole((whole(100*(1-cpu)+1e-9) + whole(100*(1-mem)+1e-9)) / 2)
@@ -83,22 +96,50 @@ func freeScore(cpu, mem float64) float64 {
 type mostAllocated struct{}
 
 func (mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
-	return least(c, j, func(i int) float64 {
-		cpu, mem := c.requested(i, j)
-		return -whole((whole(100*cpu+1e-9) + whole(100*mem+1e-9)) / 2)
-	})
+	best, most := -1, math.Inf(-1)
+	s := c.scan(j)
+	for i, fit := range s.fitCPU {
+		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
+		}
+		cpu, mem := requested(s.freeCPU[i], s.cpu, s.perCPU[i]), requested(s.freeMem[i], s.mem, s.perMem[i])
+		if 50*(cpu+mem)+cutSlack < most+1 && cpu >= 0 && mem >= 0 {
+			continue
+		}
+		if v := whole((whole(100*cpu+1e-9) + whole(100*mem+1e-9)) / 2); v > most {
+			best, most = i, v
+		}
+	}
+	return best
 }
 
 // kubernetes is the default profile's resource scores: LeastAllocated plus BalancedAllocation, weight 1 each.
 type kubernetes struct{}
 
-func (r kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
-	return least(c, j, func(i int) float64 { return r.cost(i, j, c) })
+func (kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
+	best, most := -1, math.Inf(-1)
+	s := c.scan(j)
+	for i, fit := range s.fitCPU {
+		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
+		}
+		cpu, mem := requested(s.freeCPU[i], s.cpu, s.perCPU[i]), requested(s.freeMem[i], s.mem, s.perMem[i])
+		// Without cuts the score is 50·(1−cpu) + 50·(1−mem) + 100 − 50·|cpu−mem|.
+		tight := cpu
+		if mem > tight {
+			tight = mem
+		}
+		if 200-100*tight+cutSlack < most+1 && tight <= 1 {
+			continue
+		}
+		if v := kubernetesScore(cpu, mem); v > most {
+			best, most = i, v
+		}
+	}
+	return best
 }
 
-func (kubernetes) cost(i int, j *Job, c *Cluster) float64 {
-	cpu, mem := c.requested(i, j)
+func kubernetesScore(cpu, mem float64) float64 {
 	// The standard deviation of two values is half their distance.
-	balanced := whole(100*(1-math.Abs(min(cpu, 1)-min(mem, 1))/2) + 1e-9)
-	return -(freeScore(cpu, mem) + balanced)
+	return freeScore(cpu, mem) + whole(100*(1-math.Abs(min(cpu, 1)-min(mem, 1))/2)+1e-9)
 }

@@ -105,13 +105,29 @@ func (c *Cluster) reason(j *Job) Reason {
 		return Reason{Never: true}
 	}
 	most, short := 0, ""
-	count := map[string]int{}
+	var cpu, memory, gpu int
+	var other map[string]int
+	count := func(name string, n *int) {
+		if *n++; *n > most || *n == most && name < short {
+			most, short = *n, name
+		}
+	}
 	for i := range c.nodes {
-		if s := j.Requests.Short(&c.free[i]); s != "" {
-			count[s]++
-			if n := count[s]; n > most || n == most && s < short {
-				most, short = n, s
+		switch name := j.Requests.Short(&c.free[i]); name {
+		case "":
+		case "cpu":
+			count(name, &cpu)
+		case "memory":
+			count(name, &memory)
+		case "gpu":
+			count(name, &gpu)
+		default:
+			if other == nil {
+				other = map[string]int{}
 			}
+			n := other[name]
+			count(name, &n)
+			other[name] = n
 		}
 	}
 	return Reason{Short: short}
@@ -153,6 +169,14 @@ func (g *greedy) Name() string { return g.name }
 
 func (g *greedy) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
 	var p Plan
+	if len(jobs) == 1 && jobs[0].Validate() == nil { // as where jobs arrive one by one
+		if i := g.rule.choose(&jobs[0], now, c); i >= 0 {
+			p.place(c, now, jobs, 0, i)
+		} else {
+			p.wait(c, jobs, 0)
+		}
+		return p, nil
+	}
 	// In a full cluster most jobs of a long queue fit nowhere. A job that asks for at least as much as
 	// one that has failed in this call fails too, since nothing is released meanwhile.
 	var failed []*Job
@@ -208,7 +232,7 @@ func least(c *Cluster, j *Job, cost func(i int) float64) int {
 		switch v := cost(i); {
 		case v < bestCost:
 			best, bestCost = i, v
-		case v != v || math.IsInf(v, 1):
+		case unranked(v):
 			if unknown < 0 {
 				unknown = i
 			}

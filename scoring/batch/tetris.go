@@ -2,7 +2,9 @@ package batch
 
 import (
 	"context"
+	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -15,7 +17,6 @@ type tetris struct{}
 func (tetris) Name() string { return "tetris" }
 
 func (tetris) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
-	align := func(j *Job, i int) float64 { return c.dot(j, i) }
 	var sumA, sumP float64
 	remaining := func(j *Job) float64 {
 		return j.Demand.Lifetime.Seconds() * (j.Requests.CPU/max(c.largest.CPU, 1e-9) + j.Requests.Memory/max(c.largest.Memory, 1))
@@ -23,13 +24,9 @@ func (tetris) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluste
 	if len(jobs) > 1 {
 		for k := range jobs {
 			j := &jobs[k]
-			best := 0.0
-			for i := range c.nodes {
-				if c.Fits(i, j) {
-					best = max(best, align(j, i))
-				}
+			if i, cost := c.aligned(j, 0); i >= 0 {
+				sumA += max(0, -cost)
 			}
-			sumA += best
 			sumP += remaining(j)
 		}
 	}
@@ -37,23 +34,44 @@ func (tetris) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluste
 	if sumP > 0 {
 		eps = sumA / sumP
 	}
-	return rounds(ctx, now, jobs, c, func(j *Job, i int) float64 { return eps*remaining(j) - align(j, i) }, false)
+	return rounds(ctx, now, jobs, c, func(j *Job, c *Cluster) (int, float64) { return c.aligned(j, eps*remaining(j)) }, false)
 }
 
-// dot is the alignment of a job's requests with what a node has free.
-func (c *Cluster) dot(j *Job, i int) float64 {
-	share := func(need, free, largest float64) float64 {
-		if largest <= 0 {
-			return 0
+// aligned returns the node where base less the alignment of a job is least, and that cost.
+func (c *Cluster) aligned(j *Job, base float64) (int, float64) {
+	at, best := -1, math.Inf(1)
+	s := c.scan(j)
+	cpu, mem := part(s.cpu, c.largest.CPU), part(s.mem, c.largest.Memory)
+	partCPU, partMem := c.partCPU[:len(s.fitCPU)], c.partMem[:len(s.fitCPU)]
+	for i, fit := range s.fitCPU {
+		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
 		}
-		return need / largest * (free / largest)
+		v := cpu*partCPU[i] + mem*partMem[i]
+		if c.other {
+			v = c.dotOther(v, j, i)
+		}
+		if v = base - v; v < best {
+			at, best = i, v
+		}
 	}
-	v := share(j.Requests.CPU, c.freeCPU[i], c.largest.CPU) + share(j.Requests.Memory, c.freeMem[i], c.largest.Memory)
+	return at, best
+}
+
+// dot is the alignment of a job's requests with what a node has free, both as shares of the largest node.
+func (c *Cluster) dot(j *Job, i int) float64 {
+	v := part(j.Requests.CPU, c.largest.CPU)*c.partCPU[i] + part(j.Requests.Memory, c.largest.Memory)*c.partMem[i]
 	if c.other {
-		v += share(j.Requests.GPU, c.free[i].GPU, c.largest.GPU)
-		for name, need := range j.Requests.Other {
-			v += share(need, c.free[i].Other[name], c.largest.Other[name])
-		}
+		v = c.dotOther(v, j, i)
+	}
+	return v
+}
+
+// dotOther adds GPUs and other resources to an alignment, in the order of their names: sums of floats depend on it.
+func (c *Cluster) dotOther(v float64, j *Job, i int) float64 {
+	v += part(j.Requests.GPU, c.largest.GPU) * part(c.free[i].GPU, c.largest.GPU)
+	for _, name := range slices.Sorted(maps.Keys(j.Requests.Other)) {
+		v += part(j.Requests.Other[name], c.largest.Other[name]) * part(c.free[i].Other[name], c.largest.Other[name])
 	}
 	return v
 }
@@ -72,8 +90,8 @@ func (c *Cluster) tightness(j *Job, i int) float64 {
 	v := share(j.Requests.CPU, c.freeCPU[i]) + share(j.Requests.Memory, c.freeMem[i])
 	if c.other {
 		v += share(j.Requests.GPU, c.free[i].GPU)
-		for name, need := range j.Requests.Other {
-			v += share(need, c.free[i].Other[name])
+		for _, name := range slices.Sorted(maps.Keys(j.Requests.Other)) {
+			v += share(j.Requests.Other[name], c.free[i].Other[name])
 		}
 	}
 	return v

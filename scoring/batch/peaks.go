@@ -1,0 +1,223 @@
+package batch
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/leastwatt/leastwatt/power"
+)
+
+// peaks is PEAKS of the Kubernetes scheduler-plugins: P(x) = K0 + K1·e^(K2·x) over the CPU percent x, fitted to each node's
+// curve; what a pod adds is its request, and the lowest difference wins. Its scores 100 − 100·(cost−min)/(max−min) are integers; the earlier name wins a tie.
+// Where PEAKS fails it returns cost 0, which then wins; that case is left out here: such a node comes last.
+//
+// An exponential for each node is what takes the time, so a short series first bounds each difference from both sides, and only the nodes
+// that may be the least, the most or the first with the highest score are asked exactly.
+type peaks struct {
+	fitter    exponentialFit
+	fits      []fitted // of each node
+	low, high []float64
+}
+
+type fitted struct {
+	curve   *power.Piecewise
+	use     float64
+	level   float64 // K1·e^(K2·x) at this use
+	perCore float64 // K2·100/cores
+	model   Exponential
+}
+
+// The series of e^y − 1 up to y⁶ is right within seriesSlack of its value for |y| ≤ seriesEnd, and the exact difference is rounded within levelSlack
+// of K1·e^(K2·x).
+const (
+	seriesEnd   = 0.5
+	seriesSlack = 1e-5
+	levelSlack  = 1e-12
+)
+
+func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
+	s := c.scan(j)
+	n := len(s.fitCPU)
+	if len(p.fits) != n {
+		p.fits = make([]fitted, n)
+	}
+	p.low, p.high = slices.Grow(p.low[:0], n)[:n], slices.Grow(p.high[:0], n)[:n]
+	fits, low, high, curve, use, speed := p.fits[:n], p.low[:n], p.high[:n], c.curve[:n], c.use[:n], c.speed[:n]
+	leastHigh, mostLow, unknown := math.Inf(1), math.Inf(-1), -1
+	for i, fit := range s.fitCPU {
+		low[i], high[i] = math.Inf(1), math.Inf(-1) // no candidate
+		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
+		}
+		f := &fits[i]
+		if f.curve != curve[i] || f.use != use[i] {
+			p.look(f, c, i)
+		}
+		if f.curve == nil {
+			if unknown < 0 {
+				unknown = i
+			}
+			continue
+		}
+		y := f.perCore * (s.cpu * speed[i])
+		v := f.level * (y * (1 + y*(1./2+y*(1./6+y*(1./24+y*(1./120+y*(1./720)))))))
+		slack := seriesSlack*math.Abs(v) + levelSlack*math.Abs(f.level)
+		if !(math.Abs(y) <= seriesEnd) {
+			v, slack = p.rise(c, i, s.cpu), 0
+		}
+		low[i], high[i] = v-slack, v+slack
+		if high[i] < leastHigh {
+			leastHigh = high[i]
+		}
+		if low[i] > mostLow {
+			mostLow = low[i]
+		}
+	}
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for i, l := range low {
+		if l <= leastHigh || high[i] >= mostLow {
+			v := p.rise(c, i, s.cpu)
+			lo, hi = min(lo, v), max(hi, v)
+		}
+	}
+	limit := lo + (hi-lo)*0.0101 // a little more than what scores 100
+	for i, l := range low {
+		if l > limit || high[i] < l {
+			continue
+		}
+		v := p.rise(c, i, s.cpu)
+		if v == v && (!(hi > lo) || math.Trunc(100*(v-lo)/(hi-lo)) == 0) {
+			return i
+		}
+	}
+	return unknown
+}
+
+// look brings what is kept of a node up to date with its curve and use.
+func (p *peaks) look(f *fitted, c *Cluster, i int) {
+	if f.curve != c.curve[i] {
+		if f.curve = c.curve[i]; f.curve == nil {
+			return
+		}
+		f.model = p.fitter.fit(f.curve)
+	}
+	f.use = c.use[i]
+	f.level = f.model.K1 * math.Exp(f.model.K2*(100*f.use/c.work[i]))
+	f.perCore = f.model.K2 * 100 / c.work[i]
+}
+
+// rise is what a request adds to node i by its model.
+func (p *peaks) rise(c *Cluster, i int, cores float64) float64 {
+	x := 100 * c.use[i] / c.work[i]
+	return p.fits[i].model.Rise(x, x+100*(cores*c.speed[i])/c.work[i])
+}
+
+// Exponential is PEAKS' power model over the CPU percent x: P(x) = K0 + K1·e^(K2·x) watts.
+type Exponential struct{ K0, K1, K2 float64 }
+
+// At returns the watts at a CPU percent.
+func (e Exponential) At(x float64) float64 { return e.K0 + e.K1*math.Exp(e.K2*x) }
+
+// Rise returns the watts added between two CPU percents.
+func (e Exponential) Rise(from, to float64) float64 {
+	return e.K1 * (math.Exp(e.K2*to) - math.Exp(e.K2*from))
+}
+
+// FitExponential fits PEAKS' model to a curve by least squares over 0, 10 … 100 %: K0 and K1 in closed form for
+// each K2, and K2 by search between -0.2 and 0.2 per percent.
+func FitExponential(c *power.Piecewise) Exponential {
+	var f exponentialFit
+	return f.fit(c)
+}
+
+const (
+	fitPoints = 11
+	fitGrid   = 200 // values of K2 on each side of 0
+)
+
+// exponentialFit fits many curves: what it searches first is the same for all. The zero value is ready.
+type exponentialFit struct {
+	// shapes holds for each K2 of the grid e^(K2·x) at the points, less its mean and of length 1. The best K2 is
+	// the one whose shape has the largest part in the curve.
+	shapes [][fitPoints]float64
+}
+
+func (f *exponentialFit) prepare() {
+	f.shapes = make([][fitPoints]float64, 0, 2*fitGrid+1)
+	for k := -fitGrid; k <= fitGrid; k++ {
+		var z [fitPoints]float64
+		var mean, square float64
+		for x := range z {
+			z[x] = math.Exp(float64(k) / 1000 * float64(10*x))
+			mean += z[x] / fitPoints
+		}
+		for x := range z {
+			z[x] -= mean
+			square += z[x] * z[x]
+		}
+		for x := range z {
+			if square > 0 { // at K2 = 0 there is no shape
+				z[x] /= math.Sqrt(square)
+			}
+		}
+		f.shapes = append(f.shapes, z)
+	}
+}
+
+func (f *exponentialFit) fit(c *power.Piecewise) Exponential {
+	if f.shapes == nil {
+		f.prepare()
+	}
+	var w [fitPoints]float64
+	for x := range w {
+		w[x] = float64(c.At(float64(x) / 10))
+	}
+	most, at := -1.0, 0
+	for k := range f.shapes {
+		var part float64
+		for x, z := range &f.shapes[k] {
+			part += z * w[x]
+		}
+		if part *= part; part > most && k != fitGrid {
+			most, at = part, k
+		}
+	}
+	best, least := fitAt(&w, float64(at-fitGrid)/1000)
+	step := 0.0005
+	for range 20 {
+		for _, k2 := range []float64{best.K2 - step, best.K2 + step} {
+			if e, s := fitAt(&w, k2); s < least && k2 != 0 {
+				best, least = e, s
+			}
+		}
+		step /= 2
+	}
+	return best
+}
+
+// fitAt returns the best model with a given K2 and its squared error.
+func fitAt(w *[fitPoints]float64, k2 float64) (Exponential, float64) {
+	const n = fitPoints
+	var z [n]float64
+	var sz, sw, szz, szw float64
+	for x := range z {
+		z[x] = math.Exp(k2 * float64(10*x))
+		sz += z[x]
+		sw += w[x]
+		szz += z[x] * z[x]
+		szw += z[x] * w[x]
+	}
+	d := n*szz - sz*sz
+	if d == 0 {
+		return Exponential{}, math.Inf(1)
+	}
+	e := Exponential{K1: (n*szw - sz*sw) / d, K2: k2}
+	e.K0 = (sw - e.K1*sz) / n
+	var sum float64
+	for x := range z {
+		r := e.K0 + e.K1*z[x] - w[x]
+		sum += r * r
+	}
+	return e, sum
+}
