@@ -8,12 +8,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/leastwatt/leastwatt/scoring/simulate"
 )
 
 // Columns maps the columns of a CSV file with a header to a job. A name that is empty is not read; Arrival and Duration (or End) are
-// required. It reads Google, Azure and many other traces.
+// required. Names are in lower case here, and compared without case. It reads Google, Azure and many other traces; see [ParseColumns] for its form as a flag.
 type Columns struct {
 	Name, Arrival, Duration, End string
 	CPU, Memory, GPU             string
@@ -30,6 +31,8 @@ type Columns struct {
 	Header                       []string // names of the columns of a file without a header; one that repeats it is read too
 	Buckets                      bool     // CPU and Memory may read ">24", which counts as 24
 }
+
+var errNoTimes = errors.New("trace: a column map needs an arrival and a duration or an end")
 
 var openb = Columns{Name: "name", Arrival: "creation_time", Start: "scheduled_time", End: "deletion_time", CPU: "cpu_milli", CPUUnit: 1e-3,
 	Memory: "memory_mib", MemoryUnit: 1 << 20, GPU: "gpu_milli", GPUUnit: 1e-3, GPUTimes: "num_gpu", Class: []string{"qos", "cpu_milli", "num_gpu"}}
@@ -65,6 +68,7 @@ func openHeaded(file string, r io.Reader, comma rune, names []string) (*table, e
 	c.TrimLeadingSpace = true
 	if comma != 0 {
 		c.Comma = comma
+		c.TrimLeadingSpace = !unicode.IsSpace(comma) // it would take tabs that stand for empty fields
 	}
 	t := &table{file: file, r: c, at: map[string]int{}}
 	head, err := c.Read()
@@ -173,7 +177,7 @@ func (c Columns) Read(file string, r io.Reader) (*Result, error) {
 		c.TimeUnit = time.Second
 	}
 	if c.Arrival == "" || c.Duration == "" && c.End == "" {
-		return nil, errors.New("trace: a column map needs an arrival and a duration or an end")
+		return nil, errNoTimes
 	}
 	if err := t.need(slices.Concat([]string{c.Name, c.Arrival, c.Duration, c.End, c.CPU, c.Memory, c.GPU, c.Use, c.Priority, c.Deadline,
 		c.Start, c.GPUTimes}, c.Class)...); err != nil {
