@@ -8,7 +8,7 @@ import (
 )
 
 // arrive puts a job into the queue.
-func (s *simulation) arrive(j Job) {
+func (s *simulation) arrive(j *Job) {
 	k := s.free
 	if k >= 0 {
 		s.free = s.jobs[k].next
@@ -18,8 +18,8 @@ func (s *simulation) arrive(j Job) {
 	}
 	l := &s.jobs[k]
 	gen := l.gen + 1
-	*l = live{job: j, node: -1, gen: gen, prev: -1, next: -1, class: j.Class}
-	if l.class == "" {
+	*l = live{job: *j, node: -1, gen: gen, prev: -1, next: -1, class: j.Class}
+	if l.class == "" && (s.cfg.Lifetimes == Learned || s.cfg.Uses == Learned) {
 		key := [2]float64{j.Requests.CPU, j.Requests.GPU}
 		c, ok := s.classes[key]
 		if !ok {
@@ -37,6 +37,9 @@ func (s *simulation) arrive(j Job) {
 	s.res.PeakLive = max(s.res.PeakLive, s.liveN)
 	if s.now >= s.from {
 		s.res.Arrived++
+	}
+	if n := len(s.pending); n > 0 && j.Priority != s.jobs[s.pending[n-1]].job.Priority {
+		s.ranked = true
 	}
 	s.pending = append(s.pending, k)
 }

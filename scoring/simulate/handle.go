@@ -36,6 +36,8 @@ func (s *simulation) handle(e event) error {
 		return s.release(e)
 	case evPlan:
 		s.planned = false
+		s.disorder = s.disorder || s.ranked
+		s.order()
 		n := len(s.pending)
 		for from := 0; from < n; {
 			size := min(s.cfg.Window, n-from)
@@ -94,7 +96,8 @@ func (s *simulation) end(k int32) {
 	}
 	s.res.Makespan = time.Duration(s.now)
 	if s.cfg.OnJob != nil {
-		s.record(Record{Job: &l.job, Node: s.servName(i), Start: time.Duration(l.first), End: time.Duration(s.now), Energy: power.Joules(l.joules)})
+		s.record(Record{Job: &l.job, Node: s.servName(i), Start: time.Duration(l.first), End: time.Duration(s.now), Energy: power.Joules(l.bill.joules),
+			Grams: l.bill.grams, Money: l.bill.money})
 	}
 	s.forget(k)
 }

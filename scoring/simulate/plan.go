@@ -1,6 +1,8 @@
 package simulate
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
@@ -15,9 +17,9 @@ func (s *simulation) plan(from, to int) error {
 		s.planJobs = append(s.planJobs, l.batch)
 		s.planSlots = append(s.planSlots, k)
 	}
-	began := time.Now()
+	began := time.Since(s.clock)
 	p, err := s.cfg.Strategy.Plan(s.ctx, time.Duration(s.now), s.planJobs, s.cluster)
-	s.res.SolveTime += time.Since(began)
+	s.res.SolveTime += time.Since(s.clock) - began
 	s.res.Decisions++
 	if err != nil {
 		return err
@@ -44,14 +46,41 @@ func (s *simulation) plan(from, to int) error {
 			s.planSlots[w.Job] = -1
 		}
 	}
-	keep := s.pending[:from]
+	s.keep(from, to)
+	return nil
+}
+
+// keep leaves of pending[from:to] the jobs that planSlots still has. The shorter side makes room, so that a long queue costs nothing.
+func (s *simulation) keep(from, to int) {
+	left := s.planSlots[:0]
 	for _, k := range s.planSlots {
 		if k >= 0 {
-			keep = append(keep, k)
+			left = append(left, k)
 		}
 	}
-	s.pending = append(keep, s.pending[to:]...)
-	return nil
+	q, gone := s.pending, to-from-len(left)
+	if from < len(q)-to {
+		copy(q[from+gone:to], left)
+		copy(q[gone:], q[:from])
+		q = q[gone:]
+	} else {
+		copy(q[from:], left)
+		q = append(q[:from+len(left)], q[to:]...)
+	}
+	s.pending = q
+	for k := max(from, 1); k < min(from+len(left)+1, len(q)); k++ {
+		if s.jobs[q[k]].job.Priority > s.jobs[q[k-1]].job.Priority {
+			s.disorder = true
+		}
+	}
+}
+
+// order brings those of higher priority to the head of the queue; one that waits behind many is seen in the next decision.
+func (s *simulation) order() {
+	if s.disorder {
+		s.disorder = false
+		slices.SortStableFunc(s.pending, func(a, b int32) int { return cmp.Compare(s.jobs[b].job.Priority, s.jobs[a].job.Priority) })
+	}
 }
 
 // retry looks at the head of the queue again after room was made.
@@ -63,6 +92,7 @@ func (s *simulation) retry() error {
 		s.tick()
 		return nil
 	}
+	s.order()
 	return s.plan(0, min(len(s.pending), s.cfg.Window))
 }
 

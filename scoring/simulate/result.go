@@ -78,7 +78,9 @@ type Record struct {
 	End   time.Duration
 	// Unplaced says why the job never ran, "" if it did.
 	Unplaced string
-	Energy   power.Joules // its share of its node's added power, by work done
+	Energy   power.Joules // its share of its node's power, by work done
+	// Grams and Money are the same share of what the node's site counts: 0 without sites.
+	Grams, Money float64
 }
 
 // waits counts durations in bins two percent wide.

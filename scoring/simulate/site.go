@@ -85,14 +85,22 @@ const joulesPerKWh = 3.6e6
 // pay books what the site draws between two times, during which its power is constant.
 func (s *site) pay(a, b int64) {
 	s.joules += s.watts * s.pue * float64(b-a) / 1e9
+	grams, money := s.perWatt(a, b)
+	s.grams += s.watts * grams
+	s.money += s.watts * money
+}
+
+// perWatt is what a watt of servers costs between two times.
+func (s *site) perWatt(a, b int64) (grams, money float64) {
 	for a < b {
 		k := a / s.step
 		end := min(b, (k+1)*s.step)
-		kwh := s.watts * s.pue * float64(end-a) / 1e9 / joulesPerKWh
-		s.grams += kwh * s.factor * at(s.intensity, k)
-		s.money += kwh * at(s.price, k)
+		kwh := s.pue * float64(end-a) / 1e9 / joulesPerKWh
+		grams += kwh * s.factor * at(s.intensity, k)
+		money += kwh * at(s.price, k)
 		a = end
 	}
+	return grams, money
 }
 
 // rate is what the site costs an hour at a time.

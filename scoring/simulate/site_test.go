@@ -33,7 +33,11 @@ func TestGramsByHand(t *testing.T) {
 	a.Site, b.Site = "x", "y"
 	c := Config{Nodes: []Node{a, b}, Strategy: strategy(t, "fcfs"), To: 2 * time.Hour, Bound: true,
 		Sites: []Site{{Name: "x", PUE: 1.5, Factor: 2, Intensity: []float64{100, 300}, Price: []float64{1, -1}}, {Name: "y", Intensity: []float64{50}}}}
+	var bill Record
+	c.OnJob = func(r Record) { bill = r }
 	r := run(t, c, testJob("1", 30*time.Minute, time.Hour, 4))
+	near(t, "grams of the job", bill.Grams, 1.5*2*(0.1*100+0.1*300)) // all of x while it ran
+	near(t, "money of the job", bill.Money, 1.5*(0.1*1+0.1*-1))
 	// x: 100 W for ½ h, 200 W for ½ h in the first hour; 200 W for ½ h, 100 W for ½ h in the second. y idles.
 	near(t, "grams of x", r.Sites[0].Grams, 1.5*2*(0.15*100+0.15*300))
 	near(t, "money of x", r.Sites[0].Money, 1.5*(0.15*1+0.15*-1))

@@ -134,7 +134,7 @@ func (s *simulation) setUse(k int32, cores float64) {
 	i := int(l.node)
 	v := &s.servers[i]
 	s.settle(i)
-	l.joules += l.use * (v.perWork - l.paid)
+	l.bill.add(l.use, &l.paid, &v.perWork)
 	l.paid = v.perWork
 	l.done += l.use * float64(s.now-l.useAt) / 1e9
 	l.useAt = s.now

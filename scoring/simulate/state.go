@@ -1,0 +1,119 @@
+package simulate
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/scoring/batch"
+)
+
+// States of a node.
+const (
+	isOn uint8 = iota
+	isOff
+	isSuspended
+	isBooting
+	isDown
+)
+
+// server is the truth about one node.
+type server struct {
+	curve   *power.Piecewise
+	work    float64
+	speed   float64
+	use     float64 // cores of speed 1
+	watts   float64
+	state   uint8
+	gen     uint32 // overtakes evReady and evOff
+	ready   int64
+	first   int32 // running jobs, a list
+	jobs    int32
+	outage  int // the next one
+	since   int64
+	joules  float64
+	useTime float64
+	onTime  float64
+	perWork bill // of a core-second so far: what a job pays for its use
+	site    int32
+}
+
+// live is a job that waits or runs.
+type live struct {
+	job     Job
+	batch   batch.Job
+	class   string
+	node    int32 // or -1
+	started int64 // when its work would have begun had it never been stopped
+	first   int64 // when it began
+	begun   bool
+	ran     int64 // before it was stopped
+	slice   int64 // how long it may run now; 0 is to the end
+	length  int64 // how long it runs in all on its present server
+	ends    int64
+	use     float64
+	done    float64 // cores·seconds of work, for the mean use
+	useAt   int64
+	gen     uint32
+	prev    int32
+	next    int32 // on the node, or free
+	bill    bill
+	paid    bill // the server's perWork when the job last paid
+}
+
+type simulation struct {
+	cfg     *Config
+	clock   time.Time // what SolveTime is measured from: one reading of the wall clock is enough
+	ctx     context.Context
+	cluster *batch.Cluster
+	servers []server
+	jobs    []live
+	free    int32
+	events  eventHeap
+	pending []int32
+	// ranked says that jobs differ in priority, disorder that pending is not in its order.
+	ranked, disorder bool
+	rnd              *rand.Rand
+
+	now        int64
+	from, to   int64
+	total      float64 // watts of all servers
+	on         int
+	load       batch.Load
+	bound      *batch.Bound
+	boundWatts float64
+	stale      bool // boundWatts is of an older load
+	energy     float64
+	boundJ     float64
+	lifetimes  batch.Lifetimes
+	shares     map[string]*share
+	allShares  share
+	classes    map[[2]float64]string
+	learners   []*learner
+	wait       waits
+	turn       waits
+	res        Result
+	liveN      int
+	running    int
+	nextTrace  int64
+	planned    bool
+	planJobs   []batch.Job
+	planSlots  []int32
+	updates    int
+	sites      []site
+	released   int // at the end of pending, to be planned together
+	heldN      int
+}
+
+type share struct{ sum, n float64 }
+
+// A bill is what energy comes to; grams and money are 0 without sites.
+type bill struct{ joules, grams, money float64 }
+
+// add adds what so much use has cost between two readings of a server's perWork.
+func (b *bill) add(use float64, from, to *bill) {
+	b.joules += use * (to.joules - from.joules)
+	b.grams += use * (to.grams - from.grams)
+	b.money += use * (to.money - from.money)
+}
