@@ -27,25 +27,32 @@ type sheet struct {
 
 // writeAll writes the CSV files, the database and the report.
 func writeAll(ctx context.Context, o *options, done []outcome) error {
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
-		return err
-	}
-	sheets := []sheet{runLog(o, done), scheduleLog(o, done), summary(o, done)}
-	for _, s := range sheets {
-		if err := s.writeCSV(filepath.Join(o.out, s.name+".csv")); err != nil {
-			return err
-		}
-	}
-	if err := writeDatabase(ctx, filepath.Join(o.out, "results.db"), sheets); err != nil {
+	if err := writeSheets(ctx, o.out, []sheet{runLog(o, done), scheduleLog(o, done), summary(o, done)}); err != nil {
 		return err
 	}
 	return writeReport(filepath.Join(o.out, "report.html"), o, done)
 }
 
+// writeSheets writes each sheet as a CSV file and as a table of results.db.
+func writeSheets(ctx context.Context, dir string, sheets []sheet) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, s := range sheets {
+		if err := s.writeCSV(filepath.Join(dir, s.name+".csv")); err != nil {
+			return err
+		}
+	}
+	return writeDatabase(ctx, filepath.Join(dir, "results.db"), sheets)
+}
+
 func stamp(d time.Duration) string { return began.Add(d).Format(time.RFC3339) }
 
-// grams is a job's carbon: its share of the servers' energy at the given intensity.
+// grams is a job's carbon: its share of the servers' energy at what its site emitted then, or at the given intensity.
 func grams(o *options, r *simulate.Record) float64 {
+	if o.world != nil {
+		return r.Grams
+	}
 	return r.Energy.KilowattHours() * o.intensity * o.pue
 }
 
@@ -81,7 +88,7 @@ func scheduleLog(o *options, done []outcome) sheet {
 
 func summary(o *options, done []outcome) sheet {
 	s := sheet{name: "summary", header: []string{"ci_weight", "batch_size", "scheduler", "avg_wait_s", "avg_runtime_s", "total_ci_cost", "avg_solve_ms",
-		"energy_kwh", "bound_kwh", "over_bound", "cost", "p95_wait_s", "avg_turnaround_s", "makespan_s", "finished", "waiting", "unplaced", "switch_ons", "moves", "load", "seed"}}
+		"energy_kwh", "bound_kwh", "over_bound", "cost", "p95_wait_s", "avg_turnaround_s", "makespan_s", "finished", "waiting", "unplaced", "switch_ons", "moves", "load", "seed", "weights"}}
 	for _, d := range done {
 		r := d.result
 		size := 1
@@ -91,7 +98,7 @@ func summary(o *options, done []outcome) sheet {
 		k := r.Energy.KilowattHours()
 		s.rows = append(s.rows, []any{1.0, size, r.Strategy, r.MeanWait.Seconds(), (r.MeanTurnaround - r.MeanWait).Seconds(), o.kilograms(r) * 1000, solveMillis(r),
 			k, r.Bound.KilowattHours(), r.OverBound(), o.money(r), r.P95Wait.Seconds(), r.MeanTurnaround.Seconds(), r.Makespan.Seconds(),
-			r.Finished, r.Waiting, r.Unplaced, r.SwitchOns, r.Moves, d.load, int64(d.seed)})
+			r.Finished, r.Waiting, r.Unplaced, r.SwitchOns, r.Moves, d.load, int64(d.seed), weightsText(d.weights)})
 	}
 	return s
 }

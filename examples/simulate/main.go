@@ -44,17 +44,27 @@ type options struct {
 	optimum                                     optimum
 	evaluation                                  evaluation
 	gridOptions
+
+	columns      string // of the format csv
+	fitted       bool
+	daily, burst float64
+	peak         time.Duration
 }
 
 func main() {
 	var o options
 	f := flag.NewFlagSet("simulate", flag.ContinueOnError)
 	f.StringVar(&o.nodes, "nodes", "embedded:24", "servers: embedded:N, or a CSV of SPECpower curves, openb nodes or KubeEnergyScheduler nodes; FILE:N draws N of them")
-	f.StringVar(&o.trace, "trace", "", "file (or openb's folder) to draw jobs from; .gz is read; empty is an embedded synthetic workload")
-	f.StringVar(&o.format, "format", "openb", "format of the trace: "+strings.Join(append(trace.Formats(), "surf"), ", "))
+	f.StringVar(&o.trace, "trace", "", "file (or the folder of openb or SURF) to draw jobs from; .gz and .zip are read; empty is an embedded synthetic workload")
+	f.StringVar(&o.format, "format", "openb", "format of the trace: "+strings.Join(append(trace.Formats(), "surf", "csv"), ", "))
+	f.StringVar(&o.columns, "columns", "", "columns of the format csv: arrival=NAME,duration=NAME,cpu=NAME,timeunit=1s and so on (see trace.ParseColumns)")
 	f.StringVar(&o.fragments, "fragments", "", "the second file of SURF's format: use over time")
 	f.StringVar(&o.strategies, "strategies", "all", "comma-separated names, or all")
 	f.Float64Var(&o.load, "load", 0.5, "mean share of all cores that jobs reserve; 0 replays the trace with its own arrivals")
+	f.Float64Var(&o.daily, "daily", 0, "amplitude of the daily swing of arrivals, 0 to 1")
+	f.DurationVar(&o.peak, "peak", 0, "when in the day arrivals are most")
+	f.Float64Var(&o.burst, "burst", 1, "mean number of jobs that arrive at one instant")
+	f.BoolVar(&o.fitted, "fitted", false, "take the daily swing and the bursts of arrivals from the trace")
 	f.BoolVar(&o.off, "off", false, "switch servers without jobs off")
 	f.BoolVar(&o.told, "told", false, "tell strategies lifetimes, uses and models instead of letting them learn")
 	f.BoolVar(&o.declared, "declared", false, "keep the requests that a trace declares; without it jobs request the mean of what they use")
@@ -66,7 +76,7 @@ func main() {
 	f.StringVar(&o.loads, "loads", "0.3,0.5,0.7", "loads that -sweep runs")
 	f.StringVar(&o.weights, "weights", "", "leastwatt's weights that -sweep runs, or one that -evaluate does: ON/OFF/IDLE, as 0.5/0.7/4,0/0/4; empty is the default")
 	f.Float64Var(&o.gpus, "gpus", 0, "GPUs of each embedded or SPECpower server; where no server has any, those that jobs ask for are left out")
-	f.StringVar(&o.out, "out", "", "folder for run_log.csv, schedule_log.csv, summary.csv, results.db and report.html")
+	f.StringVar(&o.out, "out", "", "folder for run_log.csv, schedule_log.csv, summary.csv, results.db and report.html; with -sweep for sweep.csv, summary.csv and results.db")
 	f.Float64Var(&o.hours, "hours", 24, "hours that are measured")
 	f.Float64Var(&o.warmup, "warmup", 12, "hours before that are not")
 	f.DurationVar(&o.longest, "longest", 24*time.Hour, "cut lifetimes to this when drawing from a trace; 0 does not")
@@ -103,7 +113,8 @@ type outcome struct {
 	records []simulate.Record
 	load    float64
 	seed    uint64
-	share   float64 // of the oracle's saving; NaN without sites
+	weights *batch.Weights // nil is the default
+	share   float64        // of the oracle's saving; NaN without sites
 }
 
 func run(ctx context.Context, o *options, out, progress io.Writer) error {

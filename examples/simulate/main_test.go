@@ -84,6 +84,7 @@ func TestSweepWeights(t *testing.T) {
 	o := small()
 	o.strategies, o.asJSON = "energyaware,leastwatt", true
 	o.sweep, o.seeds, o.loads, o.weights = true, 2, "0.4", "0/0/4,1/1/4"
+	o.out = t.TempDir()
 	var out bytes.Buffer
 	if err := run(t.Context(), o, &out, io.Discard); err != nil {
 		t.Fatal(err)
@@ -94,6 +95,20 @@ func TestSweepWeights(t *testing.T) {
 	}
 	if len(d.Sweep) != 3 || d.Sweep[1].Weights != "0/0/4" || d.Sweep[2].Weights != "1/1/4" || d.Sweep[1].EnergyKWh == d.Sweep[2].EnergyKWh {
 		t.Errorf("%+v", d.Sweep)
+	}
+	// The mean of the runs and half of its 95 % interval: with two runs 12.706 standard errors.
+	db, err := sql.Open("sqlite", filepath.Join(o.out, "results.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var one, two, mean, half float64
+	if err := db.QueryRowContext(t.Context(), `SELECT MIN(s.energy_kwh), MAX(s.energy_kwh), MIN(w.energy_kwh), MIN(w.energy_kwh_half95) FROM summary s
+		JOIN sweep w ON s.scheduler = w.scheduler AND s.weights = w.weights WHERE s.weights = '1/1/4'`).Scan(&one, &two, &mean, &half); err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs((one+two)/2-mean) > 1e-9 || math.Abs(12.706*(two-one)/2-half) > 1e-9 || one == two {
+		t.Errorf("runs of %v and %v kWh are reported as %v ± %v", one, two, mean, half)
 	}
 }
 

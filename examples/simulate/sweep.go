@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -66,6 +67,21 @@ type sweepRow struct {
 	MeanWait95      float64 `json:"meanWaitSecondsHalf95"`
 }
 
+func weightsText(w *batch.Weights) string {
+	if w == nil {
+		return ""
+	}
+	return fmt.Sprintf("%v/%v/%v", w.On, w.Off, w.Idle)
+}
+
+func sweepSheet(rows []sweepRow) sheet {
+	s := sheet{name: "sweep", header: []string{"scheduler", "weights", "load", "seeds", "over_bound", "over_bound_half95", "energy_kwh", "energy_kwh_half95", "avg_wait_s", "avg_wait_s_half95"}}
+	for _, r := range rows {
+		s.rows = append(s.rows, []any{r.Name, r.Weights, r.Load, r.Seeds, r.OverBound, r.OverBound95, r.EnergyKWh, r.EnergyKWh95, r.MeanWaitSeconds, r.MeanWait95})
+	}
+	return s
+}
+
 // sweep runs seeds, loads and leastwatt's weights in parallel and reports means with 95 % intervals.
 func sweep(ctx context.Context, o *options, names []string, jobs []simulate.Job, out, progress io.Writer) error {
 	if o.seeds < 1 {
@@ -103,13 +119,17 @@ func sweep(ctx context.Context, o *options, names []string, jobs []simulate.Job,
 	for k := 0; k < len(done); k += o.seeds {
 		group := done[k : k+o.seeds]
 		r := sweepRow{Name: group[0].result.Strategy, Load: group[0].load, Seeds: o.seeds}
-		if w := tasks[k].weights; w != nil {
-			r.Weights = fmt.Sprintf("%v/%v/%v", w.On, w.Off, w.Idle)
-		}
+		r.Weights = weightsText(tasks[k].weights)
 		r.OverBound, r.OverBound95 = mean95(group, (*simulate.Result).OverBound)
 		r.EnergyKWh, r.EnergyKWh95 = mean95(group, func(r *simulate.Result) float64 { return r.Energy.KilowattHours() })
 		r.MeanWaitSeconds, r.MeanWait95 = mean95(group, func(r *simulate.Result) float64 { return r.MeanWait.Seconds() })
 		rows = append(rows, r)
+	}
+	if o.out != "" {
+		if err := writeSheets(ctx, o.out, []sheet{summary(o, done), sweepSheet(rows)}); err != nil {
+			return err
+		}
+		fmt.Fprintln(progress, "wrote", filepath.Join(o.out, "sweep.csv"))
 	}
 	if o.asJSON {
 		e := json.NewEncoder(out)

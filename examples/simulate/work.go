@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -23,6 +24,9 @@ import (
 // loadJobs reads the trace, or makes the embedded synthetic one.
 func loadJobs(o *options) ([]simulate.Job, error) {
 	if o.trace == "" {
+		if o.fitted {
+			return nil, errors.New("-fitted takes the arrivals of a trace: name one with -trace")
+		}
 		if o.load == 0 {
 			return nil, errors.New("-load 0 replays a trace: name one with -trace")
 		}
@@ -56,6 +60,14 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 		if res, err = trace.SURF(file, r, o.fragments, f); err != nil {
 			return nil, err
 		}
+	} else if o.format == "csv" {
+		c, err := trace.ParseColumns(o.columns)
+		if err != nil {
+			return nil, fmt.Errorf("-format csv needs -columns: %w", err)
+		}
+		if res, err = c.Read(file, r); err != nil {
+			return nil, err
+		}
 	} else if res, err = trace.Read(o.format, file, r); err != nil {
 		return nil, err
 	}
@@ -66,17 +78,47 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 	if len(jobs) == 0 {
 		return nil, fmt.Errorf("%s: no jobs", file)
 	}
+	if o.fitted {
+		g, err := simulate.Fit(jobs)
+		if err != nil {
+			return nil, fmt.Errorf("-fitted: %s: %w", file, err)
+		}
+		o.daily, o.peak, o.burst = g.Daily, g.Peak, g.Burst
+	}
 	return jobs, nil
 }
 
 type file struct {
 	io.Reader
-	f *os.File
+	close []io.Closer
 }
 
-func (f *file) Close() error { return f.f.Close() }
+func (f *file) Close() error {
+	var errs []error
+	for _, c := range f.close {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
 
+// open opens a file, a .gz, or a .zip that holds one file.
 func open(name string) (io.ReadCloser, error) {
+	if strings.HasSuffix(name, ".zip") {
+		z, err := zip.OpenReader(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if len(z.File) != 1 {
+			_ = z.Close()
+			return nil, fmt.Errorf("%s holds %d files: want one", name, len(z.File))
+		}
+		r, err := z.File[0].Open()
+		if err != nil {
+			_ = z.Close()
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return &file{r, []io.Closer{r, z}}, nil
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -89,27 +131,12 @@ func open(name string) (io.ReadCloser, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return &file{z, f}, nil
+	return &file{z, []io.Closer{f}}, nil
 }
 
-// synthetic draws the shapes of the embedded workload: three kinds of jobs in the mix of KubeEnergyScheduler's generator (many small
-// and short, some of middle size, few large and long), with log-normal lifetimes.
+// synthetic draws the shapes of the embedded workload.
 func synthetic() []simulate.Job {
-	r := rand.New(rand.NewPCG(1, 0x73796e74))
-	kinds := []struct {
-		class        string
-		share        float64
-		cores        []float64
-		median, wide float64 // of the lifetime: minutes, sigma
-	}{{"small", 0.7, []float64{0.5, 1, 2}, 8, 1.2}, {"medium", 0.22, []float64{2, 4, 8}, 45, 1.2}, {"large", 0.08, []float64{8, 12, 16}, 180, 1}}
-	var jobs []simulate.Job
-	for _, k := range kinds {
-		for range int(1000 * k.share) {
-			c := k.cores[r.IntN(len(k.cores))]
-			life := time.Duration(k.median * math.Exp(k.wide*r.NormFloat64()) * float64(time.Minute))
-			jobs = append(jobs, simulate.Job{Duration: life, Class: k.class, Requests: batch.Resources{CPU: c, Memory: c * (2 << 30)}})
-		}
-	}
+	jobs, _ := simulate.Mix(simulate.SmallMediumLarge(), 1000, 1) // these kinds are valid
 	return jobs
 }
 
@@ -158,7 +185,8 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 		}
 		cfg.From = time.Duration(o.warmup * float64(time.Hour))
 		cfg.To = cfg.From + time.Duration(o.hours*float64(time.Hour))
-		g := simulate.Generator{Shapes: jobs, Load: t.load, Cores: cores, Until: cfg.To, Stationary: true, Longest: o.longest, Seed: t.seed}
+		g := simulate.Generator{Shapes: jobs, Load: t.load, Cores: cores, Until: cfg.To, Stationary: true, Longest: o.longest, Seed: t.seed,
+			Daily: o.daily, Peak: o.peak, Burst: o.burst}
 		work = g.Workload()
 	}
 	if o.world != nil {
@@ -170,7 +198,7 @@ func runOne(ctx context.Context, o *options, jobs []simulate.Job, t task) (*outc
 			work = o.due(work)
 		}
 	}
-	out := &outcome{load: t.load, seed: t.seed}
+	out := &outcome{load: t.load, seed: t.seed, weights: t.weights}
 	if o.out != "" {
 		cfg.Trace = max(time.Minute, cfg.To/400)
 		if cfg.To == 0 {
