@@ -63,17 +63,18 @@ func admissions(ctx context.Context, t *testing.T, cluster *controlplane.Cluster
 	if err != nil {
 		return err
 	}
-	text := "default: {zone: DE, duration: 2h, maxDelay: 168h}\nnamespaces:\n"
+	var text strings.Builder
+	text.WriteString("default: {zone: DE, duration: 2h, maxDelay: 168h}\nnamespaces:\n")
 	spaces := []string{shift.Warn, shift.Delay, shift.Refuse}
 	for _, over := range spaces {
 		if _, err := client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: over}}, metav1.CreateOptions{}); err != nil {
 			return err
 		}
-		text += fmt.Sprintf("  %s: {budget: {kWhPerDay: 0.016, over: %s}}\n", over, over)
+		fmt.Fprintf(&text, "  %s: {budget: {kWhPerDay: 0.016, over: %s}}\n", over, over)
 	}
 	certs := t.TempDir()
 	policies := filepath.Join(certs, "policies.yaml")
-	if err := os.WriteFile(policies, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(policies, []byte(text.String()), 0o600); err != nil {
 		return err
 	}
 	cert, key, err := cluster.ServingCertificate("shift-webhook")

@@ -65,8 +65,9 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	if err := ctx.Err(); err != nil {
 		return p, err
 	}
+	quick := false
 	if b.opts.Joint > 0 && b.at > b.joined && len(again) > 1 {
-		b.joined = b.at
+		b.joined, quick = b.at, true
 		slices.SortStableFunc(again, func(k, l int) int { return cmp.Compare(b.latest(&jobs[k], now), b.latest(&jobs[l], now)) })
 		n := min(len(again), b.opts.Joint)
 		later, again = append(later, again[:n]...), again[n:]
@@ -74,7 +75,7 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	if len(later) == 1 && !jobs[later[0]].Suspend {
 		again, later = append(again, later[0]), nil
 	}
-	if err := b.together(ctx, &p, c, now, jobs, later); err != nil {
+	if err := b.together(ctx, &p, c, now, jobs, later, quick); err != nil {
 		return p, err
 	}
 	for _, k := range again {
@@ -88,11 +89,13 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 }
 
 // together plans jobs in one problem.
-func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.Duration, jobs []Job, later []int) error {
+func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.Duration, jobs []Job, later []int, quick bool) error {
 	if len(later) == 0 {
 		return nil
 	}
-	plan, err := spacetime.Solve(b.problem(now, jobs, later, c))
+	problem := b.problem(now, jobs, later, c)
+	problem.Quick = quick
+	plan, err := spacetime.Solve(problem)
 	if err != nil && !errors.Is(err, spacetime.ErrNoSites) {
 		return fmt.Errorf("plan over time: %w", err)
 	}

@@ -12,7 +12,10 @@ func (s *solver) plan(lambda [][]float64, best *Plan) *Plan {
 	if len(s.p.Jobs) == 1 {
 		orders = orders[:1]
 	}
-	for _, order := range orders {
+	for k, order := range orders {
+		if s.p.Quick && k > 0 && best.Late+best.Unplaced == 0 {
+			break
+		}
 		s.reset(lambda)
 		plan := s.construct(order)
 		s.improve(plan)
@@ -177,12 +180,19 @@ func (s *solver) late(j *Job) Placement {
 	return best
 }
 
-const passes = 8 // of moves; most plans settle after three
+const (
+	passes      = 8 // of moves; most plans settle after three
+	quickPasses = 3
+)
 
 // improve moves single jobs to cheaper places while that helps, first at prices, which keeps room for those that need it most, and
 // then by cost alone.
 func (s *solver) improve(plan *Plan) {
-	for pass := range passes {
+	n := passes
+	if s.p.Quick {
+		n = quickPasses
+	}
+	for pass := range n {
 		if pass > 0 {
 			for i := range s.lambda {
 				clear(s.lambda[i])

@@ -111,8 +111,9 @@ func (s *solver) cheapestSlots(j *Job, site int, fits bool) ([]int, float64) {
 func tiny(size float64) float64 { return 1e-9 * size }
 
 const (
-	rounds   = 150 // of prices; bounds change little afterwards
-	patience = 6   // rounds without a better bound before steps are halved
+	rounds      = 150 // of prices; bounds change little afterwards
+	quickRounds = 25
+	patience    = 6 // rounds without a better bound before steps are halved
 )
 
 // price finds prices of capacity by subgradient steps, of the length that Polyak (1969) gives for the cost of a known plan, and returns
@@ -124,7 +125,11 @@ func (s *solver) price(known float64) float64 {
 	for i := range use {
 		use[i] = make([]float64, len(s.free[i]))
 	}
-	for range rounds {
+	n := rounds
+	if s.p.Quick {
+		n = quickRounds
+	}
+	for range n {
 		for i := range s.lambda {
 			prefix(s.lambda[i], s.priced[i])
 			clear(use[i])

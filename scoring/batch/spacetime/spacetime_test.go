@@ -135,7 +135,7 @@ func optimum(p spacetime.Problem, i int, free [][]float64) float64 {
 // On small cases the plan is within 3 % of the best in the mean, and the bound never above the best.
 func TestAgainstExhaustiveSearch(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	sum, n := 0.0, 0
+	sum, quick, n := 0.0, 0.0, 0
 	for range 150 {
 		p := random(r, 1+r.IntN(2), 6+r.IntN(4), 2+r.IntN(3), r.Float64(), false)
 		free := make([][]float64, len(p.Sites))
@@ -156,6 +156,15 @@ func TestAgainstExhaustiveSearch(t *testing.T) {
 		}
 		sum += plan.Cost / best
 		n++
+		p.Quick = true
+		if plan, err = spacetime.Solve(p); err != nil {
+			t.Fatal(err)
+		}
+		check(t, p, plan)
+		if plan.Unplaced+plan.Late > 0 || plan.Bound > best+1e-9*(1+best) {
+			t.Fatalf("quick: %d late, %d unplaced, bound %v, optimum %v", plan.Late, plan.Unplaced, plan.Bound, best)
+		}
+		quick += plan.Cost / best
 		if plan.Cost > 1.15*best {
 			t.Errorf("plan costs %v, the best %v", plan.Cost, best)
 		}
@@ -163,7 +172,10 @@ func TestAgainstExhaustiveSearch(t *testing.T) {
 	if mean := sum / float64(n); mean > 1.03 {
 		t.Errorf("plans cost %.4f of the best in the mean, want at most 1.03", mean)
 	} else {
-		t.Logf("plans cost %.4f of the best in the mean of %d", mean, n)
+		t.Logf("plans cost %.4f of the best in the mean of %d, quick ones %.4f", mean, n, quick/float64(n))
+	}
+	if mean := quick / float64(n); mean > 1.05 {
+		t.Errorf("quick plans cost %.4f of the best in the mean, want at most 1.05", mean)
 	}
 }
 
@@ -280,12 +292,20 @@ func FuzzSolve(f *testing.F) {
 
 func BenchmarkSolve1000Jobs10Sites96Slots(b *testing.B) {
 	p := random(rand.New(rand.NewPCG(4, 1)), 10, 96, 1000, 0.3, false)
-	for b.Loop() {
-		plan, err := spacetime.Solve(p)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(plan.Cost/plan.Bound, "cost/bound")
+	full, err := spacetime.Solve(p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, p.Quick = range []bool{false, true} {
+		b.Run(fmt.Sprint("quick=", p.Quick), func(b *testing.B) {
+			for b.Loop() {
+				plan, err := spacetime.Solve(p)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(plan.Cost/full.Bound, "cost/bound")
+			}
+		})
 	}
 }
 
