@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -251,13 +252,16 @@ func TestReportInBrowser(t *testing.T) {
 			t.Fatalf("%v: %s", err, log.String())
 		}
 		page := string(dom)
-		for _, want := range []string{`data-ready="7"`, "<td>leastwatt</td>", "Power over time", "Carbon over time", "Share of the oracle", `id="bound"`, `data-strategy="kubernetes"`, "server-0008"} {
+		for _, want := range []string{`data-ready="7"`, "<td>leastwatt</td>", "Power over time", "Carbon over time", "Share of the oracle", `id="bound"`, `data-strategy="kubernetes"`, "server-0008", `data-wide="false"`} {
 			if !strings.Contains(page, want) {
 				t.Errorf("width %s: the page lacks %q", width, want)
 			}
 		}
 		if strings.Contains(page, "data-error") || strings.Contains(log.String(), "CONSOLE") {
 			t.Errorf("width %s: script errors: %s", width, log.String())
+		}
+		if m := regexp.MustCompile(`data-smallest="(\d+)"`).FindStringSubmatch(page); m == nil || len(m[1]) == 1 && m[1] < "9" {
+			t.Errorf("width %s: the smallest text of the plots is %v pixels high, want 9", width, m)
 		}
 		if strings.Contains(page, "ZgotmplZ") {
 			t.Error("the template has withheld a value as unsafe")

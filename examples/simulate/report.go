@@ -42,6 +42,7 @@ type pageRow struct {
 type line struct {
 	Name, Points, Color string
 	Shown               bool
+	Dots                bool // another strategy has this colour too
 }
 
 type tick struct {
@@ -65,7 +66,7 @@ const (
 	plotW, plotH = 900.0, 300.0
 )
 
-// Colours that can be told apart with any kind of colour vision (Okabe and Ito), repeated where there are more strategies.
+// Colours that can be told apart with any kind of colour vision (Okabe and Ito), repeated with dots where there are more strategies.
 var colors = []string{"#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D00"}
 
 func writeReport(name string, o *options, done []outcome) (err error) {
@@ -164,7 +165,7 @@ func (p *page) plot(done []outcome, best int) {
 	}
 	for i, d := range done {
 		n := d.result.Strategy
-		p.Lines = append(p.Lines, line{Name: n, Color: colors[i%len(colors)], Shown: i == best || n == "kubernetes" || n == "leastwatt" || len(done) < 5,
+		p.Lines = append(p.Lines, line{Name: n, Color: colors[i%len(colors)], Dots: i < len(done)-len(colors), Shown: i == best || n == "kubernetes" || n == "leastwatt" || len(done) < 5,
 			Points: points(d.result.Series, func(s simulate.Sample) float64 { return float64(s.Watts) })})
 	}
 	p.BoundLine = points(done[best].result.Series, func(s simulate.Sample) float64 { return float64(s.Bound) })
@@ -190,7 +191,7 @@ func (p *page) carbon(done []outcome) {
 			fmt.Fprintf(&b, "%.1f,%.1f ", plotW*s.At.Hours()/end, plotH*(1-s.Grams/top))
 		}
 		n := d.result.Strategy
-		p.Carbon = append(p.Carbon, line{Name: n, Color: colors[i%len(colors)], Shown: n == atOnce || n == overTime || n == "threshold" || len(done) < 5, Points: b.String()})
+		p.Carbon = append(p.Carbon, line{Name: n, Color: colors[i%len(colors)], Dots: i < len(done)-len(colors), Shown: n == atOnce || n == overTime || n == "threshold" || len(done) < 5, Points: b.String()})
 	}
 }
 

@@ -201,8 +201,11 @@ func fitAt(w *[fitPoints]float64, k2 float64) (Exponential, float64) {
 	const n = fitPoints
 	var z [n]float64
 	var sz, sw, szz, szw float64
-	for x := range z {
-		z[x] = math.Exp(k2 * float64(10*x))
+	z[0] = 1
+	for x, step := 0, math.Exp(10*k2); x < n; x++ { // one exponential for all
+		if x > 0 {
+			z[x] = z[x-1] * step
+		}
 		sz += z[x]
 		sw += w[x]
 		szz += z[x] * z[x]

@@ -25,10 +25,13 @@ func (s *solver) contested() bool {
 }
 
 // contest solves problems in which many rows want the same columns, as where costs are products of what a job asks for and what a
-// server has free, or sums of such products. It keeps the columns that a sample of rows would take, solves for these alone, and then proves by the
+// server has free, or sums of such products. Where rows are few it guesses. Otherwise it keeps the columns that a sample of rows would take, solves for these alone, and then proves by the
 // dual values that no other column is worth having; columns that are come in, and it solves again. It returns false, and
 // leaves s as it was, where it does not find a proof.
 func (s *solver) contest() bool {
+	if s.rows < sampled {
+		return s.prime(s.byStake())
+	}
 	keep := s.sample()
 	for range 4 {
 		kept := make([]int32, 0, s.cols)
@@ -41,7 +44,7 @@ func (s *solver) contest() bool {
 			return false
 		}
 		n := s.onto(kept)
-		if !(n.product() && n.prime(n.byStake())) && (s.rows < sampled || !n.auction()) {
+		if !(n.product() && n.prime(n.byStake())) && !n.auction() {
 			return false
 		}
 		if s.admit(n, kept, keep) == 0 {
