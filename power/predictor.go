@@ -26,6 +26,9 @@ var ErrDomain = errors.New("outside the model's domain")
 // ErrNoModel says that no model is known for a node.
 var ErrNoModel = errors.New("no model")
 
+// ErrBadModel says that a node has a model that cannot be used: its file is wrong, or it cannot be had.
+var ErrBadModel = errors.New("bad model")
+
 // ErrNotFinite says that a prediction came out as NaN, infinite or negative.
 var ErrNotFinite = errors.New("prediction is not a finite, non-negative number of watts")
 

@@ -20,7 +20,7 @@ type Spec struct {
 	Name      string
 	Capacity  power.Capacity
 	Predictor power.Predictor // nil leaves the node unknown
-	Err       error           // why there is no Predictor; nil is [power.ErrNoModel]
+	Err       error           // why there is no Predictor; nil is [power.ErrNoModel], another one [power.ErrBadModel]
 	Model     string          // names the model and where it is from
 	Prior     bool            // the model was not fitted to this server
 	Off       bool            // switched off or suspended
@@ -126,6 +126,9 @@ func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeRe
 	}
 	if s.Predictor == nil {
 		n.Err = fmt.Errorf("node %q: %w", s.Name, cmp.Or(s.Err, power.ErrNoModel))
+		if s.Err != nil && !errors.Is(s.Err, power.ErrNoModel) {
+			n.Err = fmt.Errorf("node %q: %w: %w", s.Name, power.ErrBadModel, s.Err)
+		}
 		return n, asked{}
 	}
 	if s.Off {

@@ -20,6 +20,8 @@ type addresses struct {
 	Exporters []string // URLs, beside Names
 	Password  string   // of the BMCs
 	PEM       []byte   // of the authority that signed their certificates
+
+	Prometheus string // URL of the server that has scraped them all, where that is what is asked
 }
 
 // startElsewhere has a process of its own play the hardware of an idle fleet, at the lowest priority: it stands
@@ -29,7 +31,7 @@ func startElsewhere(ctx context.Context, o options) (_ *hardware, stop func(), e
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.CommandContext(ctx, path, elsewhere, strconv.Itoa(o.nodes), strconv.FormatUint(o.seed, 10))
+	cmd := exec.CommandContext(ctx, path, elsewhere, o.sensors, strconv.Itoa(o.nodes), strconv.FormatUint(o.seed, 10))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -56,14 +58,14 @@ func startElsewhere(ctx context.Context, o options) (_ *hardware, stop func(), e
 
 // serveElsewhere is that process: it writes where the hardware is, and plays it until its input ends.
 func serveElsewhere(args []string, in io.Reader, out io.Writer) error {
-	if len(args) != 2 {
+	if len(args) != 3 {
 		return fmt.Errorf("%s is for -bench alone", elsewhere)
 	}
-	nodes, err := strconv.Atoi(args[0])
+	nodes, err := strconv.Atoi(args[1])
 	if err != nil {
 		return err
 	}
-	seed, err := strconv.ParseUint(args[1], 10, 64)
+	seed, err := strconv.ParseUint(args[2], 10, 64)
 	if err != nil {
 		return err
 	}
@@ -74,7 +76,11 @@ func serveElsewhere(args []string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	h, err := startHardware(newPlant(fleet, seed))
+	start := startHardware
+	if args[0] == sensorsOfPrometheus {
+		start = startPrometheus
+	}
+	h, err := start(newPlant(fleet, seed))
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,19 @@ func startHardware(p *plant) (_ *hardware, err error) {
 	return h, nil
 }
 
+// startPrometheus opens one server that has scraped the sensors of all servers.
+func startPrometheus(p *plant) (*hardware, error) {
+	s, err := emulate.Listen(nil, promAPI{p})
+	if err != nil {
+		return nil, fmt.Errorf("the Prometheus server: %w", err)
+	}
+	h := &hardware{addresses: addresses{Prometheus: s.URL}, devices: []*emulate.Server{s}}
+	for i := range p.fleet {
+		h.Names = append(h.Names, p.fleet[i].name)
+	}
+	return h, nil
+}
+
 // Close ends all sensors.
 func (h *hardware) Close() error {
 	var errs []error

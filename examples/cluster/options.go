@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/leastwatt/leastwatt/scoring/simulate/trace"
 )
@@ -27,7 +29,18 @@ type options struct {
 	bench       bool
 	repetitions int
 	profiles    string
+	initPods    int
+	contest     string
+	sensors     string
+	poll        time.Duration
+	watching    bool
 }
+
+// Values of -sensors.
+const (
+	sensorsOfServers    = "bmc"
+	sensorsOfPrometheus = "prometheus"
+)
 
 const usage = `Starts a real Kubernetes control plane on loopback with simulated servers, places the same
 pods with the default scheduler and with LeastWatt, and prints what each placement draws beside
@@ -57,6 +70,11 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.bench, "bench", false, "measure the scheduler's milliseconds per pod with and without the plugin instead")
 	f.IntVar(&o.repetitions, "repetitions", 3, "how often -bench measures each scheduler")
 	f.StringVar(&o.profiles, "profiles", "", "folder into which -bench writes a CPU profile of every scheduler it measures, for go tool pprof")
+	f.IntVar(&o.initPods, "init-pods", 0, "pods that run before -bench measures, one a node in turn")
+	f.StringVar(&o.contest, "contest", "both", "profiles that -bench measures: default, batchable or both")
+	f.StringVar(&o.sensors, "sensors", sensorsOfServers, "what -bench has the sensors read by: bmc (a BMC and an exporter on each server) or prometheus (one server that has scraped them)")
+	f.DurationVar(&o.poll, "poll", 10*time.Second, "how often -bench has the sensors read")
+	f.BoolVar(&o.watching, "watching", false, "have -bench measure the plugin in shadow mode too, which does its work and has no say")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -85,8 +103,10 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	if err == nil && o.bench && (o.keep || o.json) {
 		err = errors.New("-bench goes with neither -keep nor -json")
 	}
-	if err == nil && !o.bench && (given["repetitions"] || given["profiles"]) {
-		err = errors.New("-repetitions needs -bench, and so does -profiles")
+	for _, name := range []string{"repetitions", "profiles", "init-pods", "contest", "sensors", "poll", "watching"} {
+		if err == nil && !o.bench && given[name] {
+			err = fmt.Errorf("-%s needs -bench", name)
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%v\nrun with -help for the flags\n", err)
@@ -95,7 +115,11 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 }
 
 func (o *options) validate(rest []string) error {
-	const mostNodes, mostPods, mostRepetitions, mostSteps = 2000, 20000, 100, 1000
+	const mostPods, mostRepetitions, mostSteps = 20000, 100, 1000
+	mostNodes := 2000
+	if o.bench {
+		mostNodes = 5000 // no kubelet is simulated
+	}
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(rest) > 0 {
@@ -115,6 +139,18 @@ func (o *options) validate(rest []string) error {
 	}
 	if o.repetitions < 1 || o.repetitions > mostRepetitions {
 		bad("-repetitions is %d: want 1 to %d", o.repetitions, mostRepetitions)
+	}
+	if o.initPods < 0 || o.initPods > mostPods {
+		bad("-init-pods is %d: want 0 to %d", o.initPods, mostPods)
+	}
+	if !slices.Contains([]string{"default", "batchable", "both"}, o.contest) {
+		bad("-contest is %q: want default, batchable or both", o.contest)
+	}
+	if o.sensors != sensorsOfServers && o.sensors != sensorsOfPrometheus {
+		bad("-sensors is %q: want %s or %s", o.sensors, sensorsOfServers, sensorsOfPrometheus)
+	}
+	if o.poll < time.Second || o.poll > 30*time.Second {
+		bad("-poll is %v: want 1s to 30s", o.poll)
 	}
 	return errors.Join(errs...)
 }

@@ -31,6 +31,14 @@ func TestParseOptions(t *testing.T) {
 		{"40", 0, 0, `unexpected argument "40"`},
 		{"-bench -json", 0, 0, "-bench goes with neither"},
 		{"-repetitions 2", 0, 0, "-repetitions needs -bench"},
+		{"-watching", 0, 0, "-watching needs -bench"},
+		{"-bench -nodes 5000 -pods 10000 -init-pods 1000 -sensors prometheus -contest default -poll 30s", 5000, 10000, ""},
+		{"-nodes 5000", 0, 0, "-nodes is 5000: want 1 to 2000"},
+		{"-bench -nodes 5001", 0, 0, "-nodes is 5001: want 1 to 5000"},
+		{"-bench -init-pods -1", 0, 0, "-init-pods is -1"},
+		{"-bench -contest none", 0, 0, `-contest is "none"`},
+		{"-bench -sensors ipmi", 0, 0, `-sensors is "ipmi"`},
+		{"-bench -poll 5m", 0, 0, "-poll is 5m0s: want 1s to 30s"},
 	} {
 		var stderr strings.Builder
 		o, err := parseOptions(strings.Fields(test.args), &stderr)

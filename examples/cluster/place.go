@@ -53,10 +53,13 @@ func (p *place) prepare(ctx context.Context) error {
 	if _, err := p.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	for i := range p.plant.fleet {
+	if err := several(ctx, len(p.plant.fleet), func(ctx context.Context, i int) error {
 		if _, err := p.client.CoreV1().Nodes().Create(ctx, p.plant.fleet[i].node(), metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("node %s: %w", p.plant.fleet[i].name, err)
 		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(p.client, 0, informers.WithNamespace(namespace))
 	informer := factory.Core().V1().Pods().Informer()
@@ -117,7 +120,7 @@ func (p *place) clear(ctx context.Context) error {
 	if err := p.client.CoreV1().Pods(namespace).DeleteCollection(ctx, now, metav1.ListOptions{}); err != nil {
 		return fmt.Errorf("deleting the pods: %w", err)
 	}
-	return poll(ctx, time.Minute, func(context.Context) error {
+	return poll(ctx, time.Minute+time.Duration(len(p.sizes))*10*time.Millisecond, func(context.Context) error {
 		pods, err := p.pods.List(labels.Everything())
 		if err == nil && len(pods) > 0 {
 			err = fmt.Errorf("%d deleted pods are still there", len(pods))

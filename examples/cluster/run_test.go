@@ -10,20 +10,37 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 )
 
-// The whole path, small: real components, sensors over the network, and the laws of its output.
+// The whole path, small: real components, sensors over the network, and the laws of its output. The cluster is kept
+// until an interrupt, which is what was asked for and no error.
 func TestRun(t *testing.T) {
 	controlplane.ForTest(t, "")
 	t.Setenv("TMPDIR", t.TempDir())
-	o, err := parseOptions(strings.Fields("-nodes 8 -pods 30 -load 0.4 -seed 2 -json"), t.Output())
+	o, err := parseOptions(strings.Fields("-nodes 8 -pods 30 -load 0.4 -seed 2 -json -keep"), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	kept := 0
 	var out strings.Builder
-	if err := run(t.Context(), o, &out, t.Output()); err != nil {
+	if err := run(ctx, o, &out, &writerFunc{func(p []byte) {
+		_, _ = t.Output().Write(p)
+		if _, path, ok := strings.Cut(string(p), "export KUBECONFIG="); ok {
+			kept = podsRunning(t, strings.TrimSpace(path))
+			interrupt()
+		}
+	}}); err != nil {
 		t.Fatal(err)
+	}
+	if kept != 30 {
+		t.Errorf("the cluster that is kept runs %d pods, want 30", kept)
 	}
 	var r report
 	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
@@ -51,6 +68,26 @@ func TestRun(t *testing.T) {
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
 		t.Errorf("the run leaves %v behind (%v)", left, err)
 	}
+}
+
+// podsRunning asks the cluster of a kubeconfig.
+func podsRunning(t *testing.T, kubeconfig string) int {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	pods, err := client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "status.phase=Running"})
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	return len(pods.Items)
 }
 
 // An interrupt ends the run at once, with its cause, and leaves nothing.

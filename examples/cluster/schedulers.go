@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,21 +45,22 @@ func (h *hardware) leastwattScheduler(folder string) (contender, error) {
 }
 
 // benchScheduler is one of the benchmark's schedulers: every node is scored, and nothing but the
-// plugin differs between the two of a contest. More is added to the profile's pluginConfig.
-func benchScheduler(name, pluginConfig string) contender {
-	return contender{name: name, config: "percentageOfNodesToScore: 100\nprofiles:\n- schedulerName: " + name + "\n" + pluginConfig}
+// plugin differs between those of a contest. More is added to the profile's pluginConfig.
+func benchScheduler(name string, pluginConfig ...string) contender {
+	given := slices.DeleteFunc(pluginConfig, func(s string) bool { return s == "" })
+	return contender{name: name, config: "percentageOfNodesToScore: 100\nprofiles:\n- schedulerName: " + name + "\n  pluginConfig: [" + strings.Join(given, ", ") + "]\n"}
 }
 
-// withPlugin adds the plugin to a benchmark's scheduler.
-func (h *hardware) withPlugin(folder string, s contender) (contender, error) {
-	path, err := h.writeConfig(folder, 10*time.Second) // the default
-	if err != nil {
-		return contender{}, err
-	}
+// shadowArgs let the plugin watch only.
+const shadowArgs = "{name: " + scheduler.Name + ", args: {mode: shadow}}"
+
+// withPlugin is a benchmark's scheduler that has the plugin too, with the configuration at a path.
+func (h *hardware) withPlugin(path, name string, pluginConfig ...string) contender {
+	s := benchScheduler(name, pluginConfig...)
 	s.config += "  plugins: {multiPoint: {enabled: [{name: " + scheduler.Name + ", weight: 10}]}}\n"
 	s.args = []string{"--leastwatt-config=" + path}
 	s.ready = h.allKnown
-	return s, nil
+	return s
 }
 
 // allKnown returns nil when the plugin knows every server: its sensors were read and it has a model.
@@ -95,16 +97,6 @@ func labelValue(name string) string {
 // writeConfig writes what the plugin is told: where the sensors are and how often they are read, and that each
 // server's model is the published curve of the hardware that its label names. The truth is not in it.
 func (h *hardware) writeConfig(folder string, interval time.Duration) (string, error) {
-	type endpoint struct {
-		URL string `json:"url"`
-	}
-	type source struct {
-		Type         string              `json:"type"`
-		User         string              `json:"user,omitempty"`
-		PasswordFile string              `json:"passwordFile,omitempty"`
-		TLS          map[string]string   `json:"tls,omitempty"`
-		PerNode      map[string]endpoint `json:"perNode"`
-	}
 	redfish := source{
 		Type: "redfish", User: bmcUser, PasswordFile: "bmc-password", TLS: map[string]string{"caFile": "bmc-ca.crt"},
 		PerNode: make(map[string]endpoint),
@@ -114,10 +106,51 @@ func (h *hardware) writeConfig(folder string, interval time.Duration) (string, e
 		redfish.PerNode[name] = endpoint{h.BMCs[i]}
 		kepler.PerNode[name] = endpoint{h.Exporters[i] + "/metrics"}
 	}
+	path, err := writeSite(folder, interval, redfish, kepler)
+	return path, errors.Join(err,
+		os.WriteFile(filepath.Join(folder, redfish.TLS["caFile"]), h.PEM, 0o600),
+		os.WriteFile(filepath.Join(folder, redfish.PasswordFile), []byte(h.Password), 0o600),
+	)
+}
+
+// writeBenchConfig is writeConfig for the benchmark: the sensors may be read through Prometheus.
+func (h *hardware) writeBenchConfig(folder string, o options) (string, error) {
+	if o.sensors == sensorsOfServers {
+		return h.writeConfig(folder, o.poll)
+	}
+	prometheus := source{Type: "prometheus", URL: h.Prometheus, Label: nodeLabel}
+	for _, q := range queries {
+		prometheus.Queries = append(prometheus.Queries, query{string(q.kind), q.expr})
+	}
+	return writeSite(folder, o.poll, prometheus)
+}
+
+// source is a section of the plugin's file that says where sensors are.
+type source struct {
+	Type         string              `json:"type"`
+	URL          string              `json:"url,omitempty"`
+	User         string              `json:"user,omitempty"`
+	PasswordFile string              `json:"passwordFile,omitempty"`
+	TLS          map[string]string   `json:"tls,omitempty"`
+	Label        string              `json:"label,omitempty"`
+	Queries      []query             `json:"queries,omitempty"`
+	PerNode      map[string]endpoint `json:"perNode,omitempty"`
+}
+
+type endpoint struct {
+	URL string `json:"url"`
+}
+
+type query struct {
+	Kind string `json:"kind"`
+	Expr string `json:"expr"`
+}
+
+func writeSite(folder string, interval time.Duration, sources ...source) (string, error) {
 	text, err := yaml.Marshal(map[string]any{
 		"sensors": map[string]any{
 			"poll":    map[string]string{"interval": interval.String()},
-			"sources": []source{redfish, kepler},
+			"sources": sources,
 		},
 		"models": []map[string]any{{
 			"name": "published", "kind": "published", "inlet": "published",
@@ -128,9 +161,5 @@ func (h *hardware) writeConfig(folder string, interval time.Duration) (string, e
 		return "", err
 	}
 	path := filepath.Join(folder, "leastwatt.yaml")
-	return path, errors.Join(
-		os.WriteFile(path, text, 0o600),
-		os.WriteFile(filepath.Join(folder, redfish.TLS["caFile"]), h.PEM, 0o600),
-		os.WriteFile(filepath.Join(folder, redfish.PasswordFile), []byte(h.Password), 0o600),
-	)
+	return path, os.WriteFile(path, text, 0o600)
 }

@@ -183,10 +183,19 @@ var (
 	_ fwk.ReservePlugin   = (*Plugin)(nil)
 	_ fwk.PostBindPlugin  = (*Plugin)(nil)
 	_ fwk.SignPlugin      = (*Plugin)(nil)
+
+	_ fwk.EnqueueExtensions = (*Plugin)(nil)
 )
 
 // Name implements the framework's Plugin.
 func (p *Plugin) Name() string { return Name }
+
+// EventsToRegister implements the framework's EnqueueExtensions. The plugin rejects no pod, so no event can make a
+// rejected one fit. Without this method the scheduler would take every event of the cluster for one that may, for
+// the sake of Reserve.
+func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
+	return nil, nil
+}
 
 // Reserve implements the framework's ReservePlugin: it notes which node the scheduler chose, which other
 // plugins have a say in.

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ type prepared struct {
 	view   *scoring.View
 	nodes  []scoring.Node // in the order of the view
 	seats  []seat         // beside nodes
+	pods   [][]podUse     // beside nodes: what the pods on each were found to use when they were counted last
 	places *places
 	prices [demands]prices
 	costs  []scoring.Cost // memory for the scorer
@@ -54,7 +56,7 @@ func (w *prepared) look(v *scoring.View) {
 		return
 	}
 	from := v.Nodes()
-	nodes, seats := make([]scoring.Node, len(from)), make([]seat, len(from))
+	nodes, seats, pods := make([]scoring.Node, len(from)), make([]seat, len(from)), make([][]podUse, len(from))
 	copy(nodes, from)
 	old, gpus := w.view, w.gpus
 	w.gpus, w.wakes = nil, false
@@ -68,7 +70,7 @@ func (w *prepared) look(v *scoring.View) {
 				k, moved = old.Index(n.Name), true
 			}
 			if k >= 0 {
-				was = &w.seats[k]
+				was, pods[i] = &w.seats[k], w.pods[k]
 			}
 		}
 		s.sample(n.Readings, v.At(), was)
@@ -100,7 +102,7 @@ func (w *prepared) look(v *scoring.View) {
 		w.places = newPlaces(v)
 	}
 	w.last = 0
-	w.view, w.nodes, w.seats, w.prices = v, nodes, seats, [demands]prices{}
+	w.view, w.nodes, w.seats, w.pods, w.prices = v, nodes, seats, pods, [demands]prices{}
 }
 
 // sample notes when the utilization was measured. A device whose clock runs ahead says later than it can
@@ -202,28 +204,59 @@ func (w *prepared) find(info fwk.NodeInfo) int {
 	return i
 }
 
+// A podUse is what a pod on a node is expected to use, and from when on a sample shows it: see seenFrom. Most pods
+// of a node that has changed are as they were, and to look into each of a hundred again takes longer than all the rest
+// of a prediction. Who watches pods gets another object for one that has changed.
+type podUse struct {
+	pod       *v1.Pod
+	from      int64
+	cpu, gpus float64
+	work      bool // it neither has ended nor is of a DaemonSet
+}
+
+func (u *Usage) of(pi fwk.PodInfo, pod *v1.Pod) podUse {
+	x := u.summed(pi)
+	return podUse{pod: pod, from: seenFrom(pod), cpu: u.cpu(x.milliCPU), gpus: u.gpus(x.gpus), work: !ofDaemonSet(pod) && !terminal(pod)}
+}
+
+// uses returns what the pods on the i-th server use.
+func (w *prepared) uses(info fwk.NodeInfo, i int) []podUse {
+	infos, uses := info.GetPods(), w.pods[i]
+	if n := len(infos); n > cap(uses) {
+		uses = slices.Grow(uses, n-len(uses))
+	} else if n < len(uses) {
+		clear(uses[n:])
+	}
+	uses = uses[:len(infos)]
+	for k, pi := range infos {
+		if pod := pi.GetPod(); uses[k].pod != pod {
+			uses[k] = w.usage.of(pi, pod)
+		}
+	}
+	w.pods[i] = uses
+	return uses
+}
+
 // count adds up what the pods use that the sample does not show, and takes off what those used that it shows
 // although they have ended.
 func (w *prepared) count(info fwk.NodeInfo, i int) {
-	s, u := &w.seats[i], w.usage
+	s := &w.seats[i]
 	s.pending, s.newest, s.empty = 0, 0, w.wakes
 	gpus := 0.0
-	pods := info.GetPods()
-	for _, pi := range pods {
-		pod := pi.GetPod()
-		from := seenFrom(pod)
-		s.newest = max(s.newest, from)
-		if from > s.sampled {
-			x := u.summed(pi)
-			s.pending += u.cpu(x.milliCPU)
-			gpus += u.gpus(x.gpus)
+	uses := w.uses(info, i)
+	for k := range uses {
+		x := &uses[k]
+		s.newest = max(s.newest, x.from)
+		if x.from > s.sampled {
+			s.pending += x.cpu
+			gpus += x.gpus
 		}
-		if s.empty && !ofDaemonSet(pod) && !terminal(pod) {
+		if x.work {
 			s.empty = false
 		}
 	}
 	if w.ended != nil {
-		cpu, gpu := w.gone(info, i)
+		cpu, gpu := w.gone(uses, i)
 		s.pending -= cpu
 		gpus -= gpu
 	}
@@ -234,7 +267,7 @@ func (w *prepared) count(info fwk.NodeInfo, i int) {
 
 // gone returns what the sample still shows of pods that have ended: what they are expected to have used, but no
 // more than their share of what was measured.
-func (w *prepared) gone(info fwk.NodeInfo, i int) (cpu, gpus float64) {
+func (w *prepared) gone(uses []podUse, i int) (cpu, gpus float64) {
 	s, u := &w.seats[i], w.usage
 	for _, e := range w.ended.on(w.nodes[i].Name) {
 		if e.from > s.sampled || e.until <= s.sampled {
@@ -249,9 +282,9 @@ func (w *prepared) gone(info fwk.NodeInfo, i int) (cpu, gpus float64) {
 		return 0, 0
 	}
 	rest := 0.0
-	for _, pi := range info.GetPods() {
-		if pod := pi.GetPod(); seenFrom(pod) <= s.sampled && !terminal(pod) {
-			rest += u.cpu(u.summed(pi).milliCPU)
+	for k := range uses {
+		if x := &uses[k]; x.from <= s.sampled && !terminal(x.pod) {
+			rest += x.cpu
 		}
 	}
 	m := &w.view.Nodes()[i]

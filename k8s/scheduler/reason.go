@@ -15,6 +15,7 @@ const (
 	otherReason  reason = iota
 	notWatched          // the node has just joined
 	noModel             // no model is bound to it
+	badModel            // its model cannot be used
 	missingInput        // its model needs what no sensor gave
 	outsideModel        // its model is not valid there, or gave no finite number
 	firstOfSensors
@@ -22,7 +23,7 @@ const (
 
 const reasons = int(firstOfSensors) + 9
 
-var reasonWords = [reasons]string{"other", "not_watched", "no_model", "missing_input", "outside_model",
+var reasonWords = [reasons]string{"other", "not_watched", "no_model", "bad_model", "missing_input", "outside_model",
 	"unauthorized", "throttled", "unreachable", "device", "malformed", "unknown_node", "stale", "implausible", "no_reading"}
 
 // String returns the word for metrics.
@@ -41,6 +42,8 @@ func reasonOf(err error) reason {
 	switch {
 	case errors.Is(err, power.ErrNoModel):
 		return noModel
+	case errors.Is(err, power.ErrBadModel):
+		return badModel
 	case errors.Is(err, power.ErrMissingInput):
 		return missingInput
 	case errors.Is(err, power.ErrDomain), errors.Is(err, power.ErrNotFinite):

@@ -162,3 +162,11 @@ func (s *Scheduler) Profile(ctx context.Context, d time.Duration, path string) e
 	}
 	return os.WriteFile(path, body, 0o600)
 }
+
+// CollectGarbage makes the scheduler collect its garbage, so that its metrics then tell what memory it needs.
+func (s *Scheduler) CollectGarbage(ctx context.Context) error {
+	if _, err := get(ctx, s.client, s.url+"/debug/pprof/heap?gc=1"); err != nil {
+		return fmt.Errorf("garbage of %s: %w", s.name, err)
+	}
+	return nil
+}
