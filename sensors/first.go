@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // First returns a source that asks the sources one after the other, until one gives a reading: a BMC, and
 // an exporter for when the BMC is dead. What it returns beside the readings is why the earlier sources gave
 // none, except that they do not know the node. It is a [BatchSource] if all of them are.
+//
+// One that hangs leaves time for the others: when half of what was left until the deadline has passed, the next is
+// asked beside it, and counts if the one before gives nothing until the end. A batch is given up after that half.
 func First(sources ...SensorSource) SensorSource {
 	f := first{slices.Clone(sources)}
 	if len(sources) > 0 && allBatch(sources) {
@@ -20,21 +24,66 @@ func First(sources ...SensorSource) SensorSource {
 
 type first struct{ sources []SensorSource }
 
+// Read implements [SensorSource].
 func (f first) Read(ctx context.Context, node string) ([]Reading, error) {
-	var errs []error
-	for _, s := range f.sources {
-		readings, err := s.Read(ctx, node)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if len(readings) > 0 || ctx.Err() != nil {
-			return readings, joinKnown(errs, len(readings) > 0)
-		}
-	}
-	if len(errs) == 0 {
+	readings, errs := inTurn(ctx, f.sources, node)
+	if len(readings) == 0 && len(errs) == 0 {
 		errs = []error{&Error{Source: f.String(), Node: node, Err: ErrNoReading}}
 	}
-	return nil, joinKnown(errs, false)
+	return readings, joinKnown(errs, len(readings) > 0)
+}
+
+// inTurn returns what the first source gave that gave anything, with its error and those of the sources before it.
+func inTurn(ctx context.Context, sources []SensorSource, node string) ([]Reading, []error) {
+	if len(sources) == 0 {
+		return nil, nil
+	}
+	later, cancel := context.WithCancel(ctx)
+	defer cancel()
+	others := make(chan turn, 1)
+	end := func() bool { return true }
+	if deadline, ok := ctx.Deadline(); ok && len(sources) > 1 {
+		end = time.AfterFunc(time.Until(deadline)/2, func() { others <- take(later, sources[1:], node) }).Stop
+	}
+	readings, err := sources[0].Read(ctx, node)
+	waiting := end()
+	var errs []error
+	if err != nil {
+		errs = []error{err}
+	}
+	if len(readings) > 0 {
+		if cancel(); !waiting {
+			<-others // is not needed, and ends as its context does
+		}
+		return readings, errs
+	}
+	var rest turn
+	if !waiting {
+		rest = <-others
+	} else if ctx.Err() == nil {
+		rest.readings, rest.errs = inTurn(ctx, sources[1:], node)
+	}
+	if rest.panicked != nil {
+		panic(rest.panicked)
+	}
+	return rest.readings, append(errs, rest.errs...)
+}
+
+// A turn is what some sources gave beside the one before them.
+type turn struct {
+	readings []Reading
+	errs     []error
+	panicked any // is the caller's to deal with
+}
+
+func take(ctx context.Context, sources []SensorSource, node string) (t turn) {
+	defer func() {
+		if v := recover(); v != nil {
+			t = turn{panicked: v}
+		}
+	}()
+	t.readings, t.errs = inTurn(ctx, sources, node)
+	return t
 }
 
 // String names the sources.
@@ -46,8 +95,8 @@ func (f batchFirst) ReadAll(ctx context.Context, nodes []string) (map[string][]R
 	all := make(map[string][]Reading, len(nodes))
 	errs := make(map[string][]error)
 	missing := nodes
-	for _, s := range f.sources {
-		readings, failed := ReadAll(ctx, s, missing)
+	for i, s := range f.sources {
+		readings, failed := readAllInTurn(ctx, s, missing, i == len(f.sources)-1)
 		var next []string
 		for _, n := range missing {
 			if err := failed[n]; err != nil {
@@ -73,6 +122,16 @@ func (f batchFirst) ReadAll(ctx context.Context, nodes []string) (map[string][]R
 		}
 	}
 	return all, left
+}
+
+// readAllInTurn leaves the sources that follow half of the time that is left.
+func readAllInTurn(ctx context.Context, s SensorSource, nodes []string, last bool) (map[string][]Reading, map[string]error) {
+	if deadline, ok := ctx.Deadline(); ok && !last {
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+		ctx = half
+	}
+	return ReadAll(ctx, s, nodes)
 }
 
 // ReadAll reads many nodes: in one request where the source is a [BatchSource], otherwise one by one. A
