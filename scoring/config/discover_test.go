@@ -117,7 +117,7 @@ func TestDiscoveredModel(t *testing.T) {
 	defer bmcs.Close()
 	c := parse(t, dir, "models: [{name: far, kind: remote, discover: {url: '"+bmcs.URL+"/{{.Name}}', user: admin, passwordFile: bmc-password, hosts: ['"+
 		strings.TrimPrefix(srv.URL, "https://")+"']}, "+asksServer+"}]")
-	l, err := newLive(c, nil)
+	l, err := newLive(c, new(SiteOptions))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,10 +66,17 @@ func (e *errand) run(ctx context.Context) error {
 			}
 			return ctx.Err()
 		case d := <-done:
-			running--
-			book[d.node].finish(d.err, e.again)
-			if d.changed {
-				news = append(news, d.node)
+			for more := true; more; { // all that have come back, before the book is read through again
+				running--
+				book[d.node].finish(d.err, e.again)
+				if d.changed {
+					news = append(news, d.node)
+				}
+				select {
+				case d = <-done:
+				default:
+					more = false
+				}
 			}
 		case <-tick.C:
 			if len(news) > 0 && e.changed != nil {

@@ -119,7 +119,7 @@ func TestSiteAsksForHardware(t *testing.T) {
 	for _, learns := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			c := parse(t, "", fmt.Sprintf("models: [{name: guess, kind: prior, learn: %v}]", learns))
-			l, err := newLive(c, nil)
+			l, err := newLive(c, new(SiteOptions))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -33,7 +33,8 @@ type live struct {
 }
 
 // newLive returns a copy of the configuration's models that changes, without readings and site.
-func newLive(c *Config, log *slog.Logger) (*live, error) {
+func newLive(c *Config, o *SiteOptions) (*live, error) {
+	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -72,7 +73,11 @@ func newLive(c *Config, log *slog.Logger) (*live, error) {
 				}
 			}
 			n := &learner{live: l, model: x}
-			n.learn = learn.New(n.start, learn.Options{Dir: x.guess.folder, MaxAge: c.Scoring.MaxAge, Logger: log})
+			lo := learn.Options{Dir: x.guess.folder, MaxAge: c.Scoring.MaxAge, Logger: log}
+			if lo.Dir == "" {
+				lo.Store, lo.SaveEvery = o.Learned, o.LearnedEvery
+			}
+			n.learn = learn.New(n.start, lo)
 			l.learners[x] = n
 		}
 	}

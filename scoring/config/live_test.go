@@ -145,7 +145,7 @@ func TestSiteLearnsAndFollowsFiles(t *testing.T) {
 	c := parse(t, dir, "models: [{name: lab, nodes: [a], kind: file, file: lab.json}, {name: rest, kind: prior, learn: true, folder: learned}]")
 	run := func(seen func(site *scoring.Site, settle func())) {
 		synctest.Test(t, func(t *testing.T) {
-			l, err := newLive(c, nil)
+			l, err := newLive(c, new(SiteOptions))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +218,7 @@ func TestSiteLearnsAndFollowsFiles(t *testing.T) {
 }
 
 func TestLearnedConformance(t *testing.T) {
-	l, err := newLive(parse(t, "", "models: [{kind: prior, learn: true}]"), nil)
+	l, err := newLive(parse(t, "", "models: [{kind: prior, learn: true}]"), new(SiteOptions))
 	if err != nil {
 		t.Fatal(err)
 	}

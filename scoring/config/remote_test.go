@@ -41,7 +41,7 @@ func TestRemoteModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := parse(t, dir, "models: [{name: far, kind: remote, protocol: tensorflowInstances, url: '"+srv.URL+"', model: lab, tokenFile: token, features: [{input: utilization, scale: 32}]}]")
-	l, err := newLive(c, nil)
+	l, err := newLive(c, new(SiteOptions))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/scoring/learn"
 	"github.com/leastwatt/leastwatt/sensors"
 	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 	"github.com/leastwatt/leastwatt/sensors/kepler"
@@ -31,6 +32,11 @@ type SiteOptions struct {
 	// Bind, where it is not nil, tells what is known of a machine, in the place of the file, which it can ask by file.
 	Bind func(m scoring.Machine, file func(scoring.Machine) (scoring.Spec, error)) (scoring.Spec, error)
 
+	// Learned has what models of kind prior with learn: true and without a folder have learned, and keeps it if it is a
+	// [learn.Keeper], every LearnedEvery, which is five minutes where it is 0; nil has nothing.
+	Learned      learn.Store
+	LearnedEvery time.Duration
+
 	// Types are types of sources that the file may have beside those that are built in.
 	Types []sensorsconfig.Type
 
@@ -51,7 +57,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 			return nil, err
 		}
 	}
-	l, err := newLive(c, o.Logger)
+	l, err := newLive(c, &o)
 	if err != nil {
 		return nil, err
 	}

@@ -28,10 +28,13 @@ type Options struct {
 	// Every is how often Run looks for new readings; 0 means five seconds.
 	Every time.Duration
 
-	// Dir is the folder of model files, one a node; empty keeps nothing over a restart.
+	// Dir is the folder of model files, one a node; empty keeps nothing over a restart, unless Store does.
 	Dir string
 
-	// SaveEvery is how often Run writes the files of nodes that learned; 0 means five minutes.
+	// Store has what was learned, in the place of Dir; nil means Dir. What is learned is kept if it is a [Keeper].
+	Store Store
+
+	// SaveEvery is how often Run saves what nodes learned; 0 means five minutes.
 	SaveEvery time.Duration
 
 	// Forget is after how long without a reading a node is dropped from memory; its file stays. 0 means a day.
@@ -52,6 +55,9 @@ func (o Options) filled() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Store == nil && o.Dir != "" {
+		o.Store = folder(o.Dir)
 	}
 	return o
 }
@@ -141,12 +147,12 @@ func (l *Learner) Take(snap *sensors.Snapshot, now time.Time) int {
 
 // retire writes the file of a node that is about to be forgotten.
 func (l *Learner) retire(name string, n *node) {
-	if l.opts.Dir == "" {
+	if l.keeper() == nil {
 		return
 	}
 	m, err := n.file(name)
 	if err == nil && m != nil {
-		err = l.write(name, m)
+		err = l.keep(name, m)
 	}
 	if err != nil {
 		l.opts.Logger.Error("model not saved", "node", name, "err", err)

@@ -39,13 +39,19 @@ const maxFirst = 32
 
 // Restart asks again what is thought of a node, and has it learn anew from that and from the readings there were,
 // where they are few: for when more is known of its hardware than at first. A node that has learned much already,
-// or before a restart of the program, goes on as it is, and so does one of which the same is thought.
+// or before a restart of the program, goes on as it is, and so does one of which the same is thought. Where the store has
+// something by now of a node that has taken nothing in, that counts.
 func (l *Learner) Restart(name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.nodes[name]
 	if n == nil || n.online.Readings() != len(n.first) {
 		return nil
+	}
+	if n.online.Readings() == 0 {
+		if online := l.kept(name); online != nil {
+			return l.replace(name, n, online)
+		}
 	}
 	b, err := l.start(name)
 	if err != nil || b == n.online.Start() {
@@ -57,8 +63,13 @@ func (l *Learner) Restart(name string) error {
 			return fmt.Errorf("node %q: %w", name, err)
 		}
 	}
+	return l.replace(name, n, online)
+}
+
+// replace has a node go on from another learner. The caller holds mu.
+func (l *Learner) replace(name string, n *node, online *calibrate.Online) error {
 	n.online = online
-	n.entry = &entry{source: b.Source}
+	n.entry = &entry{source: online.Start().Source}
 	if err := n.publish(); err != nil {
 		return fmt.Errorf("node %q: %w", name, err)
 	}
@@ -66,16 +77,22 @@ func (l *Learner) Restart(name string) error {
 	return nil
 }
 
+// kept returns what was kept of a node, nil where there is nothing that can be used. The caller holds mu.
+func (l *Learner) kept(name string) *calibrate.Online {
+	online, err := l.load(name)
+	if err != nil {
+		l.opts.Logger.Error("model file not used", "node", name, "err", err)
+		return nil
+	}
+	return online
+}
+
 // node returns the learner of a node, made where it is missing. The caller holds mu.
 func (l *Learner) node(name string, now time.Time) (*node, error) {
 	if n := l.nodes[name]; n != nil {
 		return n, nil
 	}
-	online, err := l.load(name)
-	if err != nil {
-		l.opts.Logger.Error("model file not used", "node", name, "err", err)
-		online = nil
-	}
+	online := l.kept(name)
 	if online == nil {
 		b, err := l.start(name)
 		if err != nil {
