@@ -32,14 +32,25 @@ func cluster(tb testing.TB, n int) []scoring.Node {
 // BenchmarkScore5000 scores one demand on 5,000 servers of different curves: into memory that is used again, as the scheduler plugin
 // does for each pod, and into new memory.
 func BenchmarkScore5000(b *testing.B) {
-	for _, s := range []scoring.Scorer{scoring.MarginalPower{}, scoring.EnvelopePower{}, scoring.EnvelopePower{SwitchOff: true}} {
+	grams := scoring.Objective{Power: scoring.EnvelopePower{}, Unit: scoring.GramsPerHour} // of four places
+	for _, s := range []scoring.Scorer{scoring.MarginalPower{}, scoring.EnvelopePower{}, scoring.EnvelopePower{SwitchOff: true}, grams} {
 		nodes := cluster(b, 5000)
+		if _, ok := s.(scoring.Objective); ok {
+			var meters [4]*scoring.Meter
+			for i := range meters {
+				meters[i] = scoring.NewMeter(fmt.Sprint("zone-", i))
+				meters[i].Set(scoring.Tariff{Intensity: float64(100 * (i + 1)), PUE: 1.3})
+			}
+			for i := range nodes {
+				nodes[i].Meter = meters[i*7%len(meters)]
+			}
+		}
 		d := scoring.Demand{CPU: 0.5}
 		costs, err := s.Score(b.Context(), d, nodes) // makes the envelopes, as a fleet does in the background
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Run(fmt.Sprintf("%T%+v/memory=used", s, s), func(b *testing.B) {
+		b.Run(name(s)+"/memory=used", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := scoring.AppendScore(b.Context(), s, costs[:0], d, nodes); err != nil {
@@ -47,7 +58,7 @@ func BenchmarkScore5000(b *testing.B) {
 				}
 			}
 		})
-		b.Run(fmt.Sprintf("%T%+v/memory=new", s, s), func(b *testing.B) {
+		b.Run(name(s)+"/memory=new", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := s.Score(b.Context(), d, nodes); err != nil {
@@ -56,4 +67,11 @@ func BenchmarkScore5000(b *testing.B) {
 			}
 		})
 	}
+}
+
+func name(s scoring.Scorer) string {
+	if _, ok := s.(scoring.Objective); ok {
+		return fmt.Sprintf("%T", s)
+	}
+	return fmt.Sprintf("%T%+v", s, s)
 }

@@ -92,18 +92,52 @@ func (o Objective) AppendScore(ctx context.Context, costs []Cost, d Demand, node
 	if err != nil || !o.anyKnown(nodes) {
 		return costs, err
 	}
+	var seen rates
 	for i := range nodes {
 		c := &costs[first+i]
 		c.Unit = o.Unit
 		if c.Err != nil {
 			continue
 		}
-		t := o.tariff(&nodes[i])
-		if c.Err = o.lacks(&t, nodes[i].Name); c.Err == nil {
-			c.Value *= o.rate(t)
+		rate, err := seen.of(&o, &nodes[i])
+		if c.Err = err; err == nil {
+			c.Value *= rate
 		}
 	}
 	return costs, nil
+}
+
+// rates remembers what a watt costs at the meters that were looked at last: machines of one place share one, and a
+// tariff is large to copy and to check for each of thousands.
+type rates struct {
+	last [8]struct {
+		meter *Meter
+		rate  float64
+	}
+	next int
+}
+
+// of returns what a watt of a node costs in the objective's unit, or why that is not known.
+func (r *rates) of(o *Objective, n *Node) (float64, error) {
+	own := o.Tariff == nil && n.Meter != nil
+	if own {
+		for i := range r.last {
+			if r.last[i].meter == n.Meter {
+				return r.last[i].rate, nil
+			}
+		}
+	}
+	t := o.tariff(n)
+	if err := o.lacks(&t, n.Name); err != nil {
+		return 0, err
+	}
+	rate := o.rate(t)
+	if own {
+		x := &r.last[r.next]
+		x.meter, x.rate = n.Meter, rate
+		r.next = (r.next + 1) % len(r.last)
+	}
+	return rate, nil
 }
 
 func (o *Objective) tariff(n *Node) Tariff {

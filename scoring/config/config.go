@@ -128,13 +128,7 @@ func (p *place) has(field string) bool {
 // NewScorer returns the scorer that the file asks for. Grams and money are told by the meters of the nodes of
 // [Config.NewSite]'s site.
 func (c *Config) NewScorer() scoring.Scorer {
-	var s scoring.Scorer = scoring.EnvelopePower{SwitchOff: c.Scoring.SwitchOff}
-	if c.Scoring.Scorer == "marginal" {
-		s = scoring.MarginalPower{}
-	}
-	if c.wakes() {
-		s = scoring.Waking{Power: s, Horizon: c.Scoring.WakeHorizon, SwitchOff: c.Scoring.SwitchOff}
-	}
+	s := c.NewPowerScorer()
 	switch c.Grid.Minimize {
 	case "grams":
 		return scoring.Objective{Power: s, Unit: scoring.GramsPerHour}
@@ -143,6 +137,18 @@ func (c *Config) NewScorer() scoring.Scorer {
 	}
 	if c.Grid.Weighs() {
 		return scoring.Objective{Power: s, Unit: scoring.Watts}
+	}
+	return s
+}
+
+// NewPowerScorer returns the scorer that the file asks for without its objective: in watts of servers.
+func (c *Config) NewPowerScorer() scoring.Scorer {
+	var s scoring.Scorer = scoring.EnvelopePower{SwitchOff: c.Scoring.SwitchOff}
+	if c.Scoring.Scorer == "marginal" {
+		s = scoring.MarginalPower{}
+	}
+	if c.wakes() {
+		s = scoring.Waking{Power: s, Horizon: c.Scoring.WakeHorizon, SwitchOff: c.Scoring.SwitchOff}
 	}
 	return s
 }
