@@ -43,7 +43,10 @@ import (
 type flags struct {
 	kubeconfig, config, namespace, health, metrics string
 	elect, metricsServer                           bool
-	interval                                       time.Duration
+	interval, learned                              time.Duration
+
+	// lease, renew and retry are how leaders are elected, as kube-controller-manager has them.
+	lease, renew, retry time.Duration
 
 	wao, waoInsecure, waoLabels            bool
 	waoLabelsModel, peaksFile, peaksConfig string
@@ -64,7 +67,11 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.health, "health-probe-bind-address", ":8081", "Where to serve /healthz and /readyz.")
 	fs.StringVar(&f.metrics, "metrics-bind-address", ":8080", "Where to serve /metrics; 0 is nowhere.")
 	fs.BoolVar(&f.elect, "leader-elect", false, "Let one of several replicas work; needs --secrets-namespace.")
+	fs.DurationVar(&f.lease, "leader-elect-lease-duration", 15*time.Second, "After how long without a renewal of the leader's lease another replica may lead.")
+	fs.DurationVar(&f.renew, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up, and ends; less than the lease's duration.")
+	fs.DurationVar(&f.retry, "leader-elect-retry-period", 2*time.Second, "Between two tries to get or renew the lease.")
 	fs.DurationVar(&f.interval, "interval", 30*time.Second, "Between two reads of a node's sensors for its status, where --leastwatt-config does not say.")
+	fs.DurationVar(&f.learned, "learned-every", time.Hour, "After how long what was learned of a server is put anew into the status of its NodeProfile, so that restarts do not lose it; 0 keeps nothing.")
 	fs.BoolVar(&f.metricsServer, "metrics-server", false, "Read CPU in use from metrics.k8s.io where no sensor tells it.")
 	fs.BoolVar(&f.wao, "wao", false, "Read WAO's NodeConfigs and NodeConfigTemplates, of the groups "+groups(compat.WAOGroups)+".")
 	fs.BoolVar(&f.waoInsecure, "wao-insecure-skip-verify", false, "Verify no certificate of what WAO's objects name, as WAO does.")
@@ -118,6 +125,7 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 		LeaderElection:          f.elect,
 		LeaderElectionID:        "leastwatt-controller",
 		LeaderElectionNamespace: f.namespace, LeaderElectionReleaseOnCancel: true,
+		LeaseDuration: &f.lease, RenewDeadline: &f.renew, RetryPeriod: &f.retry,
 		HealthProbeBindAddress: f.health,
 		Metrics:                metricsserveroptions.Options{BindAddress: f.metrics},
 		Controller:             ctrlconfig.Controller{SkipNameValidation: new(true)}, // of tests, which run several in one process
@@ -129,7 +137,10 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	o := controllers.Options{Logger: log, Workers: f.workers, Registerer: f.registry}
+	o := controllers.Options{Logger: log, Workers: f.workers, Registerer: f.registry, Learned: f.learned}
+	if f.learned <= 0 {
+		o.Learned = -1
+	}
 	if err := f.compat(ctx, mgr, &o); err != nil {
 		return err
 	}
@@ -156,7 +167,7 @@ func newScheme() (*runtime.Scheme, error) {
 }
 
 func (f *flags) provider(c *rest.Config, log *slog.Logger) (*profiles.Provider, error) {
-	o := profiles.Options{Interval: f.interval, Types: []sensorsconfig.Type{metricsserver.Type(func() (*rest.Config, error) { return c, nil })}, Logger: log, Registerer: f.registry}
+	o := profiles.Options{Interval: f.interval, Keep: min(f.learned, 5*time.Minute), Types: []sensorsconfig.Type{metricsserver.Type(func() (*rest.Config, error) { return c, nil })}, Logger: log, Registerer: f.registry}
 	if f.config != "" {
 		var err error
 		if o.Config, err = config.Load(f.config); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/controllers"
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/model"
+	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
 
@@ -78,8 +79,11 @@ func (s *server) testSensors(t *testing.T) {
 	s.apply(t, secret, m, newNode("s1", "10.0.0.1", map[string]string{"lab": "yes"}),
 		&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "s1"}, Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{
 			{Type: "redfish", URL: listen(t, authority, bmc), SecretName: "bmc"},
-			{Type: "kepler", URL: listen(t, nil, emulate.NewKepler("s1", machine, emulate.KeplerOptions{})) + "/metrics"},
-			{Type: "pressure", URL: "http://127.0.0.1:1"}}}})
+			{Type: "kepler", URL: listen(t, nil, emulate.NewKepler("s1", machine, emulate.KeplerOptions{})) + "/metrics", Fallback: []string{"spare"},
+				Plausible: v1alpha1.Checks{string(sensors.CPUUtilization): {Max: new(1.0)}}},
+			{Type: "pressure", URL: "http://127.0.0.1:1"},
+			{Name: "spare", Type: "scaphandre", URL: "http://127.0.0.1:1"}},
+			Precedence: v1alpha1.Precedence{string(sensors.Power): {"redfish", "kepler"}}}})
 	calls, _, stop := s.run(t)
 	condition := func(name, kind string) metav1.Condition {
 		n := s.profile(t, name)
@@ -99,6 +103,12 @@ func (s *server) testSensors(t *testing.T) {
 	until(t, "conditions", func() bool {
 		return condition("s1", controllers.Ready).Status == metav1.ConditionTrue && condition("s1", controllers.ModelReady).Status == metav1.ConditionTrue
 	})
+	if spare := s.profile(t, "s1").Status.Sensors[3]; !spare.Standby || spare.Answering || spare.Message != "" {
+		t.Errorf("a fallback that is not needed: %+v", spare)
+	}
+	if check := s.profile(t, "s1").Spec.Sensors[1].Plausible[string(sensors.CPUUtilization)]; check.Settle != 3 {
+		t.Errorf("the default of settle is missing: %+v", check)
+	}
 	if c := condition("s1", controllers.SensorsReady); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "pressure: ") {
 		t.Errorf("%+v", c)
 	}

@@ -44,6 +44,10 @@ type Options struct {
 	// Period is how old the times in a status may become, where nothing else changes; 0 means 10 minutes.
 	Period time.Duration
 
+	// Learned is after how long what was learned of a server is put anew into the status of its profile; 0 means one hour,
+	// negative keeps nothing.
+	Learned time.Duration
+
 	// Logger is told what fails in the background; nil discards it.
 	Logger *slog.Logger
 
@@ -62,6 +66,9 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	}
 	if o.Period <= 0 {
 		o.Period = 10 * time.Minute
+	}
+	if o.Learned == 0 {
+		o.Learned = time.Hour
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -91,7 +98,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}
-	s := &sweeper{client: mgr.GetClient(), provider: p, problems: r.problems, count: count, period: o.Period, every: o.Sweep, models: o.Models, again: again, log: o.Logger}
+	s := &sweeper{client: mgr.GetClient(), provider: p, problems: r.problems, count: count, period: o.Period, every: o.Sweep, models: o.Models, learned: o.Learned, again: again, log: o.Logger}
 	if err := mgr.Add(s); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}

@@ -38,6 +38,7 @@ type sweeper struct {
 	every    time.Duration
 	period   time.Duration
 	models   []ModelSource
+	learned  time.Duration             // between two writes of what was learned of a server; negative is never
 	again    chan<- event.GenericEvent // has every node looked at again
 	log      *slog.Logger
 }
@@ -108,16 +109,40 @@ func (s *sweeper) profiles(ctx context.Context) error {
 		return err
 	}
 	var changes []change
+	keep := learnedAtOnce
 	for i := range list.Items {
 		old := &list.Items[i]
 		status, ok := s.status(old)
-		if ok && s.worth(&old.Status, &status) {
+		if !ok {
+			continue
+		}
+		kept := keep > 0 && s.remember(old, &status)
+		if kept {
+			keep--
+		}
+		if kept || s.worth(&old.Status, &status) {
 			now := old.DeepCopy()
 			now.Status = status
 			changes = append(changes, change{now, old.DeepCopy()})
 		}
 	}
 	return s.write(ctx, changes)
+}
+
+// learnedAtOnce is how many learned models a sweep writes at most.
+const learnedAtOnce = 50
+
+// remember puts what was learned of a server into its profile's status, if it is time.
+func (s *sweeper) remember(n *v1alpha1.NodeProfile, now *v1alpha1.NodeProfileStatus) bool {
+	l := s.provider.Learned(n.Name)
+	if l == nil || s.learned < 0 {
+		return false
+	}
+	if was := n.Status.Learned; was != nil && (was.Readings == l.Readings || l.At.Sub(was.At.Time) < s.learned) {
+		return false
+	}
+	now.Learned = l
+	return true
 }
 
 // status returns what a profile's status should be, or not ok while that is not known yet.
@@ -128,19 +153,22 @@ func (s *sweeper) status(n *v1alpha1.NodeProfile) (v1alpha1.NodeProfileStatus, b
 	}
 	st := *n.Status.DeepCopy()
 	st.ObservedGeneration, st.Sensors, st.Model, st.LastRead = n.Generation, r.Sensors, r.Model, n.Status.LastRead
-	answering := 0
+	answering, read := 0, len(r.Sensors)
 	var silent []string
 	for _, x := range r.Sensors {
-		if x.Answering {
+		switch {
+		case x.Standby:
+			read--
+		case x.Answering:
 			answering++
-		} else {
+		default:
 			silent = append(silent, x.Name+": "+x.Message)
 		}
 		if x.LastRead != nil && (st.LastRead == nil || st.LastRead.Before(x.LastRead)) {
 			st.LastRead = x.LastRead
 		}
 	}
-	st.Answering = fmt.Sprintf("%d/%d", answering, len(r.Sensors))
+	st.Answering = fmt.Sprintf("%d/%d", answering, read)
 	set := func(kind string, ok bool, good, bad, message string) {
 		c := metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: bad, Message: cut(message), ObservedGeneration: n.Generation}
 		if ok {
@@ -173,7 +201,7 @@ func (s *sweeper) worth(old, now *v1alpha1.NodeProfileStatus) bool {
 	}
 	for i := range now.Sensors {
 		a, b := &old.Sensors[i], &now.Sensors[i]
-		if a.Name != b.Name || a.Answering != b.Answering || !slices.Equal(a.Kinds, b.Kinds) {
+		if a.Name != b.Name || a.Answering != b.Answering || a.Standby != b.Standby || !slices.Equal(a.Kinds, b.Kinds) {
 			return true
 		}
 	}

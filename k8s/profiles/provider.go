@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,10 @@ import (
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
+	"github.com/leastwatt/leastwatt/scoring/learn"
 	"github.com/leastwatt/leastwatt/sensors"
 	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
+	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
 // Options tune a [Provider]. The zero value works, without Secrets.
@@ -31,12 +34,19 @@ type Options struct {
 	// Types are types of sources that Config may have beside those that are built in.
 	Types []sensorsconfig.Type
 
+	// Pods is told what sensors of type kepler read of the nodes' pods; nil reads none.
+	Pods *kepler.Pods
+
 	// Secrets reads credentials; nil leaves every sensor that needs them unread.
 	Secrets Secrets
 
 	// Refresh is how often each Secret that a profile names is read again; 0 means one minute. One whose credentials are
 	// refused is read again at once.
 	Refresh time.Duration
+
+	// Keep is how often what was learned of nodes is made ready for [Provider.Learned]; 0 is never. One program puts it
+	// into the status of their profiles, where all find it when they start.
+	Keep time.Duration
 
 	// Interval is between two reads of a node, where Config does not say; 0 means ten seconds.
 	Interval time.Duration
@@ -58,6 +68,8 @@ type Provider struct {
 	remotes *remotes
 	shared  sharing
 	errors  *accuracy
+	pods    *kepler.Pods // may be nil
+	learned *notebook
 	log     *slog.Logger
 
 	putting sync.Mutex // held while profiles are made, so that none is made of what was replaced
@@ -90,14 +102,18 @@ func New(o Options) (*Provider, error) {
 			return nil, err
 		}
 	}
-	p := &Provider{models: newLibrary(), errors: newAccuracy(), log: o.Logger, nodes: make(map[string]*profile)}
+	p := &Provider{models: newLibrary(), errors: newAccuracy(), pods: o.Pods, learned: newNotebook(), log: o.Logger, nodes: make(map[string]*profile)}
 	p.remotes = newRemotes(o.Logger)
 	p.secrets = newStore(o.Secrets, cmp.Or(o.Refresh, time.Minute), p.secretChanged, o.Logger)
-	sources := []sensors.SensorSource{sensors.SourceFunc(p.read)}
+	sources := []sensors.SensorSource{reader{p}}
 	for _, s := range o.Sources { // what is in cores becomes a ratio of the node's
 		sources = append(sources, sensors.Derive(s, sensors.DeriveOptions{Cores: p.cores}))
 	}
-	site, err := c.NewSite(config.SiteOptions{Logger: o.Logger, Registerer: o.Registerer, Interval: o.Interval, Types: o.Types,
+	var learned learn.Store = p.learned
+	if o.Keep > 0 {
+		learned = keeping{p.learned}
+	}
+	site, err := c.NewSite(config.SiteOptions{Logger: o.Logger, Registerer: o.Registerer, Interval: o.Interval, Types: o.Types, Pods: o.Pods, Learned: learned, LearnedEvery: o.Keep,
 		Sources: sources, Bind: p.bind})
 	if err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
@@ -127,10 +143,12 @@ func (p *Provider) Machine(name string) (scoring.Machine, bool) { return p.site.
 func (p *Provider) View() *scoring.View { return p.site.View() }
 
 // SetProfile adds or replaces a profile. One that says what it said before changes nothing: sessions and readings
-// stay. The profile is not to be changed afterwards.
+// stay. What its status says was learned counts for a node that nothing was learned of here. The profile is not to be
+// changed afterwards.
 func (p *Provider) SetProfile(n *v1alpha1.NodeProfile) {
 	p.putting.Lock()
 	defer p.putting.Unlock()
+	p.learned.tell(n.Name, n.Status.Learned)
 	old := p.profile(n.Name)
 	if old != nil && old.uid == n.UID && equality.Semantic.DeepEqual(old.spec, &n.Spec) {
 		return
@@ -140,7 +158,7 @@ func (p *Provider) SetProfile(n *v1alpha1.NodeProfile) {
 
 // put makes what a profile says; it takes the place of what there was. The caller holds putting.
 func (p *Provider) put(node string, uid types.UID, spec *v1alpha1.NodeProfileSpec) {
-	fresh := &profile{uid: uid, spec: spec, source: p.newSource(node, spec.Sensors)}
+	fresh := &profile{uid: uid, spec: spec, source: p.newSource(node, spec)}
 	if m := spec.Model; m != nil && m.Remote != nil {
 		p.secrets.acquire(m.Remote.SecretName)
 	}
@@ -149,6 +167,7 @@ func (p *Provider) put(node string, uid types.UID, spec *v1alpha1.NodeProfileSpe
 	p.nodes[node] = fresh
 	p.mu.Unlock()
 	p.close(old)
+	p.forgetPods(node, old, fresh)
 	p.site.Rebind(node)
 }
 
@@ -166,7 +185,9 @@ func (p *Provider) DeleteProfile(name string) {
 	delete(p.nodes, name)
 	p.mu.Unlock()
 	p.close(old)
+	p.forgetPods(name, old, nil)
 	p.errors.forget(name)
+	p.learned.forget(name)
 	p.site.Rebind(name)
 }
 
@@ -184,6 +205,17 @@ func (p *Provider) close(old *profile) {
 	if old.remote != nil {
 		p.remotes.release(old.remote)
 	}
+}
+
+// forgetPods drops what Kepler said of a node's pods where it is asked no more: or it would be waited for.
+func (p *Provider) forgetPods(node string, old, fresh *profile) {
+	if p.pods != nil && old.keplers() && !fresh.keplers() {
+		p.pods.Forget(node)
+	}
+}
+
+func (n *profile) keplers() bool {
+	return n != nil && slices.ContainsFunc(n.spec.Sensors, func(x v1alpha1.Sensor) bool { return x.Type == "kepler" })
 }
 
 // remoteFor returns the profile's model on a model server, for a server of so many cores.
@@ -214,25 +246,6 @@ func (p *Provider) profile(node string) *profile {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.nodes[node]
-}
-
-func (p *Provider) read(ctx context.Context, node string) ([]sensors.Reading, error) {
-	n := p.profile(node)
-	if n == nil || len(n.source.probes) == 0 {
-		return nil, &sensors.Error{Source: "profile", Node: node, Err: sensors.ErrUnknownNode}
-	}
-	if len(n.source.pending) > 0 { // a new Secret: its first answer is moments away
-		for _, s := range n.source.pending {
-			p.secrets.wait(ctx, s)
-		}
-		if now := p.profile(node); now != nil {
-			n = now
-		}
-	}
-	if n.source.all == nil {
-		return nil, &sensors.Error{Source: "profile", Node: node, Err: sensors.ErrUnknownNode}
-	}
-	return n.source.all.Read(ctx, node)
 }
 
 // secretChanged makes anew what uses a Secret.

@@ -99,6 +99,9 @@ func (p *Provider) sensor(node string, x *v1alpha1.Sensor, n *probe) (sensors.Se
 	if err != nil {
 		return nil, err
 	}
+	if len(x.Plausible) > 0 {
+		src = sensors.Plausible(src, checks(x.Plausible))
+	}
 	if x.Derive {
 		src = sensors.Derive(src, sensors.DeriveOptions{Cores: p.cores})
 	}
@@ -135,7 +138,9 @@ func (p *Provider) protocol(node string, x *v1alpha1.Sensor, a access, n *probe)
 		}
 		src = ipmi.New(ipmi.Nodes(map[string]ipmi.BMC{node: b}), ipmi.Options{Timeout: timeout})
 	case "kepler":
-		src = kepler.New(exporter, options)
+		k := kepler.New(exporter, options)
+		k.KeepPods = p.pods
+		src = k
 	case "scaphandre":
 		src = scaphandre.New(exporter, options)
 	case "dcgm":
@@ -161,7 +166,7 @@ func (p *Provider) protocol(node string, x *v1alpha1.Sensor, a access, n *probe)
 // serviceOf makes a source that answers for all nodes whose profiles describe it alike, which then share it.
 func (p *Provider) serviceOf(node string, x *v1alpha1.Sensor, a access, timeout time.Duration, n *probe) (sensors.SensorSource, error) {
 	alike := *x
-	alike.Name, alike.Interval, alike.Kinds, alike.Derive = "", nil, nil, false
+	alike.Name, alike.Interval, alike.Kinds, alike.Derive, alike.Plausible, alike.Fallback = "", nil, nil, false, nil, nil
 	key, err := json.Marshal([]any{alike, a.user, a.password, a.token, p.secrets.version(x.SecretName)})
 	if err != nil {
 		return nil, err
@@ -223,6 +228,18 @@ func kinds(list []v1alpha1.Kind) []sensors.Kind {
 	}
 	slices.Sort(all)
 	return all
+}
+
+func checks(all v1alpha1.Checks) map[sensors.Kind]sensors.Check {
+	made := make(map[sensors.Kind]sensors.Check, len(all))
+	for k, c := range all {
+		x := sensors.Check{Min: c.Min, Max: c.Max, MaxPerSecond: c.MaxPerSecond, Settle: int(c.Settle)}
+		if c.StuckAfter != nil {
+			x.StuckAfter = c.StuckAfter.Duration
+		}
+		made[sensors.Kind(k)] = x
+	}
+	return made
 }
 
 func byKind(m map[string]string) map[sensors.Kind]string {

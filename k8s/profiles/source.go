@@ -1,6 +1,7 @@
 package profiles
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type source struct {
 type probe struct {
 	name, secret string
 	every        time.Duration // the shortest time between two reads
+	chains       []*chain      // that it is a fallback of
 	from         sensors.SensorSource
 	closers      []func(context.Context) error
 	secrets      *store
@@ -41,15 +43,11 @@ type probe struct {
 }
 
 // newSource makes the sensors of a node. What cannot be made is an error whenever it is read.
-func (p *Provider) newSource(node string, list []v1alpha1.Sensor) *source {
+func (p *Provider) newSource(node string, spec *v1alpha1.NodeProfileSpec) *source {
 	s := &source{}
-	var from []sensors.SensorSource
-	for i := range list {
-		x := &list[i]
-		n := &probe{name: x.Name, secret: x.SecretName, secrets: p.secrets}
-		if n.name == "" {
-			n.name = x.Type
-		}
+	for i := range spec.Sensors {
+		x := &spec.Sensors[i]
+		n := &probe{name: nameOf(x), secret: x.SecretName, secrets: p.secrets}
 		if x.Interval != nil {
 			n.every = x.Interval.Duration
 		}
@@ -68,11 +66,8 @@ func (p *Provider) newSource(node string, list []v1alpha1.Sensor) *source {
 		}
 		n.from = made
 		s.probes = append(s.probes, n)
-		from = append(from, n)
 	}
-	if len(from) > 0 {
-		s.all = sensors.Merge(from...)
-	}
+	s.join(spec)
 	return s
 }
 
@@ -171,7 +166,7 @@ func (h hidden) Is(target error) bool { return errors.Is(h.err, target) }
 func (n *probe) status() v1alpha1.SensorStatus {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := v1alpha1.SensorStatus{Name: n.name, Answering: len(n.last) > 0, LastRead: stamp(n.good)}
+	s := v1alpha1.SensorStatus{Name: n.name, Answering: len(n.last) > 0, Standby: n.standby(), LastRead: stamp(n.good)}
 	kinds := make(map[string]bool)
 	var oldest time.Time
 	for _, r := range n.last {
@@ -182,6 +177,8 @@ func (n *probe) status() v1alpha1.SensorStatus {
 	}
 	s.Kinds, s.Measured = slices.Sorted(maps.Keys(kinds)), stamp(oldest)
 	switch {
+	case s.Standby: // what it did when it was needed last is not what it would do now
+		s.Answering, s.Kinds, s.Measured = false, nil, nil
 	case n.err != nil:
 		s.Message = short(n.err.Error())
 	case n.tried.IsZero():
@@ -190,12 +187,18 @@ func (n *probe) status() v1alpha1.SensorStatus {
 	return s
 }
 
-// waiting tells whether the sensor was not read yet, or is being read for the first time.
+// waiting tells whether the sensor was not read yet, or is being read for the first time; one on standby does not wait.
 func (n *probe) waiting() bool {
+	if n.standby() {
+		return false
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.err == nil && n.last == nil
 }
+
+// nameOf returns what a sensor is called.
+func nameOf(x *v1alpha1.Sensor) string { return cmp.Or(x.Name, x.Type) }
 
 // failing is a source that cannot be made.
 func failing(name string, err error) sensors.SensorSource {

@@ -60,6 +60,13 @@ func (p *Pods) put(n NodePods) {
 	}
 }
 
+// Forget drops what was said of a node: for when its Kepler is read no more.
+func (p *Pods) Forget(node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.nodes, node)
+}
+
 // All returns the pods of all nodes that gave any within the last hour, by the nodes' names.
 func (p *Pods) All() []NodePods {
 	p.mu.Lock()

@@ -28,6 +28,9 @@ type NodeProfile struct {
 // NodeProfileSpec is a server's sensors, model and facts.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.sensors) || self.sensors.all(s, self.sensors.exists_one(o, (has(o.name) ? o.name : o.type) == (has(s.name) ? s.name : s.type)))",message="two sensors have one name: give each a name of its own (the default is its type)"
+// +kubebuilder:validation:XValidation:rule="!has(self.sensors) || self.sensors.all(s, !has(s.fallback) || s.fallback.all(f, self.sensors.exists(o, (has(o.name) ? o.name : o.type) == f && !has(o.fallback))))",message="fallback: want names of other sensors of the profile, which have no fallback themselves"
+// +kubebuilder:validation:XValidation:rule="!has(self.precedence) || self.precedence.all(k, self.precedence[k].all(n, has(self.sensors) && self.sensors.exists(s, (has(s.name) ? s.name : s.type) == n)))",message="precedence: want names of sensors of the profile"
+// +kubebuilder:validation:XValidation:rule="!has(self.precedence) || !has(self.sensors) || self.sensors.all(s, !has(s.fallback) || s.fallback.all(f, self.precedence.all(k, !(f in self.precedence[k]))))",message="precedence: a fallback stands where the sensor stands that falls back to it, so name that one"
 type NodeProfileSpec struct {
 	// Sensors are where readings come from. Of a kind of reading that several give, the first listed wins.
 	//
@@ -35,6 +38,12 @@ type NodeProfileSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	Sensors []Sensor `json:"sensors,omitempty"`
+
+	// Precedence is, for single kinds of readings, the names of the sensors that win, best first; those that are not named
+	// come after them, as they are listed.
+	//
+	// +optional
+	Precedence Precedence `json:"precedence,omitempty"`
 
 	// Model is the server's power model. Without one, the PowerModel whose selector fits counts, then the power below,
 	// then what the program's configuration file says, at last a prior.
@@ -110,7 +119,7 @@ type NodeProfileStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions are SensorsReady (every sensor answers), ModelReady (there is a model) and Ready (watts can be predicted
+	// Conditions are SensorsReady (every sensor answers, but for those on standby), ModelReady (there is a model) and Ready (watts can be predicted
 	// at this moment).
 	//
 	// +optional
@@ -119,7 +128,7 @@ type NodeProfileStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// Answering is how many sensors answer, of how many: "2/3".
+	// Answering is how many sensors answer, of how many that are read: "2/3".
 	//
 	// +optional
 	Answering string `json:"answering,omitempty"`
@@ -136,6 +145,12 @@ type NodeProfileStatus struct {
 
 	// +optional
 	Model *ModelStatus `json:"model,omitempty"`
+
+	// Learned is what was learned of the server from its readings. The controller keeps it here, so that neither a restart
+	// of it nor one of the scheduler begins from the prior.
+	//
+	// +optional
+	Learned *LearnedModel `json:"learned,omitempty"`
 }
 
 // SensorStatus is one sensor of a profile.
@@ -144,6 +159,11 @@ type SensorStatus struct {
 
 	// Answering says that the last read gave readings.
 	Answering bool `json:"answering"`
+
+	// Standby says that it is a fallback, and not needed now.
+	//
+	// +optional
+	Standby bool `json:"standby,omitempty"`
 
 	// LastRead is when it answered last.
 	//
@@ -167,6 +187,20 @@ type SensorStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
+}
+
+// LearnedModel is what was learned up to a time.
+type LearnedModel struct {
+	// At is when the program that learned it made this copy.
+	At metav1.Time `json:"at"`
+
+	// Readings is how many it rests on.
+	Readings int64 `json:"readings"`
+
+	// Model is a model file of package power/model, compressed by gzip.
+	//
+	// +kubebuilder:validation:MaxLength=16384
+	Model []byte `json:"model"`
 }
 
 // ModelStatus is the model in use and how well it does.

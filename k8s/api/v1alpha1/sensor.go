@@ -74,6 +74,21 @@ type Sensor struct {
 	// +optional
 	Derive bool `json:"derive,omitempty"`
 
+	// Plausible says, for single kinds, which values are believed. One that is not is told in status and never used.
+	//
+	// +optional
+	Plausible Checks `json:"plausible,omitempty"`
+
+	// Fallback are the names of other sensors of the profile, which are asked one after the other when this one gives
+	// nothing. What is named here is read for that alone, and has no fallback itself.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=7
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Fallback []string `json:"fallback,omitempty"`
+
 	// Session logs in to a Redfish BMC once and keeps the session.
 	//
 	// +optional
@@ -89,8 +104,8 @@ type Sensor struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && size(self[k]) <= 512)",message="a kind has at most 64 characters, a path at most 512"
-	Override map[string]string `json:"override,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 512)",message="a path has at most 512 characters"
+	Override ByKind `json:"override,omitempty"`
 
 	// Match is labels that choose the node's series where an exporter answers for several nodes.
 	//
@@ -103,8 +118,8 @@ type Sensor struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && size(self[k]) <= 128)",message="a kind has at most 64 characters, a sensor's name at most 128"
-	Sensors map[string]string `json:"sensors,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 128)",message="a sensor's name has at most 128 characters"
+	Sensors ByKind `json:"sensors,omitempty"`
 
 	// CipherSuite is IPMI's; the default is 3.
 	//
@@ -140,6 +155,67 @@ type Sensor struct {
 //
 // +kubebuilder:validation:Enum=inlet_temp_celsius;exhaust_temp_celsius;delta_t_celsius;pressure_delta_pascals;power_watts;cpu_power_watts;gpu_power_watts;cpu_utilization_ratio;gpu_utilization_ratio;memory_used_bytes;cpu_used_cores;gpu_temp_celsius;fan_speed_rpm;energy_joules_total;cpu_energy_joules_total;cpu_time_seconds_total;cpu_temp_celsius;pressure_inlet_pascals;pressure_exhaust_pascals
 type Kind string
+
+// ByKind is a text for each of some kinds.
+//
+// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['inlet_temp_celsius', 'exhaust_temp_celsius', 'delta_t_celsius', 'pressure_delta_pascals', 'power_watts', 'cpu_power_watts', 'gpu_power_watts', 'cpu_utilization_ratio', 'gpu_utilization_ratio', 'memory_used_bytes', 'cpu_used_cores', 'gpu_temp_celsius', 'fan_speed_rpm', 'energy_joules_total', 'cpu_energy_joules_total', 'cpu_time_seconds_total', 'cpu_temp_celsius', 'pressure_inlet_pascals', 'pressure_exhaust_pascals'])",message="there is no such kind of reading"
+type ByKind map[string]string
+
+// Checks are which values are believed, by kind.
+//
+// +kubebuilder:validation:MaxProperties=19
+// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['inlet_temp_celsius', 'exhaust_temp_celsius', 'delta_t_celsius', 'pressure_delta_pascals', 'power_watts', 'cpu_power_watts', 'gpu_power_watts', 'cpu_utilization_ratio', 'gpu_utilization_ratio', 'memory_used_bytes', 'cpu_used_cores', 'gpu_temp_celsius', 'fan_speed_rpm', 'energy_joules_total', 'cpu_energy_joules_total', 'cpu_time_seconds_total', 'cpu_temp_celsius', 'pressure_inlet_pascals', 'pressure_exhaust_pascals'])",message="there is no such kind of reading"
+type Checks map[string]Check
+
+// A Check says which values of a kind are believed. An empty one believes all that are physically possible.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || self.min <= self.max",message="min is more than max"
+type Check struct {
+	// Min and Max are the bounds of what is believed, in the kind's unit.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=-1e15
+	// +kubebuilder:validation:Maximum=1e15
+	Min *float64 `json:"min,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=-1e15
+	// +kubebuilder:validation:Maximum=1e15
+	Max *float64 `json:"max,omitempty"`
+
+	// MaxPerSecond is the largest change from one measurement to the next that is believed, up and down; 0 is any.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1e15
+	MaxPerSecond float64 `json:"maxPerSecond,omitempty"`
+
+	// Settle is after how many measurements a larger change is believed all the same: it was no spike.
+	//
+	// +kubebuilder:default=3
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Settle int32 `json:"settle,omitempty"`
+
+	// StuckAfter is for how long the very same value is believed; the default is for ever.
+	//
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="want 1s to 720h"
+	StuckAfter *metav1.Duration `json:"stuckAfter,omitempty"`
+}
+
+// SensorNames are names of a profile's sensors.
+//
+// +listType=atomic
+// +kubebuilder:validation:MinItems=1
+// +kubebuilder:validation:MaxItems=8
+// +kubebuilder:validation:items:MaxLength=63
+type SensorNames []string
+
+// Precedence is which sensors win, by kind.
+//
+// +kubebuilder:validation:MaxProperties=19
+// +kubebuilder:validation:XValidation:rule="self.all(k, k in ['inlet_temp_celsius', 'exhaust_temp_celsius', 'delta_t_celsius', 'pressure_delta_pascals', 'power_watts', 'cpu_power_watts', 'gpu_power_watts', 'cpu_utilization_ratio', 'gpu_utilization_ratio', 'memory_used_bytes', 'cpu_used_cores', 'gpu_temp_celsius', 'fan_speed_rpm', 'energy_joules_total', 'cpu_energy_joules_total', 'cpu_time_seconds_total', 'cpu_temp_celsius', 'pressure_inlet_pascals', 'pressure_exhaust_pascals'])",message="there is no such kind of reading"
+type Precedence map[string]SensorNames
 
 // TLS says how an endpoint is verified. Certificates of authorities and clients stand in the Secret.
 type TLS struct {
