@@ -4,37 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	_ "k8s.io/component-base/logs/json/register" // --logging-format=json
 	"k8s.io/component-base/metrics/legacyregistry"
-	"k8s.io/klog/v2"
 	freshness "sigs.k8s.io/custom-metrics-apiserver/pkg/apiserver/metrics"
 	adapter "sigs.k8s.io/custom-metrics-apiserver/pkg/cmd"
 
-	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/k8s/metrics"
-	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	"github.com/leastwatt/leastwatt/scoring/config"
-	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
 	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
 // run serves until ctx ends.
 func run(ctx context.Context, args []string) error {
 	fs := pflag.NewFlagSet("metrics-adapter", pflag.ContinueOnError)
-	var (
-		path  = fs.String("leastwatt-config", "", "The file that describes the sensors and models of the servers.")
-		first = fs.Duration("startup-grace", 10*time.Second, "How long to wait for the first readings before serving.")
-	)
+	var f flags
+	f.add(fs)
 	base := &adapter.AdapterBase{Name: "leastwatt-metrics-adapter", FlagSet: fs}
 	logging := logsapi.NewLoggingConfiguration()
 	logsapi.AddFlags(logging, fs)
@@ -48,41 +39,55 @@ func run(ctx context.Context, args []string) error {
 	if fs.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
-	if *path == "" {
-		return errors.New("no configuration: give --leastwatt-config")
+	if f.config == "" && !f.profiles {
+		return errors.New("no configuration: give --leastwatt-config, --leastwatt-profiles or both")
 	}
 	if err := logsapi.ValidateAndApply(logging, nil); err != nil {
 		return err
 	}
-	return serve(ctx, base, *path, *first)
+	return f.serve(ctx, base)
+}
+
+// flags are ours, beside the library's.
+type flags struct {
+	config, namespace       string
+	profiles, metricsServer bool
+	grace                   time.Duration
+}
+
+func (f *flags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&f.config, "leastwatt-config", "", "The file that describes the sensors and models of the servers.")
+	fs.BoolVar(&f.profiles, "leastwatt-profiles", false, "Use the cluster's NodeProfiles and PowerModels; the file of --leastwatt-config, if one is given, counts where they say nothing.")
+	fs.StringVar(&f.namespace, "leastwatt-secrets-namespace", "", "The one namespace in which the Secrets that NodeProfiles name are read. Without it none are.")
+	fs.BoolVar(&f.metricsServer, "leastwatt-metrics-server", false, "With --leastwatt-profiles, read CPU in use from metrics.k8s.io where no sensor of a profile tells it.")
+	fs.DurationVar(&f.grace, "startup-grace", 10*time.Second, "How long to wait for the first readings before serving.")
 }
 
 // serve reads the sensors of the cluster's nodes and answers for them.
-func serve(ctx context.Context, base *adapter.AdapterBase, path string, first time.Duration) error {
-	c, err := config.Load(path)
-	if err != nil {
-		return err
-	}
-	log := slog.New(logr.ToSlogHandler(klog.Background()))
-	pods := new(kepler.Pods)
-	site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: legacyregistry.Registerer(), Pods: pods,
-		Types: []sensorsconfig.Type{metricsserver.Type(base.ClientConfig)}})
-	if err != nil {
-		return err
-	}
+func (f *flags) serve(ctx context.Context, base *adapter.AdapterBase) error {
 	rest, err := base.ClientConfig()
 	if err != nil {
 		return err
 	}
-	client, err := kubernetes.NewForConfig(rest)
+	var c *config.Config
+	o := metrics.Options{Pods: new(kepler.Pods)}
+	if f.config != "" {
+		if c, err = config.Load(f.config); err != nil {
+			return err
+		}
+		c.Wakes = f.profiles // profiles may tell what it takes to wake a server
+		o.MaxAge, o.Scorer = c.Scoring.MaxAge, c.NewPowerScorer()
+	}
+	site, err := f.newSite(c, rest, o.Pods)
 	if err != nil {
-		return fmt.Errorf("reach the cluster: %w", err)
+		return err
 	}
 	objects, err := metadata.NewForConfig(rest)
 	if err != nil {
 		return fmt.Errorf("reach the cluster: %w", err)
 	}
-	p := metrics.New(site, metrics.Options{MaxAge: c.Scoring.MaxAge, Scorer: c.NewScorer(), Pods: pods, Objects: metrics.NewObjects(objects)})
+	o.Objects = metrics.NewObjects(objects)
+	p := metrics.New(site, o)
 	if err := legacyregistry.Registerer().Register(metrics.NewCollector(p)); err != nil {
 		return err
 	}
@@ -96,13 +101,23 @@ func serve(ctx context.Context, base *adapter.AdapterBase, path string, first ti
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { _ = site.Run(ctx) }) // ends with ctx only
-	wg.Go(func() { _ = endpoints.WatchNodes(ctx, client, site) })
+	failed := make(chan error, 1)
+	wg.Go(func() {
+		if err := site.run(ctx); err != nil {
+			failed <- err
+			cancel()
+		}
+	})
 	// Discovery is asked for once and then rarely: what the sensors give should show in it.
-	wait, done := context.WithTimeout(ctx, first)
+	wait, done := context.WithTimeout(ctx, f.grace)
 	await(wait, p)
 	done()
-	return base.Run(ctx)
+	err = base.Run(ctx)
+	select {
+	case err = <-failed: // is why the rest ended
+	default:
+	}
+	return err
 }
 
 // await returns when the provider has metrics, or ctx ends.

@@ -63,7 +63,29 @@ func (p *Provider) namespace(name, metric string, now time.Time) (sample, error)
 	if s.at.IsZero() {
 		return s, errNoPods
 	}
-	return s, nil
+	return s, p.silent()
+}
+
+// silent returns an error if a node's Kepler has told nothing yet: nobody knows whose pods are on it.
+func (p *Provider) silent() error {
+	told := make(map[string]bool)
+	for _, n := range p.known(cpuPower) {
+		told[n.Node] = true
+	}
+	for n := range p.site.View().All {
+		if told[n.Name] {
+			continue
+		}
+		if n.Readings == nil || n.Readings.Tried.IsZero() {
+			return fmt.Errorf("a sum may be too small: node %q is not read yet", n.Name)
+		}
+		for _, err := range sensors.Errors(n.Readings.Err) {
+			if e, ok := errors.AsType[*sensors.Error](err); ok && e.Source == "kepler" && !errors.Is(err, sensors.ErrUnknownNode) {
+				return fmt.Errorf("a sum may be too small: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // known returns what Kepler said of the nodes that the cluster still has.

@@ -20,6 +20,7 @@ import (
 	metadatafake "k8s.io/client-go/metadata/fake"
 
 	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
@@ -124,6 +125,35 @@ func TestSilentNode(t *testing.T) {
 	delete(p.site.(fakeSite).machines, "old") // the silent node leaves the cluster
 	if s, err := p.namespace("shop", cpuPower, text.All()[0].At); err != nil || s.value != 10.5 {
 		t.Errorf("namespace without the node that left: %+v, %v", s, err)
+	}
+}
+
+// While a node's Kepler has told nothing yet, nobody knows whether pods of a namespace are on it.
+func TestKeplerThatNeverAnswered(t *testing.T) {
+	now := time.Now()
+	s := site(t, now)
+	p := New(s, Options{Pods: readPods(t, map[string]string{"new": podsOfNew})})
+	for _, c := range []struct {
+		readings *sensors.NodeReadings
+		found    bool
+	}{
+		{&sensors.NodeReadings{Node: "old", Tried: now}, true}, // has none
+		{&sensors.NodeReadings{Node: "old", Tried: now, Err: &sensors.Error{Source: "kepler", Node: "old", Err: sensors.ErrUnknownNode}}, true},
+		{&sensors.NodeReadings{Node: "old", Tried: now, Err: &sensors.Error{Source: "redfish", Node: "old", Err: sensors.ErrUnreachable}}, true},
+		{&sensors.NodeReadings{Node: "old", Tried: now, Err: &sensors.Error{Source: "kepler", Node: "old", Err: sensors.ErrUnreachable}}, false},
+		{nil, false},
+	} {
+		all := map[string]*sensors.NodeReadings{"new": s.View().Node("new").Readings, "bare": s.View().Node("bare").Readings}
+		if c.readings != nil {
+			all["old"] = c.readings
+		}
+		if err := s.Refresh(t.Context(), sensors.NewSnapshot(now, all), now); err != nil {
+			t.Fatal(err)
+		}
+		_, err := p.GetMetricByName(t.Context(), types.NamespacedName{Name: "shop"}, of(namespaces, cpuPower), labels.Everything())
+		if found := err == nil; found != c.found || !found && !apierrors.IsNotFound(err) {
+			t.Errorf("readings %+v: %v", c.readings, err)
+		}
 	}
 }
 
