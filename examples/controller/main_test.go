@@ -22,6 +22,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/sensors"
 )
 
 // crds is where the chart keeps what is generated.
@@ -32,15 +33,16 @@ const namespace = "leastwatt-system"
 
 // A server is a real API server with our CRDs and WAO's.
 type server struct {
-	config *rest.Config
-	client client.Client
+	cluster *controlplane.Cluster
+	config  *rest.Config
+	client  client.Client
 }
 
 // The resources and the program, on a real control plane: one for all parts.
 func TestOnARealAPIServer(t *testing.T) {
 	bin := controlplane.ForTest(t, "")
-	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
-		s := &server{config: c.RESTConfig()}
+	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir(), Audit: true}, func(ctx context.Context, c *controlplane.Cluster) error {
+		s := &server{cluster: c, config: c.RESTConfig()}
 		if _, err := envtest.InstallCRDs(s.config, envtest.CRDInstallOptions{Paths: []string{crds, "testdata/wao"}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
 			return err
 		}
@@ -55,14 +57,17 @@ func TestOnARealAPIServer(t *testing.T) {
 			return err
 		}
 		t.Run("CEL", s.testCEL)
+		t.Run("Kinds", s.testKinds)
 		t.Run("README", s.testReadme)
 		t.Run("Templates", s.testTemplates)
 		t.Run("Sensors", s.testSensors)
+		t.Run("Learned", s.testLearned)
 		t.Run("WAO", s.testWAO)
 		t.Run("MoveFromWAO", s.testMoveFromWAO)
 		t.Run("MoveFromPeaks", s.testMoveFromPeaks)
 		t.Run("Labels", s.testLabels)
 		t.Run("Peaks", s.testPeaks)
+		t.Run("Replicas", s.testReplicas)
 		t.Run("Restart", s.testRestart)
 		return nil
 	})
@@ -175,7 +180,7 @@ func newNode(name, address string, labels map[string]string) *v1.Node {
 // Every document in testdata/bad is refused, with the message that its first line tells.
 func (s *server) testCEL(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")
-	if err != nil || len(files) < 15 {
+	if err != nil || len(files) < 34 {
 		t.Fatal(len(files), err)
 	}
 	for _, file := range files {
@@ -191,6 +196,22 @@ func (s *server) testCEL(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, want)
 			}
 		})
+	}
+}
+
+// Every kind of reading that there is can be named wherever a profile names kinds.
+func (s *server) testKinds(t *testing.T) {
+	n := &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "kinds"}}
+	bmc := v1alpha1.Sensor{Type: "redfish", URL: "https://10.0.0.7", Plausible: v1alpha1.Checks{}, Override: v1alpha1.ByKind{}}
+	n.Spec.Precedence = v1alpha1.Precedence{}
+	for _, k := range sensors.Kinds() {
+		bmc.Kinds = append(bmc.Kinds, v1alpha1.Kind(k))
+		bmc.Plausible[string(k)], bmc.Override[string(k)] = v1alpha1.Check{Max: new(1e9)}, "/redfish/v1#/x"
+		n.Spec.Precedence[string(k)] = v1alpha1.SensorNames{"redfish"}
+	}
+	n.Spec.Sensors = []v1alpha1.Sensor{bmc, {Type: "ipmi", URL: "10.0.0.7", Sensors: bmc.Override}}
+	if err := s.client.Create(t.Context(), n, client.DryRunAll); err != nil {
+		t.Error(err)
 	}
 }
 

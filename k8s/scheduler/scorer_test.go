@@ -98,6 +98,19 @@ func TestRequestsAreCountedAsKubernetesDoes(t *testing.T) {
 	if got := defaultWants(p); got != 2300 {
 		t.Errorf("with overhead %dm: want 2300", got)
 	}
+	p = pod("p", "500m") // that asks for less than before, which its kubelet has not done yet
+	p.Status.ContainerStatuses = []v1.ContainerStatus{{Name: p.Spec.Containers[0].Name, AllocatedResources: cpu("2").Requests, Resources: new(cpu("2"))}}
+	if got := defaultWants(p); got != 2000 {
+		t.Errorf("before it shrinks in place %dm: want 2000", got)
+	}
+	p.Status.ContainerStatuses[0].AllocatedResources, p.Status.ContainerStatuses[0].Resources = cpu("500m").Requests, new(cpu("500m"))
+	if got := defaultWants(p); got != 500 {
+		t.Errorf("after it shrank in place %dm: want 500", got)
+	}
+	p.Spec.Resources = new(cpu("3"))
+	if got := defaultWants(p); got != 3000 {
+		t.Errorf("with a request of the whole pod %dm: want 3000", got)
+	}
 }
 
 // Pods share a signature exactly where they share their cost.

@@ -29,6 +29,9 @@ type Options struct {
 	// APIServer are further flags of kube-apiserver, such as feature gates.
 	APIServer []string
 
+	// Audit has kube-apiserver note what is written, for [Cluster.Writes].
+	Audit bool
+
 	// Progress receives a line for each program that has started. Nil discards them.
 	Progress io.Writer
 }
@@ -120,6 +123,13 @@ func (c *Cluster) start(ctx context.Context, opts Options) error {
 		}
 	}
 	server := c.apiServer(api, etcd)
+	if opts.Audit {
+		flags, err := c.audit()
+		if err != nil {
+			return err
+		}
+		server.args = append(server.args, flags...)
+	}
 	server.args = append(server.args, opts.APIServer...)
 	for _, command := range []command{
 		c.etcd(etcd, peer),

@@ -176,6 +176,23 @@ func (p *Process) Stop() {
 	<-p.ended
 }
 
+// Kill ends the process at once, as a machine that fails would, and returns when it has ended.
+func (p *Process) Kill() error {
+	p.mu.Lock()
+	p.stopping = true
+	p.mu.Unlock()
+	select {
+	case <-p.ended:
+		return fmt.Errorf("%s had ended already: %w", p.name, p.failure())
+	default:
+	}
+	if err := killGroup(p.cmd.Process); err != nil {
+		return fmt.Errorf("killing %s: %w", p.name, err)
+	}
+	<-p.ended
+	return nil
+}
+
 // LogFile returns the path of the file that holds the process's output.
 func (p *Process) LogFile() string { return p.log }
 

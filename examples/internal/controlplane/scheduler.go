@@ -21,6 +21,10 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
+// LeaseDuration is how long a leader is believed to lead after it was heard of last, where several are started by a test:
+// short, so that a successor follows soon, and long enough for a machine that is busy with other tests.
+const LeaseDuration = 6 * time.Second
+
 // SchedulerOptions say how one scheduler runs. The zero value is the default scheduler.
 type SchedulerOptions struct {
 	// Name names the process and its log file; "" means kube-scheduler. Two schedulers that run at
@@ -35,6 +39,13 @@ type SchedulerOptions struct {
 	// Standby starts the scheduler as the second of a pair: it watches the cluster and its plugins
 	// work, but it places nothing until Lead is called.
 	Standby bool
+
+	// Elect starts it as one of several that elect a leader by a lease, which lasts [LeaseDuration] after the leader
+	// was heard of last.
+	Elect bool
+
+	// QPS limits its requests to the API server a second; 0 means 5000.
+	QPS int
 
 	// Path is the program; "" means the Scheduler of the cluster's Binaries.
 	Path string
@@ -95,8 +106,13 @@ func (c *Cluster) StartScheduler(ctx context.Context, opts SchedulerOptions) (*S
 func (c *Cluster) schedulerConfig(opts SchedulerOptions) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n")
-	fmt.Fprintf(&b, "clientConnection: {kubeconfig: %q, qps: 5000, burst: 5000}\n", c.kubeconfig("kube-scheduler"))
-	fmt.Fprintf(&b, "leaderElection: {leaderElect: %t, leaseDuration: 120s, renewDeadline: 100s, retryPeriod: 500ms}\n", opts.Standby)
+	qps := cmp.Or(opts.QPS, 5000)
+	fmt.Fprintf(&b, "clientConnection: {kubeconfig: %q, qps: %d, burst: %d}\n", c.kubeconfig("kube-scheduler"), qps, qps)
+	lease := 2 * time.Minute
+	if opts.Elect {
+		lease = LeaseDuration
+	}
+	fmt.Fprintf(&b, "leaderElection: {leaderElect: %t, leaseDuration: %v, renewDeadline: %v, retryPeriod: 500ms}\n", opts.Standby || opts.Elect, lease, lease*5/6)
 	fmt.Fprintln(&b, opts.Config)
 	return b.String()
 }
