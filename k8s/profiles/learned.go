@@ -107,9 +107,12 @@ func (b keeping) Save(node string, x *model.Model) error {
 	return nil
 }
 
-// Learned returns what this program has learned of a node, for the status of its profile; nil where there is nothing, or
-// without [Options.Keep]. It is not to be changed.
+// Learned returns what this program has learned of a node, for the status of its profile; nil where that is not the
+// node's model, or without [Options.Keep]. It is not to be changed.
 func (p *Provider) Learned(node string) *v1alpha1.LearnedModel {
+	if v := p.site.View().Node(node); v == nil || v.Model != learn.Label {
+		return nil
+	}
 	p.learned.mu.Lock()
 	defer p.learned.mu.Unlock()
 	return p.learned.fresh[node]

@@ -95,8 +95,12 @@ func testLearnedOutlivesARestart(t *testing.T) {
 			p.SetProfile(told)
 		},
 	} {
-		second := start(t, profiles.Options{})
+		var log lines
+		second := start(t, profiles.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		hear(second)
+		if text := log.String(); strings.Contains(text, "not used") {
+			t.Errorf("%s: %s", name, text)
+		}
 		until(t, name+": it goes on from what was learned", func() bool {
 			got, by := predict(t, second, "n1", 0.7)
 			return got == want && by == "learned from live readings"

@@ -283,7 +283,7 @@ func TestCredentialsStay(t *testing.T) {
 		})
 	}
 	d := nodeProfile("discovers", v1alpha1.Sensor{Type: "kepler", URL: listen(t, nil, emulate.NewKepler("discovers", machine, emulate.KeplerOptions{})) + "/metrics"})
-	d.Spec.Model = &v1alpha1.ModelReference{Remote: &v1alpha1.RemoteModel{Discover: true, URL: listen(t, authority, names), SecretName: "wide"}}
+	d.Spec.Model = &v1alpha1.ModelReference{Remote: &v1alpha1.RemoteModel{Discover: true, Features: []v1alpha1.Feature{{Input: "utilization"}}, URL: listen(t, authority, names), SecretName: "wide"}}
 	p.Put(scoring.Machine{Name: "discovers", Cores: 4})
 	p.SetProfile(d)
 	until(t, "the model server that a BMC names was asked", func() bool { _, ok := asked.Load("without credentials"); return ok })

@@ -25,6 +25,9 @@ func (l *Learner) Bind(bind func(scoring.Machine) (scoring.Spec, error)) func(sc
 	}
 }
 
+// Label is what Describe calls a model that is learned, and no prior any more.
+const Label = "learned from live readings"
+
 // Describe implements [scoring.Describer]: what the model of a node rests on, and whether it is still the prior.
 func (l *Learner) Describe(name string) (string, bool) {
 	e, ok := l.models.Load(name)
@@ -32,7 +35,7 @@ func (l *Learner) Describe(name string) (string, bool) {
 		return "none", false
 	}
 	if s := e.(*entry).status.Load(); !s.Prior {
-		return "learned from live readings", false
+		return Label, false
 	}
 	return "prior: " + e.(*entry).source, true
 }

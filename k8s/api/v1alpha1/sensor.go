@@ -114,12 +114,12 @@ type Sensor struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 128 && size(self[k]) <= 256)",message="a label's name has at most 128 characters, its value at most 256"
 	Match map[string]string `json:"match,omitempty"`
 
-	// Sensors gives, for single kinds, the name of the sensor.
+	// Sensors gives, for single kinds, the name of the sensor. Kinds that are not ours are for models that want them.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
-	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) <= 128)",message="a sensor's name has at most 128 characters"
-	Sensors ByKind `json:"sensors,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 64 && size(self[k]) <= 128)",message="a kind has at most 64 characters, a sensor's name at most 128"
+	Sensors map[string]string `json:"sensors,omitempty"`
 
 	// CipherSuite is IPMI's; the default is 3.
 	//

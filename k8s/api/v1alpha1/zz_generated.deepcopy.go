@@ -712,7 +712,7 @@ func (in *Sensor) DeepCopyInto(out *Sensor) {
 	}
 	if in.Sensors != nil {
 		in, out := &in.Sensors, &out.Sensors
-		*out = make(ByKind, len(*in))
+		*out = make(map[string]string, len(*in))
 		for key, val := range *in {
 			(*out)[key] = val
 		}
