@@ -41,11 +41,6 @@ profiles:
   pluginConfig:
   - name: LeastWatt
     args: {utilization: [sensors, requests], annotate: true}
-- schedulerName: batched
-  plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 100}]}}
-  pluginConfig:
-  - name: PodTopologySpread
-    args: {defaultingType: List, defaultConstraints: []}
 - schedulerName: watched
   plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 100}]}}
   pluginConfig:
@@ -152,9 +147,6 @@ func TestFeatures(t *testing.T) {
 		}
 		if err := checkAssumed(t, ctx, client, c.RESTConfig(), port); err != nil {
 			return fmt.Errorf("requests: %w", err)
-		}
-		if err := checkBatched(t, ctx, client, s); err != nil {
-			return fmt.Errorf("batches: %w", err)
 		}
 		return checkShadow(t, ctx, client, s)
 	})
@@ -296,35 +288,6 @@ func checkAssumed(t *testing.T, ctx context.Context, client kubernetes.Interface
 		t.Errorf("the decision is %s", body)
 	}
 	return nil
-}
-
-// Pods that are alike are placed in batches by grams too: where a kilowatt-hour is cleanest.
-func checkBatched(t *testing.T, ctx context.Context, client kubernetes.Interface, s *controlplane.Scheduler) error {
-	const pods = 8
-	for i := range pods {
-		if err := createPod(ctx, client, fmt.Sprint("batched", i), "batched"); err != nil {
-			return err
-		}
-	}
-	if err := until(ctx, func() (bool, error) {
-		for i := range pods {
-			p, err := client.CoreV1().Pods("default").Get(ctx, fmt.Sprint("batched", i), metav1.GetOptions{})
-			if err != nil || p.Spec.NodeName == "" {
-				return false, err
-			}
-			if p.Spec.NodeName != "a1" {
-				t.Errorf("%s is on %s, want a1", p.Name, p.Spec.NodeName)
-			}
-		}
-		return true, nil
-	}); err != nil {
-		return err
-	}
-	n, err := sum(ctx, s, "scheduler_batch_attempts_total", "hint_used")
-	if t.Logf("%v of %d pods were batched", n, pods); n == 0 {
-		t.Error("no pod was batched")
-	}
-	return err
 }
 
 // The other plugins spread pods over all zones; the plugin would have put them on a1.
