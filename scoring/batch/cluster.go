@@ -58,7 +58,10 @@ type Cluster struct {
 	perCPU, perMem       []float64 // 1 over what is allocatable, 0 where nothing is
 	largest              Resources
 	tree                 *fitTree
-	other                bool // some node or job has GPUs or other resources
+	// changed has the last nodes on which what is free has changed, in a ring; changes counts them all.
+	changed [1024]int32
+	changes uint64
+	other   bool // some node or job has GPUs or other resources
 }
 
 // ClusterOptions tune a [Cluster]. The zero value is a cluster whose nodes are always on.
@@ -260,6 +263,8 @@ func (c *Cluster) refresh(i int) {
 		c.fitCPU[i] = -1
 	}
 	c.partCPU[i], c.partMem[i] = part(c.freeCPU[i], c.largest.CPU), part(c.freeMem[i], c.largest.Memory)
+	c.changed[c.changes%uint64(len(c.changed))] = int32(i)
+	c.changes++
 	c.locate(i)
 	c.tree.set(i, c)
 }

@@ -106,11 +106,15 @@ func (mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 		if 50*(cpu+mem)+cutSlack < most+1 && cpu >= 0 && mem >= 0 {
 			continue
 		}
-		if v := whole((whole(100*cpu+1e-9) + whole(100*mem+1e-9)) / 2); v > most {
+		if v := reservedScore(cpu, mem); v > most {
 			best, most = i, v
 		}
 	}
 	return best
+}
+
+func reservedScore(cpu, mem float64) float64 {
+	return whole((whole(100*cpu+1e-9) + whole(100*mem+1e-9)) / 2)
 }
 
 // kubernetes is the default profile's resource scores: LeastAllocated plus BalancedAllocation, weight 1 each.
