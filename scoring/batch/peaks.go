@@ -174,15 +174,19 @@ func (f *exponentialFit) fit(c *power.Piecewise) Exponential {
 		w[x] = float64(c.At(float64(x) / 10))
 	}
 	most, at := -1.0, 0
-	for k := range f.shapes {
-		var part float64
-		for x, z := range &f.shapes[k] {
-			part += z * w[x]
-		}
-		if part *= part; part > most && k != fitGrid {
-			most, at = part, k
+	look := func(from, to, step int) {
+		for k := max(from, 0); k <= min(to, 2*fitGrid); k += step {
+			var part float64
+			for x, z := range &f.shapes[k] {
+				part += z * w[x]
+			}
+			if part *= part; part > most && k != fitGrid {
+				most, at = part, k
+			}
 		}
 	}
+	look(1, 2*fitGrid, 4) // shapes change little over so small a step
+	look(at-3, at+3, 1)
 	best, least := fitAt(&w, float64(at-fitGrid)/1000)
 	step := 0.0005
 	for range 20 {

@@ -282,7 +282,7 @@ func TestContest(t *testing.T) {
 			}
 		}
 		s := newSolver(rows, cols, cost)
-		if s.contested() && s.contest() {
+		if contested, _ := s.contested(); contested && s.contest() {
 			proved++
 			var dual float64
 			for i := range rows {
@@ -354,7 +354,7 @@ func TestProducts(t *testing.T) {
 		checkValid(t, rows, cols, cost, got)
 		s := newSolver(rows, cols, cost)
 		order := s.byStake()
-		if s.contested() && newSolver(rows, cols, cost).prime(order) {
+		if contested, _ := s.contested(); contested && newSolver(rows, cols, cost).prime(order) {
 			guessed++
 		}
 		for _, i := range s.reduce(order) {

@@ -5,23 +5,29 @@ import "math"
 // sampled is how many rows show what the others want.
 const sampled = 32
 
-// contested tells, by a sample, whether half of the rows or more want columns that others want too.
-func (s *solver) contested() bool {
+// contested tells, by a sample, whether half of the rows or more want columns that others want too, and whether half of them have more
+// than one cheapest column.
+func (s *solver) contested() (contested, tied bool) {
 	wanted := make([]bool, s.cols)
-	firsts, n := 0, min(2*sampled, s.rows)
+	firsts, ties, n := 0, 0, min(2*sampled, s.rows)
 	for k := range n {
-		least, first := math.Inf(1), none
+		least, first, tie := math.Inf(1), none, false
 		for j, c := range s.line(k * s.rows / n) {
 			if c < least {
-				least, first = c, int32(j)
+				least, first, tie = c, int32(j), false
+			} else if c == least {
+				tie = true
 			}
+		}
+		if tie {
+			ties++
 		}
 		if first >= 0 && !wanted[first] {
 			wanted[first] = true
 			firsts++
 		}
 	}
-	return firsts <= n/2
+	return firsts <= n/2, ties > n/2
 }
 
 // contest solves problems in which many rows want the same columns, as where costs are products of what a job asks for and what a

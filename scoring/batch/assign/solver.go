@@ -80,7 +80,8 @@ func (s *solver) solve() {
 	if s.cols == 0 {
 		return
 	}
-	if s.contested() && s.contest() {
+	contested, tied := s.contested()
+	if tied && s.rows >= sampled && s.prime(s.byStake()) || contested && s.contest() {
 		return
 	}
 	order := s.byStake()
