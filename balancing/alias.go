@@ -12,9 +12,8 @@ type Alias struct {
 }
 
 type column struct {
-	below uint64 // of 2^64: how much of the column is its own
-	other int32
-	own   int32
+	below uint64   // of 2^64: how much of the column is its own
+	of    [2]int32 // the other's and its own index, in this order
 }
 
 // NewAlias returns a picker by weights, which need not sum to 1; where all are 0, all are the same.
@@ -40,20 +39,20 @@ func NewAlias(weights []float64) (*Alias, error) {
 	for len(small) > 0 && len(large) > 0 {
 		s, l := small[len(small)-1], large[len(large)-1]
 		small = small[:len(small)-1]
-		a.columns[s] = column{below: uint64(p[s] * (1 << 63) * 2), own: int32(s), other: int32(l)}
+		a.columns[s] = column{below: uint64(p[s] * (1 << 63) * 2), of: [2]int32{int32(l), int32(s)}}
 		if p[l] -= 1 - p[s]; p[l] < 1 {
 			large = large[:len(large)-1]
 			small = append(small, l)
 		}
 	}
 	for _, i := range large {
-		a.columns[i] = column{own: int32(i), other: int32(i)}
+		a.columns[i] = column{of: [2]int32{int32(i), int32(i)}}
 	}
 	for _, i := range small { // all but 1, by rounding
 		if weights[i] > 0 || p[i] > 0.5 {
-			a.columns[i] = column{own: int32(i), other: int32(i)}
+			a.columns[i] = column{of: [2]int32{int32(i), int32(i)}}
 		} else {
-			a.columns[i] = column{own: int32(i), other: int32(best)}
+			a.columns[i] = column{of: [2]int32{int32(best), int32(i)}}
 		}
 	}
 	return a, nil
@@ -67,13 +66,11 @@ func (a *Alias) Pick(uint64) int {
 	return pick(a.columns, rand.Uint64())
 }
 
-// pick uses the high part of x·n for the column and the low part within it.
+// pick uses the high part of x·n for the column and the low part within it. The borrow of a subtraction chooses
+// between the two indices: no branch predictor could guess a branch.
 func pick(columns []column, x uint64) int {
 	at, within := bits.Mul64(x, uint64(len(columns)))
 	c := &columns[at]
-	i := c.other
-	if within < c.below { // a conditional move, because no branch predictor can guess it
-		i = c.own
-	}
-	return int(i)
+	_, own := bits.Sub64(within, c.below, 0)
+	return int(c.of[own&1])
 }

@@ -20,7 +20,7 @@ type Damped struct {
 	step    float64
 
 	mu   sync.Mutex
-	last map[string]map[string]float64 // guarded by mu
+	last Past // guarded by mu
 }
 
 // DefaultStep is by how much a share of a [Damped] weigher may move in one call.
@@ -42,19 +42,13 @@ func (d *Damped) Weigh(ctx context.Context, services []Service) ([][]Share, erro
 	if err != nil {
 		return nil, err
 	}
-	now := make(map[string]map[string]float64, len(services))
 	for i := range services {
 		s := &services[i]
-		if last := d.last[s.Name]; len(last) > 0 && anyKnown(out[i]) {
+		if last := d.last.Row(s.Name); last.Len() > 0 && anyKnown(out[i]) {
 			d.damp(s, out[i], last)
 		}
-		m := make(map[string]float64, len(out[i]))
-		for j := range out[i] {
-			m[s.Endpoints[j].ID] = out[i][j].Value
-		}
-		now[s.Name] = m
 	}
-	d.last = now
+	d.last.Keep(services, out)
 	return out, nil
 }
 
@@ -63,11 +57,11 @@ func anyKnown(row []Share) bool {
 }
 
 // damp moves from the last shares towards row.
-func (d *Damped) damp(s *Service, row []Share, last map[string]float64) {
+func (d *Damped) damp(s *Service, row []Share, last *PastRow) {
 	from, stayed, joined := make([]float64, len(row)), 0.0, 0.0
 	isNew := make([]bool, len(row))
 	for j := range row {
-		v, ok := last[s.Endpoints[j].ID]
+		v, ok := last.Share(j, s.Endpoints[j].ID)
 		if isNew[j] = !ok; ok {
 			stayed += v
 		} else {

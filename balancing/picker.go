@@ -30,23 +30,28 @@ type Selector[E any] struct {
 type table[E any] struct {
 	endpoints []E
 	picker    Picker
+	tracking  TrackingPicker // picker, if it is one
 }
 
 // Swap makes Pick choose between endpoints by p from now on. The endpoints must be those that p was made for,
 // in order, and are not to be changed afterwards.
-func (s *Selector[E]) Swap(endpoints []E, p Picker) { s.table.Store(&table[E]{endpoints, p}) }
+func (s *Selector[E]) Swap(endpoints []E, p Picker) {
+	t := &table[E]{endpoints: endpoints, picker: p}
+	t.tracking, _ = p.(TrackingPicker)
+	s.table.Store(t)
+}
 
 // A Choice is the endpoint of one request. Call Done once when the request is over.
 type Choice[E any] struct {
 	Endpoint E
-	picker   Picker
+	tracking TrackingPicker
 	index    int
 }
 
 // Done tells the picker, if it wants to know, that the request is over.
 func (c Choice[E]) Done() {
-	if t, ok := c.picker.(TrackingPicker); ok {
-		t.Done(c.index)
+	if c.tracking != nil {
+		c.tracking.Done(c.index)
 	}
 }
 
@@ -60,7 +65,7 @@ func (s *Selector[E]) Pick(key uint64) (Choice[E], bool) {
 	if i < 0 || i >= len(t.endpoints) {
 		return Choice[E]{}, false
 	}
-	return Choice[E]{Endpoint: t.endpoints[i], picker: t.picker, index: i}, true
+	return Choice[E]{Endpoint: t.endpoints[i], tracking: t.tracking, index: i}, true
 }
 
 // Values returns the values of shares, as pickers take them.

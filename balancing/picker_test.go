@@ -200,6 +200,33 @@ func TestTwoChoicesAvoidsTheSlow(t *testing.T) {
 	}
 }
 
+// The two draws are independent: of four equal endpoints the idle one is met by one of two draws, or by a third where
+// the first two meet the same.
+func TestTwoChoicesDrawsTwice(t *testing.T) {
+	var f balancing.Flights
+	flights := f.Of([]string{"idle", "a", "b", "c"})
+	for _, busy := range flights[1:] {
+		busy.Add(1000)
+	}
+	c, err := balancing.NewTwoChoices([]float64{1, 1, 1, 1}, flights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 200_000
+	idle := 0
+	for range n {
+		i := c.Pick(0)
+		c.Done(i)
+		if i == 0 {
+			idle++
+		}
+	}
+	want := 1./4 + 3./4*(1./4+1./4*1./4)
+	if got := float64(idle) / n; math.Abs(got-want) > 0.01 {
+		t.Errorf("the idle endpoint gets %v of the picks, want %v", got, want)
+	}
+}
+
 func TestFlightsOutliveTheTable(t *testing.T) {
 	var f balancing.Flights
 	first := f.Of([]string{"a", "b"})
@@ -306,18 +333,66 @@ func TestPickDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// BenchmarkPick picks with 64 requests in flight a goroutine, and ends the oldest after each pick where the picker wants
+// to know.
 func BenchmarkPick(b *testing.B) {
+	type flight struct {
+		ring [64]int
+		k    uint64
+	}
+	step := func(p balancing.Picker, t balancing.TrackingPicker, f *flight) {
+		i := p.Pick(f.k)
+		if t != nil {
+			at := &f.ring[f.k%64]
+			if f.k >= 64 {
+				t.Done(*at)
+			}
+			*at = i
+		}
+		f.k++
+	}
+	for _, n := range []int{10, 100, 1000} {
+		r := rand.New(rand.NewPCG(7, 8))
+		w := make([]float64, n)
+		for i := range w {
+			w[i] = r.ExpFloat64()
+		}
+		for name, p := range pickers(b, names(n), w) {
+			t, _ := p.(balancing.TrackingPicker)
+			b.Run(fmt.Sprintf("%s/endpoints=%d", name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				var f flight
+				for b.Loop() {
+					step(p, t, &f)
+				}
+			})
+			b.Run(fmt.Sprintf("%s/endpoints=%d/parallel", name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				b.RunParallel(func(pb *testing.PB) {
+					var f flight
+					for pb.Next() {
+						step(p, t, &f)
+					}
+				})
+			})
+		}
+	}
+}
+
+// BenchmarkSelector is a pick through a Selector and the Done of its choice, as a proxy does it.
+func BenchmarkSelector(b *testing.B) {
 	w := make([]float64, 100)
 	for i := range w {
-		w[i] = float64(i)
+		w[i] = float64(1 + i)
 	}
 	for name, p := range pickers(b, names(100), w) {
 		b.Run(name, func(b *testing.B) {
+			var s balancing.Selector[string]
+			s.Swap(names(100), p)
 			b.ReportAllocs()
-			k := uint64(0)
-			for b.Loop() {
-				p.Pick(k)
-				k++
+			for k := uint64(0); b.Loop(); k++ {
+				c, _ := s.Pick(k)
+				c.Done()
 			}
 		})
 	}

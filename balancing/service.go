@@ -93,7 +93,7 @@ func known(e *Endpoint) error {
 	n := e.Node
 	switch {
 	case n == nil:
-		return fmt.Errorf("endpoint %q: its node is not known: %w", e.ID, power.ErrNoModel)
+		return noNode(e.ID)
 	case n.Err != nil:
 		return n.Err
 	case n.Predictor == nil:
@@ -107,3 +107,14 @@ func known(e *Endpoint) error {
 	}
 	return nil
 }
+
+// noNode is the error of an endpoint by its ID. Without a configuration all of a cluster's have it, at every round.
+type noNode string
+
+// Error implements error.
+func (id noNode) Error() string {
+	return fmt.Sprintf("endpoint %q: its node is not known: %v", string(id), power.ErrNoModel)
+}
+
+// Unwrap returns why.
+func (noNode) Unwrap() error { return power.ErrNoModel }

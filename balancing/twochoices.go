@@ -2,6 +2,7 @@ package balancing
 
 import (
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,7 @@ func NewTwoChoices(weights []float64, flights []*atomic.Int64) (*TwoChoices, err
 	}
 	if flights == nil {
 		for range weights {
-			flights = append(flights, new(atomic.Int64))
+			flights = append(flights, newFlight())
 		}
 	}
 	if len(flights) != len(weights) {
@@ -59,17 +60,25 @@ func (t *TwoChoices) Pick(uint64) int {
 	if a == b {
 		b = pick(t.columns, mix(x)) // once more: two different ones are a better choice
 	}
-	// Both are read before either is used, and a conditional move chooses, as in Alias.
-	s, other := &t.slots[a], &t.slots[b]
-	if x1, x2 := s.crowd(), other.crowd(); x2 < x1 {
-		a, s = b, other
-	}
-	s.flights.Add(1)
+	// A borrow chooses, as in pick.
+	_, less := bits.Sub64(t.slots[b].crowd(), t.slots[a].crowd(), 0)
+	a ^= (a ^ b) & -int(less)
+	t.slots[a].flights.Add(1)
 	return a
 }
 
 // Done implements [TrackingPicker].
 func (t *TwoChoices) Done(i int) { t.slots[i].flights.Add(-1) }
+
+// newFlight returns a counter in a cache line of its own: processors that count at different endpoints do not wait for
+// each other.
+func newFlight() *atomic.Int64 {
+	c := new(struct {
+		atomic.Int64
+		_ [56]byte
+	})
+	return &c.Int64
+}
 
 // Flights keeps the requests in flight of endpoints over changes of their weights. The zero value is ready to
 // use, concurrently.
@@ -89,7 +98,7 @@ func (f *Flights) Of(ids []string) []*atomic.Int64 {
 		c := m[id]
 		if c == nil {
 			if c = f.m[id]; c == nil {
-				c = new(atomic.Int64)
+				c = newFlight()
 			}
 			m[id] = c
 		}
