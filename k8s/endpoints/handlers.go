@@ -31,11 +31,13 @@ func (p *Proxier) OnServiceUpdate(_, s *v1.Service) {
 }
 
 // OnServiceDelete implements kube-proxy's config.ServiceHandler.
-func (p *Proxier) OnServiceDelete(s *v1.Service) {
+func (p *Proxier) OnServiceDelete(s *v1.Service) { p.dropService(keyOf(s)) }
+
+func (p *Proxier) dropService(k types.NamespacedName) {
 	p.change(func(w *world) bool {
-		_, had := w.services[keyOf(s)]
-		delete(w.services, keyOf(s))
-		w.changed(keyOf(s))
+		_, had := w.services[k]
+		delete(w.services, k)
+		w.changed(k)
 		return had
 	})
 }
@@ -45,49 +47,57 @@ func (p *Proxier) OnServiceSynced() {
 	p.change(func(*world) bool { p.synced[0] = true; return true })
 }
 
-func sliceKey(s *discovery.EndpointSlice) types.NamespacedName {
-	return types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discovery.LabelServiceName]}
-}
-
 // OnEndpointSliceAdd implements kube-proxy's config.EndpointSliceHandler.
 func (p *Proxier) OnEndpointSliceAdd(s *discovery.EndpointSlice) { p.OnEndpointSliceUpdate(nil, s) }
 
 // OnEndpointSliceUpdate implements kube-proxy's config.EndpointSliceHandler.
-func (p *Proxier) OnEndpointSliceUpdate(old, s *discovery.EndpointSlice) {
+func (p *Proxier) OnEndpointSliceUpdate(_, s *discovery.EndpointSlice) {
+	name := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+	service, kept := s.Labels[discovery.LabelServiceName], compact(s)
 	p.change(func(w *world) bool {
-		if old != nil && sliceKey(old) != sliceKey(s) {
-			drop(w, old)
+		ours := false
+		if w.owners[name] != service {
+			ours = w.drop(name)
 		}
-		k := sliceKey(s)
-		if k.Name == "" {
-			return old != nil
+		if service == "" {
+			return ours
 		}
+		k := types.NamespacedName{Namespace: s.Namespace, Name: service}
 		m := w.slices[k]
 		if m == nil {
-			m = make(map[string]*discovery.EndpointSlice)
+			m = make(map[string]*endpointSlice)
 			w.slices[k] = m
 		}
-		m[s.Name] = s
+		m[s.Name] = kept
+		w.owners[name] = service
 		w.changed(k)
-		return w.services[k] != nil
+		return ours || w.services[k] != nil
 	})
 }
 
 // OnEndpointSliceDelete implements kube-proxy's config.EndpointSliceHandler.
 func (p *Proxier) OnEndpointSliceDelete(s *discovery.EndpointSlice) {
-	p.change(func(w *world) bool {
-		drop(w, s)
-		return w.services[sliceKey(s)] != nil
-	})
+	p.dropSlice(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})
 }
 
-func drop(w *world, s *discovery.EndpointSlice) {
-	k := sliceKey(s)
+func (p *Proxier) dropSlice(name types.NamespacedName) {
+	p.change(func(w *world) bool { return w.drop(name) })
+}
+
+// drop forgets a slice and tells whether it was of a Service of ours.
+func (w *world) drop(name types.NamespacedName) bool {
+	service, ok := w.owners[name]
+	if !ok {
+		return false
+	}
+	delete(w.owners, name)
+	k := types.NamespacedName{Namespace: name.Namespace, Name: service}
 	w.changed(k)
-	delete(w.slices[k], s.Name)
+	delete(w.slices[k], name.Name)
 	if len(w.slices[k]) == 0 {
 		delete(w.slices, k)
 	}
+	return w.services[k] != nil
 }
 
 // OnEndpointSlicesSynced implements kube-proxy's config.EndpointSliceHandler.

@@ -15,8 +15,9 @@ import (
 type Measurement struct {
 	Service types.NamespacedName
 
-	// Rates is requests a second by port, as [Options.Rate] names them. Where only connections are counted, a
-	// connection counts as a request, and so does what is learned of its CPU.
+	// Rates is requests a second by port, as [Options.Rate] names them; "" is a Service's only port. Where only
+	// connections are counted, a connection counts as a request, and so does what is learned of its CPU; an
+	// annotation must then say the CPU of a connection.
 	Rates map[string]float64
 
 	// Cores is the CPU that the Service's endpoints used, in cores of speed 1; nil where that is not known.
@@ -134,7 +135,7 @@ func (s *learned) interval() (balancing.Interval, bool) {
 }
 
 var (
-	rateDesc = prometheus.NewDesc("leastwatt_service_requests_per_second", "Requests a second of a Service port in the whole cluster, as last measured.", []string{"namespace", "service", "port"}, nil)
+	rateDesc = prometheus.NewDesc("leastwatt_service_requests_per_second", "Requests a second of a Service port in the whole cluster, as last measured; new connections where only those are counted.", []string{"namespace", "service", "port"}, nil)
 	cpuDesc  = prometheus.NewDesc("leastwatt_service_request_cpu_seconds", "Work of one request as learned: the estimate and its 95 % bounds.", []string{"namespace", "service", "bound"}, nil)
 )
 

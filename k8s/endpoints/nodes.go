@@ -2,11 +2,10 @@ package endpoints
 
 import (
 	"context"
-	"fmt"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/leastwatt/leastwatt/scoring"
 )
@@ -18,15 +17,9 @@ type Machines interface {
 }
 
 // WatchNodes tells m of the cluster's nodes until ctx ends. It blocks.
-func WatchNodes(ctx context.Context, client kubernetes.Interface, m Machines) error {
-	f := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slimNode))
-	put := func(n *v1.Node) { m.Put(machine(n)) }
-	if _, err := f.Core().V1().Nodes().Informer().AddEventHandler(handler(put, func(_, n *v1.Node) { put(n) }, func(n *v1.Node) { m.Remove(n.Name) })); err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
-	}
-	f.Start(ctx.Done())
-	<-ctx.Done()
-	f.Shutdown()
+func WatchNodes(ctx context.Context, client Client, m Machines) error {
+	follow(ctx, client, client.CoreV1().Nodes(), metav1.ListOptions{}, &v1.Node{},
+		&feed[*v1.Node]{put: func(n *v1.Node) { m.Put(machine(n)) }, drop: func(n types.NamespacedName) { m.Remove(n.Name) }, slim: slim})
 	return ctx.Err()
 }
 
@@ -44,12 +37,4 @@ func machine(n *v1.Node) scoring.Machine {
 		}
 	}
 	return out
-}
-
-// slimNode drops what is most of a Node's memory.
-func slimNode(obj any) (any, error) {
-	if n, ok := obj.(*v1.Node); ok {
-		n.ManagedFields, n.Annotations, n.Status.Images, n.Status.Conditions = nil, nil, nil, nil
-	}
-	return obj, nil
 }

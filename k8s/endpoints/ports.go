@@ -10,7 +10,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	discovery "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/leastwatt/leastwatt/balancing/nftables"
@@ -25,6 +24,7 @@ type servicePort struct {
 	id        string // of all that, for the weigher
 	rules     nftables.Service
 	endpoints []candidate
+	local     []netip.Addr // of ready endpoints on this node, for a health port
 }
 
 // A candidate may get new connections, from within the cluster, from outside or both.
@@ -81,6 +81,13 @@ func (w *world) port(key types.NamespacedName, s *v1.Service, sp *v1.ServicePort
 	}
 	local := s.Spec.InternalTrafficPolicy != nil && *s.Spec.InternalTrafficPolicy == v1.ServiceInternalTrafficPolicyLocal
 	all := w.endpoints(key, sp, protocol, f)
+	if healthPortOf(s) != 0 {
+		for i := range all {
+			if all[i].ready && all[i].node == node && node != "" {
+				p.local = append(p.local, all[i].addr.Addr())
+			}
+		}
+	}
 	inside := choose(all, local, node, w.topology)
 	p.rules.Drop = local && len(all) > 0
 	outside, keep := inside, s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
@@ -149,37 +156,20 @@ func familyOf(ip netip.Addr) v1.IPFamily {
 	return v1.IPv6Protocol
 }
 
-// A backend is an endpoint of any slice with what decides whether it gets connections.
-type backend struct {
-	candidate
-	ready, serving bool // serving: terminating, but still answering
-	zones, nodes   []string
-}
-
 // endpoints returns a Service port's endpoints from all slices, each address once: ready wins over terminating.
 func (w *world) endpoints(key types.NamespacedName, sp *v1.ServicePort, protocol v1.Protocol, f v1.IPFamily) []backend {
 	byAddr := make(map[netip.AddrPort]backend)
 	for _, sl := range w.slices[key] {
-		if string(sl.AddressType) != string(f) {
+		if sl.family != f {
 			continue
 		}
-		for _, ep := range sl.Ports {
-			name, number, proto := "", int32(0), v1.ProtocolTCP
-			if ep.Name != nil {
-				name = *ep.Name
-			}
-			if ep.Port != nil {
-				number = *ep.Port
-			}
-			if ep.Protocol != nil {
-				proto = *ep.Protocol
-			}
-			if name != sp.Name || proto != protocol || number <= 0 || number > 65535 {
+		for _, ep := range sl.ports {
+			if ep.name != sp.Name || ep.protocol != protocol {
 				continue
 			}
-			for i := range sl.Endpoints {
-				b, ok := newBackend(&sl.Endpoints[i], uint16(number), f)
-				if old, there := byAddr[b.addr]; ok && (!there || b.ready && !old.ready) {
+			for i := range sl.endpoints {
+				b := sl.endpoints[i].backend(ep.number, key.Namespace)
+				if old, there := byAddr[b.addr]; !there || b.ready && !old.ready {
 					byAddr[b.addr] = b
 				}
 			}
@@ -191,36 +181,6 @@ func (w *world) endpoints(key types.NamespacedName, sp *v1.ServicePort, protocol
 	}
 	slices.SortFunc(out, func(a, b backend) int { return a.addr.Compare(b.addr) })
 	return out
-}
-
-func newBackend(e *discovery.Endpoint, port uint16, f v1.IPFamily) (backend, bool) {
-	if len(e.Addresses) == 0 {
-		return backend{}, false
-	}
-	ip, err := netip.ParseAddr(e.Addresses[0])
-	if err != nil || familyOf(ip) != f {
-		return backend{}, false
-	}
-	b := backend{candidate: candidate{addr: netip.AddrPortFrom(ip, port)}}
-	c := e.Conditions
-	terminating := c.Terminating != nil && *c.Terminating
-	b.ready = c.Ready == nil || *c.Ready
-	b.serving = terminating && (c.Serving == nil || *c.Serving)
-	if e.NodeName != nil {
-		b.node = *e.NodeName
-	}
-	if t := e.TargetRef; t != nil && t.Kind == "Pod" {
-		b.pod = types.NamespacedName{Namespace: t.Namespace, Name: t.Name}
-	}
-	if e.Hints != nil {
-		for _, z := range e.Hints.ForZones {
-			b.zones = append(b.zones, z.Name)
-		}
-		for _, n := range e.Hints.ForNodes {
-			b.nodes = append(b.nodes, n.Name)
-		}
-	}
-	return b, true
 }
 
 // choose returns the endpoints that get new connections: of this node only if the policy says so, else those that
@@ -243,9 +203,9 @@ func choose(all []backend, local bool, node string, topology map[string]string) 
 			}
 		}
 	} else if !local {
-		usable = hinted(usable, func(b *backend) []string { return b.nodes }, node,
+		usable = hinted(usable, func(b *backend) []string { return b.hints.forNodes() }, node,
 			func() []backend {
-				return hinted(usable, func(b *backend) []string { return b.zones }, topology[v1.LabelTopologyZone], func() []backend { return usable })
+				return hinted(usable, func(b *backend) []string { return b.hints.forZones() }, topology[v1.LabelTopologyZone], func() []backend { return usable })
 			})
 	}
 	out := make([]candidate, len(usable))
@@ -275,10 +235,10 @@ func hinted(all []backend, hints func(*backend) []string, us string, otherwise f
 }
 
 // unsupported says what of a Service this proxy does not do; "" if it does all.
-func unsupported(s *v1.Service) string {
+func (p *Proxier) unsupported(s *v1.Service) string {
 	var what []string
-	if s.Spec.HealthCheckNodePort > 0 {
-		what = append(what, fmt.Sprintf("healthCheckNodePort %d (nobody answers there: a load balancer must probe the node port itself)", s.Spec.HealthCheckNodePort))
+	if port := healthPortOf(s); port != 0 && p.opts.Listen == nil {
+		what = append(what, fmt.Sprintf("healthCheckNodePort %d (nobody answers there: a load balancer must probe the node port itself)", port))
 	}
 	for _, p := range s.Spec.Ports {
 		switch p.Protocol {

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	discovery "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 
@@ -56,7 +56,8 @@ type Options struct {
 	Weigher balancing.Weigher
 
 	// Rate returns a Service port's requests per second in the whole cluster, and false while it is not
-	// known; the annotation [RateAnnotation] counts then, or 1. Nil knows none. It must not wait.
+	// known; the annotation [RateAnnotation] counts then, or 1. Where a Service has one port, it is asked for
+	// port "" too, for rates that know of Services alone. Nil knows none. It must not wait.
 	Rate func(service types.NamespacedName, port string) (float64, bool)
 
 	// CPU returns the work of one request in core-seconds, as [balancing.CPULearner] learns it, and false
@@ -73,11 +74,19 @@ type Options struct {
 	// leaves them.
 	Forget func(ctx context.Context, stale []Stale)
 
+	// Listen opens the healthCheckNodePort of a Service with externalTrafficPolicy Local, at which load balancers ask
+	// whether this node has endpoints: net.Listen. Nil opens none; such a Service gets an Event then.
+	Listen func(network, address string) (net.Listener, error)
+
 	// Events gets an Event for each Service of which something is not supported; nil means none.
 	Events events.EventRecorder
 
 	// Registerer gets the metrics; nil means none.
 	Registerer prometheus.Registerer
+
+	// Streamed leaves the series of single endpoints and servers out of Registerer; [Proxier.WriteSeries] writes them.
+	// A registry gathers all series before it writes the first: 1 KB for each of an endpoint's four.
+	Streamed bool
 
 	// Log gets what goes wrong in the background; nil discards it.
 	Log *slog.Logger
@@ -90,6 +99,7 @@ type Proxier struct {
 	appliers map[v1.IPFamily]Applier
 	kick     chan struct{} // holds one change not yet looked at
 	metrics  *metrics
+	health   healthPorts
 
 	mu     sync.Mutex
 	world  world // guarded by mu
@@ -99,15 +109,16 @@ type Proxier struct {
 
 	// Of the goroutine that runs.
 	made    map[types.NamespacedName][]servicePort // of the last snapshot; their slices are not changed
-	last    map[string]map[string]float64          // share by port and endpoint, as applied
+	last    balancing.Past                         // the shares that were applied
 	applied map[string]udpPort
 	noted   map[types.UID]string
 }
 
-// world is what the cluster's objects say. The objects are shared and not to be changed.
+// world is what the cluster's objects say. Services are shared and not to be changed.
 type world struct {
 	services map[types.NamespacedName]*v1.Service
-	slices   map[types.NamespacedName]map[string]*discovery.EndpointSlice // by Service, by name
+	slices   map[types.NamespacedName]map[string]*endpointSlice // by Service, by name
+	owners   map[types.NamespacedName]string                    // a slice's Service
 	topology map[string]string
 	stale    map[types.NamespacedName]bool // Services that changed since their ports were made; nil: all
 }
@@ -150,13 +161,14 @@ func New(appliers map[v1.IPFamily]Applier, o Options) (*Proxier, error) {
 	}
 	p := &Proxier{
 		opts: o, appliers: appliers, kick: make(chan struct{}, 1), noted: make(map[types.UID]string),
-		world: world{services: make(map[types.NamespacedName]*v1.Service), slices: make(map[types.NamespacedName]map[string]*discovery.EndpointSlice)},
+		world: world{services: make(map[types.NamespacedName]*v1.Service), slices: make(map[types.NamespacedName]map[string]*endpointSlice), owners: make(map[types.NamespacedName]string)},
 	}
-	m, err := newMetrics(o.Registerer)
+	m, err := newMetrics(o.Registerer, o.Streamed)
 	if err != nil {
 		return nil, err
 	}
 	p.metrics = m
+	p.health = healthPorts{listen: o.Listen, ready: p.Ready, log: o.Log, servers: make(map[uint16]*healthPort), failed: make(map[types.NamespacedName]error)}
 	return p, nil
 }
 
@@ -165,6 +177,7 @@ func New(appliers map[v1.IPFamily]Applier, o Options) (*Proxier, error) {
 func (p *Proxier) Run(ctx context.Context) error {
 	refresh := time.NewTicker(p.opts.Refresh)
 	defer refresh.Stop()
+	defer p.health.end()
 	for {
 		if p.ready() {
 			if err := p.sync(ctx); err != nil && ctx.Err() == nil {
@@ -193,6 +206,18 @@ func (p *Proxier) Written() time.Time {
 		return *t
 	}
 	return time.Time{}
+}
+
+// Ready returns nil while the rules are what they should be, or were a minute and three Refreshes ago.
+func (p *Proxier) Ready() error {
+	at := p.Written()
+	if at.IsZero() {
+		return errors.New("rules have not been written yet")
+	}
+	if age := time.Since(at); age > 3*p.opts.Refresh+time.Minute {
+		return fmt.Errorf("rules were last written %v ago", age.Round(time.Second))
+	}
+	return nil
 }
 
 // SyncLoop is Run without an end, as proxy.Provider has it.

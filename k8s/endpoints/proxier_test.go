@@ -452,7 +452,7 @@ func TestBadAnnotationsAndUnsupportedGetAnEvent(t *testing.T) {
 		"cpu twice": {func(s *v1.Service) {
 			s.Annotations = map[string]string{balancing.CPUAnnotation: "x", endpoints.RateAnnotation: "0"}
 		}, "above 0"},
-		"health port": {func(s *v1.Service) { s.Spec.HealthCheckNodePort = 31000 }, "healthCheckNodePort 31000"},
+		"health port": {healthPort, "healthCheckNodePort 31000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -573,6 +573,59 @@ func TestWatchWithTheRealWriter(t *testing.T) {
 			t.Fatalf("still there:\n%s", nft.Dump())
 		}
 	}
+}
+
+// HTTP requests are counted by Service, not by port: such a rate counts for a Service's only port.
+func TestRatesOfServices(t *testing.T) {
+	two := func(s *v1.Service) {
+		s.Spec.Ports = append(s.Spec.Ports, v1.ServicePort{Name: "admin", Port: 81, Protocol: v1.ProtocolTCP})
+	}
+	for name, c := range map[string]struct {
+		change func(*v1.Service)
+		rates  map[string]float64
+		want   float64 // the rate that the shares of http are made of; 0 is none
+	}{
+		"of the port":             {func(*v1.Service) {}, map[string]float64{"http": 70, "": 5}, 70},
+		"of the Service":          {func(*v1.Service) {}, map[string]float64{"": 70}, 70},
+		"of a Service, two ports": {two, map[string]float64{"": 70}, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var r recorder
+			var w rateRecorder
+			p := start(t, &r, endpoints.Options{Weigher: &w, Rate: func(_ types.NamespacedName, port string) (float64, bool) {
+				v, ok := c.rates[port]
+				return v, ok
+			}})
+			p.OnServiceAdd(service("web", c.change))
+			settle()
+			if got := w.of("IPv4 shop/web:http/tcp"); got != c.want {
+				t.Errorf("%s: rate %v, want %v", name, got, c.want)
+			}
+		})
+	}
+}
+
+// rateRecorder divides evenly and keeps the rates that it is told.
+type rateRecorder struct {
+	balancing.Uniform
+	mu    sync.Mutex
+	rates map[string]float64
+}
+
+func (w *rateRecorder) Weigh(ctx context.Context, services []balancing.Service) ([][]balancing.Share, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rates = make(map[string]float64)
+	for i := range services {
+		w.rates[services[i].Name] = services[i].Rate
+	}
+	return w.Uniform.Weigh(ctx, services)
+}
+
+func (w *rateRecorder) of(name string) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rates[name]
 }
 
 func TestNewNeedsAnApplier(t *testing.T) {

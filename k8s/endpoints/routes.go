@@ -10,14 +10,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	discovery "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 
 	"github.com/leastwatt/leastwatt/balancing"
@@ -80,8 +77,9 @@ type Routes struct {
 	m      *routeMetrics
 
 	mu     sync.Mutex
-	routes map[types.NamespacedName]*unstructured.Unstructured              // guarded by mu
-	slices map[backendKey]map[types.NamespacedName]*discovery.EndpointSlice // guarded by mu
+	routes map[types.NamespacedName]*unstructured.Unstructured    // guarded by mu
+	slices map[backendKey]map[types.NamespacedName]*endpointSlice // guarded by mu
+	owners map[types.NamespacedName]backendKey                    // guarded by mu; what a slice is of
 
 	// Of the goroutine that runs.
 	last  map[string]map[string]float64
@@ -128,33 +126,30 @@ func NewRoutes(client dynamic.Interface, o RouteOptions) (*Routes, error) {
 		return nil, err
 	}
 	return &Routes{opts: o, client: client, kick: make(chan struct{}, 1), m: m, noted: make(map[types.UID]string),
-		routes: make(map[types.NamespacedName]*unstructured.Unstructured), slices: make(map[backendKey]map[types.NamespacedName]*discovery.EndpointSlice)}, nil
+		routes: make(map[types.NamespacedName]*unstructured.Unstructured), slices: make(map[backendKey]map[types.NamespacedName]*endpointSlice), owners: make(map[types.NamespacedName]backendKey)}, nil
 }
 
 // Run follows HTTPRoutes and EndpointSlices and writes weights until ctx ends. It leaves the weights as they are.
-func (r *Routes) Run(ctx context.Context, client kubernetes.Interface) error {
-	routes := dynamicinformer.NewDynamicSharedInformerFactory(r.client, 0)
-	slices := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim))
-	ri, si := routes.ForResource(httpRoutes).Informer(), slices.Discovery().V1().EndpointSlices().Informer()
-	heardRoutes, err := ri.AddEventHandler(handler(r.put, func(_, u *unstructured.Unstructured) { r.put(u) }, r.remove))
-	if err != nil {
-		return fmt.Errorf("watch HTTPRoutes: %w", err)
-	}
-	heardSlices, err := si.AddEventHandler(handler(r.putSlice, func(old, s *discovery.EndpointSlice) {
-		if backendOf(old) != backendOf(s) {
-			r.removeSlice(old)
+func (r *Routes) Run(ctx context.Context, client Client) error {
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer cancel()
+	routes, slices := make(chan struct{}), make(chan struct{}) // closed when all have been heard of
+	wg.Go(func() {
+		follow(ctx, r.client, r.client.Resource(httpRoutes), metav1.ListOptions{}, &unstructured.Unstructured{},
+			&feed[*unstructured.Unstructured]{put: r.put, drop: r.remove, synced: func() { close(routes) }})
+	})
+	wg.Go(func() {
+		follow(ctx, client, client.DiscoveryV1().EndpointSlices(""), metav1.ListOptions{}, &discovery.EndpointSlice{},
+			&feed[*discovery.EndpointSlice]{put: r.putSlice, drop: r.removeSlice, synced: func() { close(slices) }, slim: slim})
+	})
+	for _, heard := range [...]chan struct{}{routes, slices} {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-heard:
 		}
-		r.putSlice(s)
-	}, r.removeSlice))
-	if err != nil {
-		return fmt.Errorf("watch EndpointSlices: %w", err)
-	}
-	routes.Start(ctx.Done())
-	slices.Start(ctx.Done())
-	defer slices.Shutdown()
-	defer routes.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), heardRoutes.HasSynced, heardSlices.HasSynced) {
-		return ctx.Err()
 	}
 	refresh := time.NewTicker(r.opts.Refresh)
 	defer refresh.Stop()
@@ -193,41 +188,51 @@ func (r *Routes) put(u *unstructured.Unstructured) {
 	r.changed()
 }
 
-func (r *Routes) remove(u *unstructured.Unstructured) {
+func (r *Routes) remove(k types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.routes, types.NamespacedName{Namespace: u.GetNamespace(), Name: u.GetName()})
+	delete(r.routes, k)
 }
 
 func backendOf(s *discovery.EndpointSlice) backendKey {
 	if name := s.Labels[importedLabel]; name != "" {
 		return backendKey{true, types.NamespacedName{Namespace: s.Namespace, Name: name}}
 	}
-	return backendKey{false, sliceKey(s)}
+	return backendKey{false, types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discovery.LabelServiceName]}}
 }
 
 func (r *Routes) putSlice(s *discovery.EndpointSlice) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := backendOf(s)
-	if r.slices[k] == nil {
-		r.slices[k] = make(map[types.NamespacedName]*discovery.EndpointSlice)
+	name, k := nameIn(s), backendOf(s)
+	if r.owners[name] != k {
+		r.drop(name)
 	}
-	r.slices[k][types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = s
+	if r.slices[k] == nil {
+		r.slices[k] = make(map[types.NamespacedName]*endpointSlice)
+	}
+	r.slices[k][name] = compact(s)
+	r.owners[name] = k
 	if len(r.routes) > 0 {
 		r.changed()
 	}
 }
 
-func (r *Routes) removeSlice(s *discovery.EndpointSlice) {
+func (r *Routes) removeSlice(name types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := backendOf(s)
-	delete(r.slices[k], types.NamespacedName{Namespace: s.Namespace, Name: s.Name})
-	if len(r.slices[k]) == 0 {
-		delete(r.slices, k)
-	}
+	r.drop(name)
 	if len(r.routes) > 0 {
 		r.changed()
+	}
+}
+
+// drop forgets a slice; its caller holds mu.
+func (r *Routes) drop(name types.NamespacedName) {
+	k := r.owners[name]
+	delete(r.owners, name)
+	delete(r.slices[k], name)
+	if len(r.slices[k]) == 0 {
+		delete(r.slices, k)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	v1 "k8s.io/api/core/v1"
-	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -83,7 +82,7 @@ func (r *Routes) rules() ([]routeRule, int) {
 	routes := slices.SortedFunc(maps.Values(r.routes), func(a, b *unstructured.Unstructured) int {
 		return cmp.Or(cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetName(), b.GetName()))
 	})
-	all := make(map[backendKey][]*discovery.EndpointSlice, len(r.slices))
+	all := make(map[backendKey][]*endpointSlice, len(r.slices))
 	for k, m := range r.slices {
 		all[k] = slices.Collect(maps.Values(m))
 	}
@@ -115,19 +114,15 @@ func (r *Routes) rules() ([]routeRule, int) {
 
 // add adds the endpoints of a backend's slices: the ready ones, or those that end but still answer where none is
 // ready; each address once.
-func (rr *routeRule) add(at int, slices []*discovery.EndpointSlice, view *scoring.View, last map[string]float64) {
+func (rr *routeRule) add(at int, slices []*endpointSlice, view *scoring.View, last map[string]float64) {
 	ready, serving := make(map[netip.Addr]string), make(map[netip.Addr]string)
 	for _, s := range slices {
-		for i := range s.Endpoints {
-			for _, f := range [...]v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol} {
-				b, ok := newBackend(&s.Endpoints[i], 1, f)
-				switch {
-				case !ok || string(s.AddressType) != string(f):
-				case b.ready:
-					ready[b.addr.Addr()] = b.node
-				case b.serving:
-					serving[b.addr.Addr()] = b.node
-				}
+		for i := range s.endpoints {
+			switch e := &s.endpoints[i]; {
+			case e.ready:
+				ready[e.ip] = e.node.Value()
+			case e.serving:
+				serving[e.ip] = e.node.Value()
 			}
 		}
 	}

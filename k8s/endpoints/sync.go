@@ -12,7 +12,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	discovery "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/leastwatt/leastwatt/balancing"
@@ -74,6 +73,7 @@ func (p *Proxier) sync(ctx context.Context) error {
 		p.metrics.failed()
 		return err
 	}
+	p.health.keep(ports)
 	p.explain(ports, refused)
 	p.remember(ctx, ports, services, shares)
 	p.metrics.synced(time.Since(began), ports, services, shares)
@@ -85,7 +85,7 @@ func (p *Proxier) sync(ctx context.Context) error {
 // anew.
 func (p *Proxier) snapshot() []servicePort {
 	p.mu.Lock()
-	w := world{services: maps.Clone(p.world.services), topology: p.world.topology, slices: make(map[types.NamespacedName]map[string]*discovery.EndpointSlice)}
+	w := world{services: maps.Clone(p.world.services), topology: p.world.topology, slices: make(map[types.NamespacedName]map[string]*endpointSlice)}
 	if p.world.stale == nil || p.made == nil {
 		p.made = make(map[types.NamespacedName][]servicePort, len(w.services))
 		p.world.stale = make(map[types.NamespacedName]bool)
@@ -165,8 +165,11 @@ func (p *Proxier) trouble(s *v1.Service) []error {
 	if _, err := rateFromAnnotations(s.Annotations); err != nil {
 		out = append(out, err)
 	}
-	if what := unsupported(s); what != "" {
+	if what := p.unsupported(s); what != "" {
 		out = append(out, fmt.Errorf("not supported by this proxy: %s", what))
+	}
+	if err := p.health.failed[keyOf(s)]; err != nil {
+		out = append(out, err)
 	}
 	return out
 }
@@ -185,19 +188,25 @@ func (p *Proxier) service(sp *servicePort, view *scoring.View) balancing.Service
 	}
 	s.Rate, _ = rateFromAnnotations(sp.service.Annotations)
 	if p.opts.Rate != nil {
-		if v, ok := p.opts.Rate(sp.key, sp.port); ok && v >= 0 && v <= maxRate {
+		v, ok := p.opts.Rate(sp.key, sp.port)
+		if !ok && len(sp.service.Spec.Ports) == 1 {
+			v, ok = p.opts.Rate(sp.key, "")
+		}
+		if ok && v >= 0 && v <= maxRate {
 			s.Rate = v
 		}
 	}
 	s.Rate /= float64(len(sp.service.Spec.IPFamilies)) // as if clients came evenly by both
-	last := p.last[s.Name]
+	last := p.last.Row(s.Name)
 	s.Endpoints = make([]balancing.Endpoint, 0, len(sp.endpoints))
-	for _, c := range sp.endpoints {
+	for j := range sp.endpoints {
+		c := &sp.endpoints[j]
 		e := balancing.Endpoint{ID: c.id}
 		if view != nil {
 			e.Node = view.Node(c.node)
 		}
-		e.Load = moving(&e, last[e.ID], &s)
+		share, _ := last.Share(j, e.ID)
+		e.Load = moving(&e, share, &s)
 		s.Endpoints = append(s.Endpoints, e)
 	}
 	return s
@@ -251,26 +260,12 @@ func (p *Proxier) note(s *v1.Service, err error) {
 
 // remember keeps what was applied and lets conntrack forget what went.
 func (p *Proxier) remember(ctx context.Context, ports []servicePort, services []balancing.Service, shares [][]balancing.Share) {
-	shared := make(map[string]map[string]float64, len(ports))
 	applied := make(map[string]udpPort)
 	live := make(map[types.UID]bool, len(ports))
 	var stale []Stale
 	for i := range ports {
 		sp := &ports[i]
 		live[sp.service.UID] = true
-		m := p.last[services[i].Name]
-		for fresh := len(m) != len(sp.endpoints); ; fresh = true { // the map of the last sync serves again if it has the same endpoints
-			if fresh {
-				m = make(map[string]float64, len(sp.endpoints))
-			}
-			for j := range services[i].Endpoints {
-				m[services[i].Endpoints[j].ID] = shares[i][j].Value
-			}
-			if fresh || len(m) == len(sp.endpoints) {
-				break
-			}
-		}
-		shared[services[i].Name] = m
 		if sp.rules.Protocol != nftables.UDP {
 			continue
 		}
@@ -299,7 +294,8 @@ func (p *Proxier) remember(ctx context.Context, ports []servicePort, services []
 			}
 		}
 	}
-	p.last, p.applied = shared, applied
+	p.last.Keep(services, shares)
+	p.applied = applied
 	maps.DeleteFunc(p.noted, func(u types.UID, _ string) bool { return !live[u] })
 	if len(stale) > 0 && p.opts.Forget != nil {
 		p.opts.Forget(ctx, stale)

@@ -2,7 +2,6 @@ package endpoints
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"unique"
 
@@ -10,66 +9,41 @@ import (
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
+	"k8s.io/apimachinery/pkg/types"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	discoveryv1 "k8s.io/client-go/kubernetes/typed/discovery/v1"
 )
+
+// A Client reads what [Proxier.Watch] and [WatchNodes] follow; a kubernetes.Interface is one.
+type Client interface {
+	CoreV1() corev1.CoreV1Interface
+	DiscoveryV1() discoveryv1.DiscoveryV1Interface
+}
 
 // Watch follows the Services that carry our label and their EndpointSlices, to which the endpointslice controller
 // copies it, and the labels of our own node, and calls the handlers until ctx ends. While the API server is away the
 // last state stays. It blocks; run it beside [Proxier.Run].
-func (p *Proxier) Watch(ctx context.Context, client kubernetes.Interface) error {
-	only := labels.Set{NameLabel: p.opts.Name}.String()
+func (p *Proxier) Watch(ctx context.Context, client Client) error {
+	only := metav1.ListOptions{LabelSelector: labels.Set{NameLabel: p.opts.Name}.String()}
 	if p.opts.All {
-		only = "!" + NameLabel
-	}
-	f := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(slim),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = only }))
-	services, slices := f.Core().V1().Services().Informer(), f.Discovery().V1().EndpointSlices().Informer()
-	follow := func(i cache.SharedIndexInformer, h cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
-		r, err := i.AddEventHandler(h)
-		if err != nil {
-			return nil, fmt.Errorf("watch the cluster: %w", err)
-		}
-		return r, nil
-	}
-	heardServices, err := follow(services, handler(p.OnServiceAdd, p.OnServiceUpdate, p.OnServiceDelete))
-	if err != nil {
-		return err
-	}
-	heardSlices, err := follow(slices, handler(p.OnEndpointSliceAdd, p.OnEndpointSliceUpdate, p.OnEndpointSliceDelete))
-	if err != nil {
-		return err
-	}
-	factories := []informers.SharedInformerFactory{f}
-	if p.opts.Node != "" {
-		own := informers.NewSharedInformerFactoryWithOptions(client, 0,
-			informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.FieldSelector = "metadata.name=" + p.opts.Node }))
-		told := func(n *v1.Node) { p.OnTopologyChange(topology(n)) }
-		if _, err := follow(own.Core().V1().Nodes().Informer(), handler(told, func(_, n *v1.Node) { told(n) }, func(*v1.Node) {})); err != nil {
-			return err
-		}
-		factories = append(factories, own)
-	}
-	for _, f := range factories {
-		f.Start(ctx.Done())
+		only.LabelSelector = "!" + NameLabel
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if cache.WaitForCacheSync(ctx.Done(), heardServices.HasSynced) {
-			p.OnServiceSynced()
-		}
+		follow(ctx, client, client.CoreV1().Services(""), only, &v1.Service{},
+			&feed[*v1.Service]{put: p.OnServiceAdd, drop: p.dropService, synced: p.OnServiceSynced, slim: slim})
 	})
 	wg.Go(func() {
-		if cache.WaitForCacheSync(ctx.Done(), heardSlices.HasSynced) {
-			p.OnEndpointSlicesSynced()
-		}
+		follow(ctx, client, client.DiscoveryV1().EndpointSlices(""), only, &discovery.EndpointSlice{},
+			&feed[*discovery.EndpointSlice]{put: p.OnEndpointSliceAdd, drop: p.dropSlice, synced: p.OnEndpointSlicesSynced, slim: slim})
 	})
-	<-ctx.Done()
-	wg.Wait()
-	for _, f := range factories {
-		f.Shutdown()
+	if p.opts.Node != "" {
+		wg.Go(func() {
+			follow(ctx, client, client.CoreV1().Nodes(), metav1.ListOptions{FieldSelector: "metadata.name=" + p.opts.Node}, &v1.Node{},
+				&feed[*v1.Node]{put: func(n *v1.Node) { p.OnTopologyChange(topology(n)) }, drop: func(types.NamespacedName) {}, slim: slim})
+		})
 	}
+	wg.Wait()
 	return ctx.Err()
 }
 
@@ -84,7 +58,8 @@ func topology(n *v1.Node) map[string]string {
 	return out
 }
 
-// slim drops what nobody here reads and what is most of an object's memory. The transformed objects are the informer's own.
+// slim drops what nobody here reads and what is most of an object's memory while a list of them arrives. Services stay
+// as it leaves them.
 func slim(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *v1.Service:
@@ -103,33 +78,7 @@ func slim(obj any) (any, error) {
 			}
 		}
 	case *v1.Node:
-		o.ManagedFields, o.Status = nil, v1.NodeStatus{}
+		o.ManagedFields, o.Annotations, o.Status.Images, o.Status.Conditions = nil, nil, nil, nil
 	}
 	return obj, nil
-}
-
-// handler lets typed functions handle an informer's events.
-func handler[T any](add func(T), update func(old, now T), remove func(T)) cache.ResourceEventHandler {
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc: func(obj any) {
-			if o, ok := obj.(T); ok {
-				add(o)
-			}
-		},
-		UpdateFunc: func(old, now any) {
-			a, ok := old.(T)
-			b, also := now.(T)
-			if ok && also {
-				update(a, b)
-			}
-		},
-		DeleteFunc: func(obj any) {
-			if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = gone.Obj
-			}
-			if o, ok := obj.(T); ok {
-				remove(o)
-			}
-		},
-	}
 }
