@@ -11,7 +11,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -29,12 +28,12 @@ import (
 const leaseName = "leastwatt-endpoint-selector"
 
 // gateway writes the weights of annotated HTTPRoutes until ctx ends, while it holds the lease.
-func gateway(ctx context.Context, f proxyFlags, weigher balancing.Weigher, rest *rest.Config, client kubernetes.Interface, view func() *scoring.View, registry prometheus.Registerer, log *slog.Logger) error {
+func gateway(ctx context.Context, f proxyFlags, weigher balancing.Weigher, rest *rest.Config, client *cluster, view func() *scoring.View, registry prometheus.Registerer, log *slog.Logger) error {
 	dyn, err := dynamic.NewForConfig(rest)
 	if err != nil {
 		return fmt.Errorf("reach the cluster: %w", err)
 	}
-	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.events})
 	defer broadcaster.Shutdown()
 	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 		return fmt.Errorf("record events: %w", err)
@@ -54,7 +53,7 @@ func gateway(ctx context.Context, f proxyFlags, weigher balancing.Weigher, rest 
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{LeaseMeta: metav1.ObjectMeta{Name: leaseName, Namespace: f.namespace}, Client: client.CoordinationV1(),
+		Lock: &resourcelock.LeaseLock{LeaseMeta: metav1.ObjectMeta{Name: leaseName, Namespace: f.namespace}, Client: client.coordination,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: id}},
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second, ReleaseOnCancel: true, Name: leaseName,
 		Callbacks: leaderelection.LeaderCallbacks{

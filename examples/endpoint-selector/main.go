@@ -2,9 +2,9 @@
 //
 // In a cluster it is a service proxy beside kube-proxy: it owns the Services that carry the label
 // service.kubernetes.io/service-proxy-name: leastwatt: ClusterIP, NodePort, externalIPs and load balancer addresses, TCP, UDP
-// and SCTP, of both families, with affinity, traffic policies, topology hints and graceful termination. What
-// of a Service it does not do gets an Event that says so. With -print it writes its rules instead of applying them, with
-// -cleanup it removes every trace.
+// and SCTP, of both families, with affinity, traffic policies, topology hints, health ports for load balancers and
+// graceful termination. What of a Service it does not do gets an Event that says so. With -print it writes its rules
+// instead of applying them, with -cleanup it removes every trace.
 //
 // It needs, in a cluster: one process a node (a DaemonSet) on the host's network (hostNetwork: true), as root with the
 // capability NET_ADMIN alone; the programs nft and conntrack; NODE_NAME from the downward API; a kernel of 5.6 or later. No
@@ -54,7 +54,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(40) // one of these runs on every node: rather some CPU than twice the memory
+		debug.SetGCPercent(30) // one of these runs on every node: rather some CPU than twice the memory
 	}
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, context.Canceled) {
 		if !errors.Is(err, flag.ErrHelp) {
@@ -85,10 +85,10 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.StringVar(&f.config, "config", "", "YAML `file` of models and sensors; without it every Service is divided evenly")
 	fs.StringVar(&f.metrics, "metrics-address", "", "`host:port` of /metrics and /healthz; empty for none")
 	fs.StringVar(&f.localCIDRs, "cluster-cidr", "", "addresses of pods, separated by commas: connections from elsewhere are masqueraded")
-	fs.StringVar(&f.rates.source, "rates", "", "where request rates come from: local (this node's connections, as if all clients were here) or prometheus; empty for annotations alone")
+	fs.StringVar(&f.rates.source, "rates", "", "where request rates come from: local (this node's new connections, as if all clients were here) or prometheus (new connections of all nodes, or what -rate-query counts); empty for annotations alone")
 	fs.StringVar(&f.rates.url, "prometheus", "", "`URL` of a Prometheus: with -rates for the CPU of pods, with -rates=prometheus for the rates of all nodes")
 	fs.StringVar(&f.rates.tokenFile, "prometheus-token-file", "", "`file` with the bearer token for it, read at every use")
-	fs.StringVar(&f.rates.rateQ, "rate-query", defaultRateQuery, "PromQL of requests a second by namespace, service and port")
+	fs.StringVar(&f.rates.rateQ, "rate-query", defaultRateQuery, "PromQL of requests a second by namespace, service and port; without port it is a Service's only one. The default counts new connections, of which HTTP clients keep each for many requests: an ingress or a mesh counts requests")
 	fs.StringVar(&f.rates.cpuQ, "cpu-query", defaultCPUQuery, "PromQL of cores in use by namespace and pod")
 	fs.DurationVar(&f.rates.interval, "rate-interval", 15*time.Second, "how often rates are measured")
 	fs.StringVar(&f.objective.unit, "objective", "watts", "what is least: watts, grams (of CO2 equivalent) or money")

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -18,10 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -106,11 +103,9 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 		return fmt.Errorf("reach the cluster: %w", err)
 	}
 	rest.QPS, rest.Burst = 50, 100
-	compact := *rest // what is built in comes in protobuf, which takes less memory and time than JSON
-	compact.ContentType, compact.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
-	client, err := kubernetes.NewForConfig(&compact)
+	client, err := newCluster(rest)
 	if err != nil {
-		return fmt.Errorf("reach the cluster: %w", err)
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -142,7 +137,7 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 	}
 	if f.gateway {
 		if f.metrics != "" {
-			stop, err := serveHTTP(f.metrics, registry, func() error { return nil })
+			stop, err := serveHTTP(f.metrics, registry, nil, func() error { return nil })
 			if err != nil {
 				return err
 			}
@@ -201,7 +196,7 @@ func connectionsOf(appliers map[v1.IPFamily]endpoints.Applier) func(context.Cont
 }
 
 // rules keeps the rules of this node until ctx ends.
-func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client kubernetes.Interface, view func() *scoring.View, registry *prometheus.Registry, out io.Writer, log *slog.Logger) error {
+func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client *cluster, view func() *scoring.View, registry *prometheus.Registry, out io.Writer, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	appliers, err := f.appliers(out, cancel, log)
@@ -209,15 +204,16 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 		return err
 	}
 	var learner endpoints.Learner
-	o := endpoints.Options{Name: f.name, Node: f.node, View: view, Weigher: weigher, Refresh: f.refresh, Registerer: registry, Log: log, Rate: learner.Rate, CPU: learner.CPU}
+	o := endpoints.Options{Name: f.name, Node: f.node, View: view, Weigher: weigher, Refresh: f.refresh, Registerer: registry, Streamed: true, Log: log, Rate: learner.Rate, CPU: learner.CPU}
 	if !f.print {
-		broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+		broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.events})
 		defer broadcaster.Shutdown()
 		if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 			return fmt.Errorf("record events: %w", err)
 		}
 		o.Events = broadcaster.NewRecorder(scheme.Scheme, "leastwatt-endpoint-selector")
 		o.Forget = forget(log)
+		o.Listen = net.Listen
 	}
 	p, err := endpoints.New(appliers, o)
 	if err != nil {
@@ -232,12 +228,7 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 		registry.MustRegister(&learner, connections{flows, log})
 	}
 	if f.metrics != "" {
-		stop, err := serveHTTP(f.metrics, registry, func() error {
-			if age := time.Since(p.Written()); age > 3*f.refresh+time.Minute {
-				return fmt.Errorf("rules were last written at %v", p.Written())
-			}
-			return nil
-		})
+		stop, err := serveHTTP(f.metrics, registry, p.WriteSeries, p.Ready)
 		if err != nil {
 			return err
 		}
@@ -249,6 +240,7 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 	if meter != nil && !f.print {
 		wg.Go(func() { meter.run(ctx) })
 	}
+	wg.Go(func() { settle(ctx, p.Ready, cmp.Or(max(f.refresh, 0), 15*time.Second), log) })
 	watch := make(chan error, 1)
 	wg.Go(func() {
 		err := p.Watch(ctx, client)
@@ -263,28 +255,6 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 		return nil
 	}
 	return err
-}
-
-// serveHTTP serves /metrics, /healthz and /readyz until stop is called.
-func serveHTTP(addr string, registry *prometheus.Registry, ready func() error) (stop func(), err error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("serve metrics: %w", err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = server.Serve(l) })
-	return func() { _ = server.Close(); wg.Wait() }, nil
 }
 
 // forget deletes conntrack entries with the conntrack program, where there is one.

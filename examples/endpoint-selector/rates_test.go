@@ -92,6 +92,9 @@ func TestRatesFromPrometheus(t *testing.T) {
 	if err := m.measure(t.Context()); err == nil {
 		t.Error("no Prometheus: no error")
 	}
+	if _, ok := learner.Rate(shop, ""); ok {
+		t.Error("the rate of a port counts for the whole Service")
+	}
 	for _, bad := range []rateFlags{{source: "prometheus"}, {source: "tea leaves"}} {
 		if _, err := newMeter(bad, nil, p, nil, &learner, nil); err == nil {
 			t.Errorf("%+v: no error", bad)
