@@ -23,6 +23,7 @@ type overTime struct {
 	booked []ledger           // by cell
 	holds  map[string]booking // of jobs that were held, by name
 	joined int64              // the slot in which all that were held were planned last
+	prices [][]float64        // that this plan ended with, by cell, from its slot on
 	cells  []cell
 	cellOf []int     // of each node
 	cost   []float64 // of the site's best node for the job at hand: kilowatts
@@ -36,7 +37,7 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	fresh := b.cluster != c
 	b.look(c, now, b.opts.Horizon)
 	if fresh {
-		b.cells, b.holds, b.joined = nil, map[string]booking{}, b.at
+		b.cells, b.holds, b.joined, b.prices = nil, map[string]booking{}, b.at, nil
 		b.cost, b.best = make([]float64, len(b.sites)), make([]int, len(b.sites))
 	}
 	b.tier(c)
@@ -65,9 +66,13 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	if err := ctx.Err(); err != nil {
 		return p, err
 	}
-	quick := false
-	if b.opts.Joint > 0 && b.at > b.joined && len(again) > 1 {
-		b.joined, quick = b.at, true
+	var before [][]float64
+	joint := b.opts.Joint > 0 && b.at > b.joined && len(again) > 1
+	if joint {
+		for _, v := range b.prices {
+			before = append(before, v[min(len(v), int(b.at-b.joined)):])
+		}
+		b.joined = b.at
 		slices.SortStableFunc(again, func(k, l int) int { return cmp.Compare(b.latest(&jobs[k], now), b.latest(&jobs[l], now)) })
 		n := min(len(again), b.opts.Joint)
 		later, again = append(later, again[:n]...), again[n:]
@@ -75,8 +80,12 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	if len(later) == 1 && !jobs[later[0]].Suspend {
 		again, later = append(again, later[0]), nil
 	}
-	if err := b.together(ctx, &p, c, now, jobs, later, quick); err != nil {
+	prices, err := b.together(ctx, &p, c, now, jobs, later, before, joint)
+	if err != nil {
 		return p, err
+	}
+	if joint {
+		b.prices = prices
 	}
 	for _, k := range again {
 		if pl := b.alone(now, &jobs[k], c); pl.Site >= 0 {
@@ -88,16 +97,16 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	return p, nil
 }
 
-// together plans jobs in one problem.
-func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.Duration, jobs []Job, later []int, quick bool) error {
+// together plans jobs in one problem, from prices on, and returns those that it ends with.
+func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.Duration, jobs []Job, later []int, prices [][]float64, quick bool) ([][]float64, error) {
 	if len(later) == 0 {
-		return nil
+		return nil, nil
 	}
 	problem := b.problem(now, jobs, later, c)
-	problem.Quick = quick
+	problem.Prices, problem.Quick = prices, quick
 	plan, err := spacetime.Solve(problem)
 	if err != nil && !errors.Is(err, spacetime.ErrNoSites) {
-		return fmt.Errorf("plan over time: %w", err)
+		return nil, fmt.Errorf("plan over time: %w", err)
 	}
 	for n, k := range later {
 		j := &jobs[k]
@@ -107,10 +116,13 @@ func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.D
 		}
 		b.follow(p, c, now, jobs, k, &plan.Placements[n])
 		if e := ctx.Err(); e != nil {
-			return fmt.Errorf("job %q: %w", j.Name, e)
+			return nil, fmt.Errorf("job %q: %w", j.Name, e)
 		}
 	}
-	return nil
+	if err != nil { // nowhere to run anything
+		return nil, nil
+	}
+	return plan.Prices, nil
 }
 
 // slots is how many slots a job takes; a part counts as one.

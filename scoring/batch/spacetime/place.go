@@ -182,7 +182,7 @@ func (s *solver) late(j *Job) Placement {
 
 const (
 	passes      = 8 // of moves; most plans settle after three
-	quickPasses = 3
+	quickPasses = 4
 )
 
 // improve moves single jobs to cheaper places while that helps, first at prices, which keeps room for those that need it most, and

@@ -112,9 +112,24 @@ func tiny(size float64) float64 { return 1e-9 * size }
 
 const (
 	rounds      = 150 // of prices; bounds change little afterwards
-	quickRounds = 25
+	quickRounds = 40
 	patience    = 6 // rounds without a better bound before steps are halved
 )
+
+// begin takes over prices of an earlier plan.
+func (s *solver) begin(prices [][]float64) {
+	for i := range s.lambda {
+		clear(s.lambda[i])
+		if i >= len(prices) {
+			continue
+		}
+		for t, v := range prices[i][:min(len(prices[i]), len(s.lambda[i]))] {
+			if v > 0 && !math.IsInf(v, 0) {
+				s.lambda[i][t] = v
+			}
+		}
+	}
+}
 
 // price finds prices of capacity by subgradient steps, of the length that Polyak (1969) gives for the cost of a known plan, and returns
 // the best bound that any of them gives. The best prices stay.

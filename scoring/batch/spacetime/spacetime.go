@@ -52,8 +52,11 @@ type Problem struct {
 	Jobs  []Job
 
 	// Quick takes about a fifth of the time: it seeks prices for fewer rounds, and tries one order of the jobs while all find room in time. It
-	// is for planning the same jobs again and again; the bound is lower.
+	// is for planning much the same jobs again and again, from the prices of the plan before; the bound is lower.
 	Quick bool
+
+	// Prices to begin with, by site and slot: those of an earlier plan. Nil is none; what is missing or no price is 0.
+	Prices [][]float64
 }
 
 // A Placement is one job's part of a plan.
@@ -74,6 +77,9 @@ type Plan struct {
 	Bound      float64     // no plan that places every job in time costs less
 	Unplaced   int         // there is no room for these within the horizon, or no site that can run them
 	Late       int
+
+	// Prices are what the room of each site is worth in each slot, in cost a unit of size. Nil where nothing was scarce.
+	Prices [][]float64
 }
 
 // Limits of a problem, so that foreign numbers cannot ask for unbounded work.
@@ -140,8 +146,11 @@ func Solve(p Problem) (*Plan, error) {
 		plan.Bound = min(free, plan.Cost) // every job has its cheapest place: capacity costs nothing
 		return plan, nil
 	}
+	s.begin(p.Prices)
 	bound := s.price(plan.Cost)
+	prices := clone(s.lambda)
 	plan = s.plan(s.lambda, plan)
+	plan.Prices = prices
 	plan.Bound = min(bound, plan.Cost)
 	if plan.Unplaced+plan.Late > 0 {
 		plan.Bound = math.NaN()
