@@ -15,7 +15,7 @@ func (e *Engine) Accept(ctx context.Context, jobs []*Job) ([]error, error) {
 	full := len(e.queue)+len(jobs) > e.opts.MaxQueued
 	if !full {
 		for _, j := range jobs {
-			j.AtOnce = e.atOnceGrams(j)
+			j.AtOnce = e.atOnceIntensity(j)
 		}
 	}
 	e.mu.Unlock()
@@ -92,8 +92,8 @@ type least struct {
 	watts float64
 }
 
-// atOnceGrams is what a job would emit if it started now where it draws the least; NaN if unknown. mu is held.
-func (e *Engine) atOnceGrams(j *Job) float64 {
+// atOnceIntensity is the intensity over the run if a job started now at the site where it draws the least; NaN if unknown. mu is held.
+func (e *Engine) atOnceIntensity(j *Job) float64 {
 	o := e.outlook.Load()
 	if o == nil {
 		return math.NaN()
@@ -117,5 +117,5 @@ func (e *Engine) atOnceGrams(j *Job) float64 {
 		return math.NaN()
 	}
 	now := e.now()
-	return best.watts / 1000 * j.Duration.Hours() * o.mean(best.site, now, now.Add(j.Duration)) * e.fleet.sites[best.site].factor()
+	return o.mean(best.site, now, now.Add(j.Duration)) * e.fleet.sites[best.site].factor()
 }

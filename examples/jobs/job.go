@@ -67,7 +67,7 @@ type Job struct {
 	Ran      []Stretch // what it ran before it was suspended
 	KWh      float64   // predicted, of the nodes, by their models
 	Grams    float64   // predicted when it was placed; of the intensities that came when it has ended; NaN if unknown
-	AtOnce   float64   // predicted when it was accepted, of an immediate start where it draws the least; NaN if unknown
+	AtOnce   float64   // g/kWh predicted when it was accepted, of an immediate start where it draws the least; NaN if unknown
 	Message  string    // why it waits or failed
 }
 

@@ -20,7 +20,7 @@ type KPI struct {
 	Failed     int        `json:"failed"`
 	KWh        float64    `json:"energyKWh"`
 	Grams      float64    `json:"carbonGrams"`             // of the jobs whose carbon is known
-	AtOnce     float64    `json:"atOnceGrams"`             // expected of these had they started when they were accepted, where they draw the least
+	AtOnce     float64    `json:"atOnceGrams"`             // of the same energy, had they started when they were accepted, at the site where they draw the least
 	Intensity  *float64   `json:"meanIntensity,omitempty"` // g/kWh, weighted by energy
 	Turnaround float64    `json:"meanTurnaroundSeconds"`
 	Wait       float64    `json:"meanWaitSeconds"`
@@ -55,7 +55,7 @@ func (k *KPIs) add(j *Job) {
 	if !math.IsNaN(j.Grams) {
 		s.grams, s.atOnce, s.kwhKnown = j.Grams, j.Grams, j.KWh
 		if !math.IsNaN(j.AtOnce) { // else nothing is said to be saved
-			s.atOnce = j.AtOnce
+			s.atOnce = j.AtOnce * j.KWh
 		}
 	}
 	hour := j.Ended.Unix() / 3600
@@ -123,7 +123,7 @@ func (k *KPIs) lists() (byNode, byStrategy, byHour []KPI) {
 func (s *Store) loadKPIs(ctx context.Context, now time.Time) (*KPIs, error) {
 	k := &KPIs{total: make(map[kpiKey]*kpiSum), hourly: make(map[kpiKey]*kpiSum)}
 	rows, err := s.db.QueryContext(ctx, `SELECT node, strategy, MAX(ended_ms / 3600000, ?), COUNT(*), SUM(state = 'failed'), SUM(energy_kwh), SUM(carbon_g),
-		SUM(CASE WHEN carbon_g IS NULL THEN 0 ELSE COALESCE(at_once_g, carbon_g) END), SUM(CASE WHEN ran = '' THEN 0 ELSE json_array_length(ran) END),
+		SUM(CASE WHEN carbon_g IS NULL THEN 0 ELSE COALESCE(at_once_intensity * energy_kwh, carbon_g) END), SUM(CASE WHEN ran = '' THEN 0 ELSE json_array_length(ran) END),
 		SUM(CASE WHEN carbon_g IS NULL THEN 0 ELSE energy_kwh END), SUM(ended_ms - submitted_ms) / 1000.0, SUM(started_ms - submitted_ms) / 1000.0
 		FROM jobs WHERE state IN ('done', 'failed') GROUP BY 1, 2, 3`, now.Unix()/3600-hoursKept)
 	if err != nil {

@@ -23,7 +23,7 @@ func newCollector(e *Engine) *collector {
 		finished:      d("finished_total", "Jobs that ended, by node, strategy and outcome.", "node", "strategy", "outcome"),
 		energy:        d("energy_kilowatthours_total", "Predicted energy of finished jobs.", "node", "strategy"),
 		carbon:        d("carbon_grams_total", "Emissions of finished jobs whose intensity is known, gCO2eq.", "node", "strategy"),
-		atOnce:        d("at_once_grams_total", "What the jobs of carbon_grams_total were expected to emit had they started when they were accepted, where they draw the least, gCO2eq.", "node", "strategy"),
+		atOnce:        d("at_once_grams_total", "What the energy of the jobs of carbon_grams_total was expected to emit had they started when they were accepted, at the site where they draw the least, gCO2eq.", "node", "strategy"),
 		pauses:        d("suspensions_total", "Suspensions of finished jobs.", "node", "strategy"),
 		decisions:     d("decisions_total", "Decisions since the program began, by strategy and action: start, suspend, resume.", "strategy", "action"),
 		decidedEnergy: d("decided_energy_kilowatthours_total", "Energy predicted by decisions whose carbon is known.", "strategy", "action"),

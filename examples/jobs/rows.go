@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const insertJob = `INSERT INTO jobs (id, tag, cpu, memory, duration_ms, submitted_ms, deadline_ms, priority, suspendable, at_once_g, state, strategy, node, site, started_ms, ended_ms, energy_kwh, carbon_g, message)
+const insertJob = `INSERT INTO jobs (id, tag, cpu, memory, duration_ms, submitted_ms, deadline_ms, priority, suspendable, at_once_intensity, state, strategy, node, site, started_ms, ended_ms, energy_kwh, carbon_g, message)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', '', 0, 0, 0, NULL, '') ON CONFLICT (id) DO NOTHING`
 
 // errConflict says that a job of the name is there already and is another one.
@@ -97,7 +97,7 @@ func (b *batchTx) sample(x *Sample) error {
 	return err
 }
 
-const jobColumns = "id, tag, cpu, memory, duration_ms, submitted_ms, deadline_ms, priority, suspendable, at_once_g, state, strategy, node, site, started_ms, resumed_ms, ended_ms, ran, energy_kwh, carbon_g, message"
+const jobColumns = "id, tag, cpu, memory, duration_ms, submitted_ms, deadline_ms, priority, suspendable, at_once_intensity, state, strategy, node, site, started_ms, resumed_ms, ended_ms, ran, energy_kwh, carbon_g, message"
 
 func scanJob(rows interface{ Scan(...any) error }) (*Job, error) {
 	var j Job

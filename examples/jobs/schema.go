@@ -21,13 +21,13 @@ CREATE TABLE IF NOT EXISTS samples (
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 `
 
-// later are columns that came after the first version: a database that lacks them gets them. at_once_g is what the job was expected to emit when
-// it was accepted, had it started then; ran holds the stretches before suspensions, in JSON.
+// later are columns that came after the first version: a database that lacks them gets them. at_once_intensity is what was expected when
+// the job was accepted, had it started then; ran holds the stretches before suspensions, in JSON.
 var later = []struct{ table, column, definition string }{
 	{"jobs", "suspendable", "INTEGER NOT NULL DEFAULT 0"},
 	{"jobs", "resumed_ms", "INTEGER NOT NULL DEFAULT 0"},
 	{"jobs", "ran", "TEXT NOT NULL DEFAULT ''"},
-	{"jobs", "at_once_g", "REAL"},
+	{"jobs", "at_once_intensity", "REAL"},
 	{"decisions", "Action", "TEXT NOT NULL DEFAULT 'start'"},
 }
 
