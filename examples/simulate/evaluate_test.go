@@ -50,6 +50,40 @@ func TestEvaluateEmbedded(t *testing.T) {
 	}
 }
 
+// TestLeastwattIsAboveNoOther: at equal waiting, no other strategy that goes by watts draws less in any cell by more than chance, nor
+// in the mean of all cells.
+func TestLeastwattIsAboveNoOther(t *testing.T) {
+	o := small()
+	o.asJSON, o.strategies, o.seeds = true, "energyaware,wao", 3
+	o.evaluation = evaluation{dir: "embedded", parts: "goal", servers: 30, hours: 8, warmup: 4}
+	var out bytes.Buffer
+	if err := run(t.Context(), o, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var d evalDoc
+	if err := json.Unmarshal(out.Bytes(), &d); err != nil {
+		t.Fatal(err)
+	}
+	own := map[string]float64{}
+	for _, m := range d.Means {
+		t.Logf("%s, moves %v: %s %.4f", m.Mode, m.Moves, m.Strategy, m.OverBound)
+		if m.Strategy == "leastwatt" && m.Moves == 0 {
+			own[m.Mode] = m.OverBound
+		}
+	}
+	for _, m := range d.Means {
+		if m.Strategy != "leastwatt" && !(own[m.Mode] < m.OverBound) {
+			t.Errorf("servers %s: leastwatt %v, %s %v over the bound", m.Mode, own[m.Mode], m.Strategy, m.OverBound)
+		}
+	}
+	for _, a := range d.Above {
+		t.Logf("above: %+v", a)
+		if a.Gap > 0.004 && a.Sure {
+			t.Errorf("leastwatt is above another: %+v", a)
+		}
+	}
+}
+
 func TestEvaluateErrors(t *testing.T) {
 	two := small()
 	two.evaluation, two.weights = evaluation{dir: "embedded", parts: "goal"}, "0.5/0.7/4,0/0/4"

@@ -54,6 +54,7 @@ type Cluster struct {
 	envAt, curveAt   []slopeAt
 	// floor is a slope that the next core cannot cost less than: where the node stands on its envelope. -Inf is not known.
 	floor                []float64
+	flattest             [][]float64 // least slope of the curve from each knot on
 	envKnots, curveKnots [][]power.Knot
 	perCPU, perMem       []float64 // 1 over what is allocatable, 0 where nothing is
 	largest              Resources
@@ -78,7 +79,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 	c := &Cluster{nodes: slices.Clone(nodes), order: make([]int, n), free: make([]Resources, n), jobs: make([]int32, n),
 		until: make([]time.Duration, n), switchOff: o.SwitchOff,
 		freeCPU: make([]float64, n), freeMem: make([]float64, n), fitCPU: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), envAt: make([]slopeAt, n), curveAt: make([]slopeAt, n), use: make([]float64, n),
-		floor: make([]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n), perCPU: make([]float64, n), perMem: make([]float64, n),
+		floor: make([]float64, n), flattest: make([][]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n), perCPU: make([]float64, n), perMem: make([]float64, n),
 		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n),
 		speed: make([]float64, n), partCPU: make([]float64, n), partMem: make([]float64, n)}
 	for i := range c.order {
@@ -159,6 +160,7 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 		c.env[i] = p.EnvelopeFromOff(d.OffPower)
 	}
 	c.envKnots[i], c.curveKnots[i] = c.env[i].Knots(), knots
+	c.flattest[i] = flattestFrom(knots, c.perWork[i])
 	c.locate(i)
 	return nil
 }

@@ -6,20 +6,41 @@ import (
 	"time"
 )
 
-// leastwatt scores a node by what the job adds to the energy of the whole cluster over its lifetime, in watts:
+// leastwatt scores a node by what the job adds to the energy of the whole cluster over its lifetime, in watts. On servers that
+// are switched off when they are empty:
 //
 //	a·ΔE + (1−a)·(ΔW + idle·min(1, b·cores/work)·extra/life)
 //
 // ΔE is the rise along the lower convex envelope of the node's curve, through the off power where nodes are switched off: what the
 // job adds to a large cluster that is filled well. ΔW is the rise of the curve itself. The last term is for nodes that are
 // switched off when they are empty: a job that outlives all others on its node keeps the idle power on for that much longer, of which
-// it bears a share that grows with its size. The weights come from simulations of four traces on mixed and on identical servers;
-// the energy is flat around them.
-type leastwatt struct{ w Weights }
+// it bears a share that grows with its size.
+//
+// On servers that stay on it is a·ΔE + (1−a)·ΔW, in which a goes by the price of work, the slope of the envelopes up to which the
+// whole cluster would be filled by the present load: a server whose envelope is cheaper will be filled, so its envelope tells what the job costs; one
+// that is dearer stays nearly empty, so the difference now does.
+//
+// Jobs that come together are placed together: see Plan.
+type leastwatt struct {
+	greedy
+	w      Weights
+	price  price
+	coming float64 // cores that the plan at hand brings
+	before memory
+}
+
+func newLeastwatt(w Weights) *leastwatt {
+	l := &leastwatt{w: w}
+	l.greedy = greedy{name: "leastwatt", rule: l}
+	return l
+}
+
+// priceSteepness is by how much a changes where the envelope is dearer or cheaper than the price by all of the price.
+const priceSteepness = 4
 
 // Weights are the weights of leastwatt's terms: a and b of its formula.
 type Weights struct {
-	On, Off float64 // a, for clusters that stay on and for those that are switched off: 0 to 1
+	On, Off float64 // a, for clusters that stay on (at the price of work) and for those that are switched off: 0 to 1
 	Idle    float64 // b: how large a share of a server's cores bears all of its idle power
 }
 
@@ -43,18 +64,19 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 	best, bestCost, bestTie, unknown := -1, math.Inf(1), 0.0, -1
 	d := j.Demand.CPU
 	life := j.Demand.Lifetime
-	a := l.w.On
+	a, least, perPrice, perLife := l.w.On, 1.0, 0.0, 0.0
 	if c.switchOff {
-		a = l.w.Off
+		a, least = l.w.Off, l.w.Off
+	} else if p := l.price.of(max(l.coming, d)) * d; p > 0 {
+		a, perPrice = a+priceSteepness, priceSteepness/p
 	}
-	perLife := 0.0
 	if life > 0 {
 		perLife = 1 / float64(life)
 	}
 	cpu, mem, special := j.Requests.CPU, j.Requests.Memory, c.special(j)
 	for i, free := range c.fitCPU {
-		if cpu > free || a*c.floor[i]*d > bestCost || mem > c.freeMem[i] || special && !c.fitsSpecial(i, j) {
-			continue // the envelope is convex and the other terms are not negative
+		if cpu > free || least*c.floor[i]*d > bestCost || mem > c.freeMem[i] || special && !c.fitsSpecial(i, j) {
+			continue // it costs no less along both curves, and the other terms are not negative
 		}
 		e := c.env[i]
 		if e == nil {
@@ -63,20 +85,25 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 			}
 			continue
 		}
-		var cost float64
+		var along, rise float64
 		if at := &c.envAt[i]; d <= at.room {
-			cost = a * (at.slope * d)
+			along = at.slope * d
 		} else {
-			cost = a * c.riseOf(at, e, i, d)
+			along = c.riseOf(at, e, i, d)
 		}
-		if cost > bestCost && c.rises[i] {
+		if c.switchOff && a*along > bestCost && c.rises[i] {
 			continue
 		}
 		if at := &c.curveAt[i]; d <= at.room {
-			cost += (1 - a) * (at.slope * d)
+			rise = at.slope * d
 		} else {
-			cost += (1 - a) * c.riseOf(at, c.curve[i], i, d)
+			rise = c.riseOf(at, c.curve[i], i, d)
 		}
+		a := a
+		if perPrice > 0 {
+			a = min(1, max(0, a-along*perPrice))
+		}
+		cost := a*along + (1-a)*rise
 		if c.switchOff && perLife > 0 {
 			if extra := now + life - max(c.until[i], now); extra > 0 {
 				share := min(1, l.w.Idle*d*c.perWork[i]) * min(1, float64(extra)*perLife)

@@ -46,12 +46,13 @@ func New(name string, o Options) (Strategy, error) {
 		"energyaware":    energyAware{},
 		"wao":            &wao{},
 		"peaks":          &peaks{},
-		"leastwatt":      &leastwatt{w},
 	}
 	if r, ok := rules[name]; ok {
 		return &greedy{name: name, rule: r}, nil
 	}
 	switch name {
+	case "leastwatt":
+		return newLeastwatt(w), nil
 	case "minmin", "maxmin":
 		return &completion{name: name, largest: name == "maxmin"}, nil
 	case "tetris":

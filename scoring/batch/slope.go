@@ -19,25 +19,42 @@ func (c *Cluster) locate(i int) {
 	}
 	u := c.use[i] * c.perWork[i]
 	c.envAt[i].find(c.envKnots[i], u, c.work[i], c.perWork[i])
-	c.curveAt[i].find(c.curveKnots[i], u, c.work[i], c.perWork[i])
+	n := c.curveAt[i].find(c.curveKnots[i], u, c.work[i], c.perWork[i])
 	c.floor[i] = math.Inf(-1)
 	if c.rises[i] && c.envAt[i].room > 0 {
 		c.floor[i] = c.envAt[i].slope
+		if !c.switchOff {
+			c.floor[i] = min(c.floor[i], c.flattest[i][n])
+		}
 	}
 }
 
-func (s *slopeAt) find(k []power.Knot, u, work, perWork float64) {
+// flattestFrom returns the least slope from each knot on, in watts a core.
+func flattestFrom(k []power.Knot, perWork float64) []float64 {
+	out := make([]float64, len(k))
+	least := math.Inf(1)
+	for n := len(k) - 1; n > 0; n-- {
+		least = min(least, float64(k[n].Watts-k[n-1].Watts)/(k[n].Utilization-k[n-1].Utilization)*perWork)
+		out[n-1] = least
+	}
+	out[len(k)-1] = 0
+	return out
+}
+
+// find returns the knot from which the segment begins that u lies in.
+func (s *slopeAt) find(k []power.Knot, u, work, perWork float64) int {
 	s.slope, s.room = 0, -1 // outside the knots: ask the curve
 	if u < k[0].Utilization {
-		return
+		return len(k) - 1
 	}
 	for n := 1; n < len(k); n++ {
 		if u < k[n].Utilization {
 			s.slope = float64(k[n].Watts-k[n-1].Watts) / (k[n].Utilization - k[n-1].Utilization) * perWork
 			s.room = (k[n].Utilization - u) * work
-			return
+			return n - 1
 		}
 	}
+	return len(k) - 1
 }
 
 // riseOf is what d more cores add along a curve.
