@@ -55,7 +55,7 @@ func TestEvaluateEmbedded(t *testing.T) {
 func TestLeastwattIsAboveNoOther(t *testing.T) {
 	o := small()
 	o.asJSON, o.strategies, o.seeds = true, "energyaware,wao", 3
-	o.evaluation = evaluation{dir: "embedded", parts: "goal", servers: 30, hours: 8, warmup: 4}
+	o.evaluation = evaluation{dir: "embedded", parts: "goal", servers: 30, hours: 6, warmup: 3}
 	var out bytes.Buffer
 	if err := run(t.Context(), o, &out, io.Discard); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,8 @@ import (
 // whole cluster would be filled by the present load: a server whose envelope is cheaper will be filled, so its envelope tells what the job costs; one
 // that is dearer stays nearly empty, so the difference now does.
 //
+// Where the job leaves less than a quarter of the server, a shrinks with what it leaves, since nothing will fill it much further.
+//
 // Jobs that come together are placed together: see Plan.
 type leastwatt struct {
 	greedy
@@ -37,6 +39,9 @@ func newLeastwatt(w Weights) *leastwatt {
 
 // priceSteepness is by how much a changes where the envelope is dearer or cheaper than the price by all of the price.
 const priceSteepness = 4
+
+// fillable is one over the share of a server that others must be able to fill for its envelope to count in full.
+const fillable = 4
 
 // Weights are the weights of leastwatt's terms: a and b of its formula.
 type Weights struct {
@@ -101,7 +106,7 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 		}
 		a := a
 		if perPrice > 0 {
-			a = min(1, max(0, a-along*perPrice))
+			a = min(1, max(0, a-along*perPrice)) * min(1, fillable*(free-cpu)*c.perCPU[i])
 		}
 		cost := a*along + (1-a)*rise
 		if c.switchOff && perLife > 0 {
