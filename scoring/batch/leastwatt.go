@@ -38,7 +38,7 @@ func newLeastwatt(w Weights) *leastwatt {
 }
 
 // priceSteepness is by how much a changes where the envelope is dearer or cheaper than the price by all of the price.
-const priceSteepness = 4
+const priceSteepness = 2
 
 // fillable is one over the share of a server that others must be able to fill for its envelope to count in full.
 const fillable = 4
