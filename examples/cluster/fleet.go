@@ -45,7 +45,6 @@ const (
 )
 
 // kinds is how many different servers a fleet is drawn from, if it has so many machines.
-
 const kinds = 10
 
 // newFleet draws n machines of different models. The same seed gives the same fleet.
