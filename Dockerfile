@@ -7,7 +7,8 @@ FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY . .
 ARG PROGRAM
-RUN test -n "$PROGRAM" && CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /program "./examples/$PROGRAM"
+RUN test -n "$PROGRAM" && version=$(cd examples && go list -m -f '{{.Version}}' k8s.io/kubernetes) && \
+    CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=$version" -o /program "./examples/$PROGRAM"
 
 # What the endpoint selector calls: nft and conntrack.
 FROM debian:bookworm-slim AS with-nftables

@@ -3,6 +3,7 @@
 //	jobs -demo                                     # runs by itself: emulated nodes, an embedded grid, a day in half a minute
 //	jobs -nodes nodes.csv -grid neso               # plans on the nodes of a file (KubeEnergyScheduler's columns)
 //	jobs -kubernetes -namespace batch -grid …      # runs jobs in a cluster
+//	jobs -push https://jobs.example -scrape n1=http://127.0.0.1:8080/metrics -token-file FILE   # beside Scaphandre on a node elsewhere
 //
 // POST /jobs takes one job or many, in JSON ({"id","cpu","mem","duration","tag","deadline","priority","suspendable"}: cores, GiB, seconds) or as
 // KubeEnergyScheduler's CSV, and answers when they are on the disk. GET /jobs lists, PUT /strategy {"strategy":"spacetime"} switches between
@@ -42,7 +43,7 @@ type options struct {
 	listen, data, tokenFile         string
 	nodes, sites                    string
 	grid                            gridsource.Flags
-	strategy, scrape                string
+	strategy, scrape, push, pushCA  string
 	kubeconfig, namespace, template string
 	length, longest                 time.Duration
 	tick, scrapeEvery, lookEvery    time.Duration
@@ -79,6 +80,8 @@ func main() {
 	o.grid.Define(f, ", or takes the profiles of -nodes")
 	f.StringVar(&o.strategy, "strategy", "", "strategy at the start; empty is the last one, at first "+SpaceTime)
 	f.StringVar(&o.scrape, "scrape", "", "Scaphandre's exporters to ask: NODE=URL,NODE=URL")
+	f.StringVar(&o.push, "push", "", "URL of a job service: only push to it what the exporters of -scrape say, with the token of -token-file; -listen has /healthz and /readyz")
+	f.StringVar(&o.pushCA, "push-ca-file", "", "file with the authorities that sign it; empty is the system's")
 	f.DurationVar(&o.scrapeEvery, "scrape-interval", 15*time.Second, "how often they are asked")
 	f.DurationVar(&o.keep.age, "keep-samples", 30*24*time.Hour, "how long samples of nodes are kept in jobs.db; 0 is for ever")
 	f.Int64Var(&o.keep.rows, "keep-sample-rows", 5_000_000, "how many samples are kept in jobs.db; 0 does not limit. samples.csv goes on at 256 MiB as a new file; the one before stays as samples.1.csv")
@@ -101,8 +104,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	program := run
-	if o.demo {
+	switch {
+	case o.demo:
 		program = demo
+	case o.push != "":
+		program = push
 	}
 	if err := program(ctx, &o, os.Stdout, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 		fmt.Fprintln(os.Stderr, "jobs:", err)

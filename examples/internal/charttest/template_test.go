@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,9 +31,11 @@ type object struct {
 }
 
 // everything switches all on.
-var everything = []string{"--set=controller.enabled=true,metricsAdapter.enabled=true,endpointSelector.enabled=true,scheduler.profiles=true,scheduler.metricsServer=true," +
+var everything = []string{"--set=gateway.enabled=true,jobs.enabled=true,jobs.grid=neso,jobs.credentials.secret=grid,jobs.nodes=name,jobs.sites=id,jobs.ingress.enabled=true,jobs.ingress.host=jobs.example.com,jobs.ingress.tlsSecret=jobs-tls," +
+	"jobs.scrape.n1=http://10.0.0.1:8080/metrics,jobsPush.enabled=true,scheduler.powerCap.enabled=true,scheduler.powerCap.args.caps[0].name=pdu,scheduler.spreadRate.enabled=true,scheduler.placement.enabled=true," +
+	"controller.enabled=true,metricsAdapter.enabled=true,endpointSelector.enabled=true,scheduler.profiles=true,scheduler.metricsServer=true," +
 	"controller.metricsServer=true,controller.compatibility.wao=true,controller.compatibility.waoLabels=true,controller.compatibility.peaksConfigMap=kube-system/peaks," +
-	"shift.enabled=true,shift.grid=neso,shift.kueue=true,shift.budgetNamespaces={research},monitoring.podMonitors.enabled=true,monitoring.rules.enabled=true,monitoring.dashboard.enabled=true,secrets={bmc}"}
+	"shift.enabled=true,shift.grid=neso,shift.kueue=true,shift.webhook.enabled=true,shift.budgetNamespaces={research},monitoring.podMonitors.enabled=true,monitoring.rules.enabled=true,monitoring.dashboard.enabled=true,secrets={bmc}"}
 
 func render(t *testing.T, args ...string) ([]object, error) {
 	t.Helper()
@@ -88,7 +92,7 @@ func TestTemplate(t *testing.T) {
 				}
 			}
 		}
-		for _, c := range spec.Template.Spec.Containers {
+		for _, c := range append(spec.Template.Spec.InitContainers, spec.Template.Spec.Containers...) {
 			secure(t, where, spec.Template.Spec, c)
 		}
 		switch o.Kind {
@@ -114,7 +118,8 @@ func TestTemplate(t *testing.T) {
 			}
 		}
 	}
-	for kind, want := range map[string]int{"Deployment": 4, "DaemonSet": 1, "ServiceAccount": 6, "NetworkPolicy": 4, "PodDisruptionBudget": 3, "APIService": 2, "PodMonitor": 5, "PrometheusRule": 1} {
+	for kind, want := range map[string]int{"Deployment": 6, "DaemonSet": 2, "ServiceAccount": 9, "NetworkPolicy": 7, "PodDisruptionBudget": 4, "APIService": 2, "PodMonitor": 7, "PrometheusRule": 1,
+		"PersistentVolumeClaim": 1, "Ingress": 1, "ValidatingWebhookConfiguration": 1} {
 		if count[kind] != want {
 			t.Errorf("%d of kind %s, want %d", count[kind], kind, want)
 		}
@@ -154,6 +159,17 @@ func TestValuesAreChecked(t *testing.T) {
 		"metricsAdapter.securePort=443":                  "securePort",
 		"controller.compatibility.peaksConfigMap=nobody": "peaksConfigMap",
 		"monitoring.podMonitors.interval=soon":           "interval",
+		"config.goal={}":                                 "config",
+		"endpointSelector.clenup=true":                   "clenup",
+		"gateway.metricsPort=0":                          "metricsPort",
+		"scheduler.powerCap.enabled=true":                "caps",
+		"jobs.enabled=true,jobs.kubernetes=false":        "nodes",
+		"jobs.persistence.accessModes={ReadWriteMany}":   "accessModes",
+		"jobs.ingress.enabled=true":                      "host",
+		"jobs.port=80":                                   "port",
+		"jobsPush.scaphandre=ftp://n1":                   "scaphandre",
+		"jobsPush.enabled=true":                          "jobsPush.url",
+		"jobsPush.enabled=true,jobsPush.url=https://a.b": "existingSecret",
 	} {
 		if _, err := render(t, "--set="+set); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error about %s", set, err, want)
@@ -161,5 +177,70 @@ func TestValuesAreChecked(t *testing.T) {
 	}
 	if _, err := render(t, "--set=metricsAdapter.enabled=true,metricsAdapter.tls.existingSecret=mine"); err == nil || !strings.Contains(err.Error(), "caBundle") {
 		t.Errorf("a certificate without its authority: %v", err)
+	}
+}
+
+// What programs read in their file can be said in the chart's values, and nothing else.
+func TestConfigHasTheSectionsOfTheFile(t *testing.T) {
+	sections := func(file string, at ...string) []string {
+		text, err := os.ReadFile(filepath.Join("..", "..", "..", filepath.FromSlash(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var schema map[string]any
+		if err := json.Unmarshal(text, &schema); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range append(at, "properties") {
+			schema, _ = schema[name].(map[string]any)
+		}
+		return slices.Sorted(maps.Keys(schema))
+	}
+	values, file := sections("k8s/chart/values.schema.json", "properties", "config"), sections("scoring/config/schema.json")
+	if len(file) < 3 || !slices.Equal(values, file) {
+		t.Errorf("values take the sections %v, the file has %v", values, file)
+	}
+}
+
+// The two umbrellas: all in one cluster, and a central job service with nodes elsewhere.
+func TestValuesFiles(t *testing.T) {
+	path, err := chart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := filepath.Join(t.TempDir(), "nodes.csv")
+	if err := os.WriteFile(nodes, []byte("name,cpu,mem,ci_profile,site_id,peak_power_w\nn1,32,128,static:300,east,400\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want map[string]string // kinds of what runs, by component
+	}{
+		{"local", []string{"--values=" + filepath.Join(path, "values-local.yaml")}, map[string]string{"scheduler": "Deployment", "controller": "Deployment", "metrics-adapter": "Deployment",
+			"shift": "Deployment", "jobs": "Deployment", "jobs-push": "DaemonSet", "endpoint-selector": "DaemonSet"}},
+		{"remote", []string{"--values=" + filepath.Join(path, "values-remote.yaml"), "--set=jobs.ingress.host=jobs.example.com,jobs.ingress.tlsSecret=jobs-tls", "--set-file=jobs.nodes=" + nodes},
+			map[string]string{"jobs": "Deployment"}},
+		{"nodes of remote", []string{"--set=scheduler.enabled=false,jobsPush.enabled=true,jobsPush.url=https://jobs.example.com,jobsPush.token.existingSecret=jobs-token"},
+			map[string]string{"jobs-push": "DaemonSet"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			all, err := render(t, c.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make(map[string]string)
+			for _, o := range all {
+				if component, ok := strings.CutPrefix(o.Metadata.Name, "lw-leastwatt-"); ok && (o.Kind == "Deployment" || o.Kind == "DaemonSet") {
+					got[component] = o.Kind
+				}
+				if c.name == "remote" && strings.HasSuffix(o.Kind, "RoleBinding") {
+					t.Errorf("the central service has rights in its cluster: %s %s", o.Kind, o.Metadata.Name)
+				}
+			}
+			if !reflect.DeepEqual(got, c.want) {
+				t.Errorf("it runs %v, want %v", got, c.want)
+			}
+		})
 	}
 }

@@ -15,3 +15,11 @@ func TestHelm(t *testing.T) {
 		t.Errorf("%s, %v", out, err)
 	}
 }
+
+// So is kubectl.
+func TestKubectl(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), controlplane.KubectlForTest(t), "version", "--client", "--output=json").Output()
+	if err != nil || !strings.Contains(string(out), "gitVersion") {
+		t.Errorf("%s, %v", out, err)
+	}
+}

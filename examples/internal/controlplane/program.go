@@ -53,10 +53,24 @@ func ProgramForTest(t testing.TB, folder string) string {
 	return out
 }
 
-// Helm returns the path of helm, of the version that the folder helm pins. It is built once into the cache, which
-// takes some minutes.
-func (b Builder) Helm(ctx context.Context) (string, error) {
-	out, w, err := b.helm(ctx)
+// A tool is a program of somebody else that tests use. The folder helm pins its version.
+type tool struct {
+	name, module, pkg string
+}
+
+var (
+	helmTool = tool{"helm", "helm.sh/helm/v4", "helm.sh/helm/v4/cmd/helm"}
+	kubectl  = tool{"kubectl", "k8s.io/kubectl", "./kubectl"}
+)
+
+// Helm returns the path of helm. It is built once into the cache, which takes some minutes.
+func (b Builder) Helm(ctx context.Context) (string, error) { return b.tool(ctx, helmTool) }
+
+// Kubectl returns the path of kubectl. It is built once into the cache; helm has most of its packages.
+func (b Builder) Kubectl(ctx context.Context) (string, error) { return b.tool(ctx, kubectl) }
+
+func (b Builder) tool(ctx context.Context, t tool) (string, error) {
+	out, w, err := b.toolPath(ctx, t)
 	if err != nil || exists(out) {
 		return out, err
 	}
@@ -70,32 +84,43 @@ func (b Builder) Helm(ctx context.Context) (string, error) {
 	if exists(out) { // the other build made it
 		return out, nil
 	}
-	return out, w.build(ctx, "helm", target{dir: w.toolFolder("helm"), mode: alone, pkg: "helm.sh/helm/v4/cmd/helm", out: out})
+	return out, w.build(ctx, t.name, target{dir: w.toolFolder("helm"), mode: alone, pkg: t.pkg, out: out})
 }
 
-func (b Builder) helm(ctx context.Context) (string, *workshop, error) {
+func (b Builder) toolPath(ctx context.Context, t tool) (string, *workshop, error) {
 	w, err := b.workshop(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	version, _, err := moduleVersion(ctx, w.toolFolder("helm"), alone, "helm.sh/helm/v4")
+	version, _, err := moduleVersion(ctx, w.toolFolder("helm"), alone, t.module)
 	if err != nil {
 		return "", nil, err
 	}
-	return filepath.Join(w.cache, fmt.Sprintf("helm-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH), "helm"), w, nil
+	return filepath.Join(w.cache, fmt.Sprintf("%s-%s-%s-%s", t.name, version, runtime.GOOS, runtime.GOARCH), t.name), w, nil
 }
 
 // HelmForTest returns the path of helm for a test, which is skipped where the cache has none, unless
 // LEASTWATT_E2E=1 asks for its build.
 func HelmForTest(t testing.TB) string {
 	t.Helper()
+	return toolForTest(t, helmTool)
+}
+
+// KubectlForTest returns the path of kubectl as [HelmForTest] does that of helm.
+func KubectlForTest(t testing.TB) string {
+	t.Helper()
+	return toolForTest(t, kubectl)
+}
+
+func toolForTest(t testing.TB, x tool) string {
+	t.Helper()
 	b := Builder{Progress: t.Output()}
-	out, _, err := b.helm(t.Context())
+	out, _, err := b.toolPath(t.Context(), x)
 	if err == nil && !exists(out) && os.Getenv("LEASTWATT_E2E") != "1" {
-		t.Skipf("%v: no helm in the cache: set LEASTWATT_E2E=1 to build it", ErrNotBuilt)
+		t.Skipf("%v: no %s in the cache: set LEASTWATT_E2E=1 to build it", ErrNotBuilt, x.name)
 	}
 	if err == nil {
-		out, err = b.Helm(t.Context())
+		out, err = b.tool(t.Context(), x)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -117,6 +117,9 @@ func (c *Cluster) schedulerConfig(opts SchedulerOptions) string {
 	return b.String()
 }
 
+// URL is where it serves health and metrics.
+func (s *Scheduler) URL() string { return s.url }
+
 // Lead lets a scheduler on standby take the lead, which it does within a second or so.
 func (s *Scheduler) Lead(ctx context.Context) error {
 	return s.cluster.setLeader(ctx, "", time.Second)

@@ -48,6 +48,13 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/* Of the one program that writes the host's rules. */}}
+{{- define "leastwatt.netAdmin" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL], add: [NET_ADMIN]}
+{{- end -}}
+
 {{- define "leastwatt.configMap" -}}{{ default (printf "%s-config" (include "leastwatt.fullname" .)) .Values.existingConfigMap }}{{- end -}}
 
 {{- define "leastwatt.mounts" -}}
@@ -91,4 +98,39 @@ topologySpreadConstraints:
 {{/* The subject of a binding: (list . "scheduler") */}}
 {{- define "leastwatt.subject" -}}
 subjects: [{kind: ServiceAccount, name: {{ include "leastwatt.name" . }}, namespace: {{ (index . 0).Release.Namespace }}}]
+{{- end -}}
+
+{{/* The namespace of the job service's Jobs, and the Secret and key of its token. */}}
+{{- define "leastwatt.jobsNamespace" -}}{{ default .Release.Namespace .Values.jobs.namespace }}{{- end -}}
+{{- define "leastwatt.jobsToken" -}}{{ default (printf "%s-token" (include "leastwatt.name" (list . "jobs"))) .Values.jobs.token.existingSecret }}{{- end -}}
+{{- define "leastwatt.jobsTokenKey" -}}{{ if .Values.jobs.token.existingSecret }}{{ .Values.jobs.token.key }}{{ else }}token{{ end }}{{- end -}}
+
+{{/* The port of a URL. */}}
+{{- define "leastwatt.portOf" -}}
+{{- $port := regexReplaceAll "^https?://[^/]*?(:([0-9]+))?(/.*)?$" . "${2}" -}}
+{{- default (ternary "443" "80" (hasPrefix "https:" .)) $port -}}
+{{- end -}}
+
+{{/*
+The certificate of a component's Service, as YAML of crt, key and ca in base64: the one that its Secret has, so that it is kept over upgrades, or a
+new one: (list . "metrics-adapter"). Included once a template: each time it may make another one.
+*/}}
+{{- define "leastwatt.certificate" -}}
+{{- $name := include "leastwatt.name" . -}}
+{{- $root := index . 0 -}}
+{{- $host := printf "%s.%s.svc" $name $root.Release.Namespace -}}
+{{- $kept := lookup "v1" "Secret" $root.Release.Namespace (printf "%s-tls" $name) -}}
+{{- $crt := dig "data" "tls.crt" "" $kept -}}
+{{- $key := dig "data" "tls.key" "" $kept -}}
+{{- $bundle := dig "data" "ca.crt" "" $kept -}}
+{{- if not (and $crt $key $bundle) -}}
+{{- $ca := genCA (printf "%s-ca" $name) 3650 -}}
+{{- $cert := genSignedCert $host nil (list $host) 3650 $ca -}}
+{{- $crt = b64enc $cert.Cert -}}
+{{- $key = b64enc $cert.Key -}}
+{{- $bundle = b64enc $ca.Cert -}}
+{{- end -}}
+crt: {{ $crt }}
+key: {{ $key }}
+ca: {{ $bundle }}
 {{- end -}}

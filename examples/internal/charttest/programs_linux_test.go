@@ -1,0 +1,139 @@
+package charttest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"strings"
+
+	authorization "k8s.io/api/authorization/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+)
+
+// adapt runs the metrics adapter as its Deployment says, with the certificate that the chart made.
+func (x *installation) adapt(ctx context.Context, program string) error {
+	const name = "lw-leastwatt-metrics-adapter"
+	d, err := x.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	secret, err := x.client.CoreV1().Secrets(namespace).Get(ctx, name+"-tls", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	x.tls = secret.Data
+	url := fmt.Sprintf("https://127.0.0.1:%d", x.ports[adapterPort])
+	p, err := x.kubelet.run(ctx, x.T, "adapter", program, namespace, d.Spec.Template, answers(url+"/readyz"))
+	if err != nil {
+		return err
+	}
+	defer x.stop(p)
+	// As the API server verifies it: by the Service's name and the APIService's bundle.
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(secret.Data["ca.crt"])
+	verify := &tls.Config{RootCAs: roots, ServerName: name + "." + namespace + ".svc"}
+	path := url + "/apis/custom.metrics.k8s.io/v1beta2/nodes/*/power_watts"
+	var body string
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		var err error
+		_, body, err = x.get(ctx, path, "autoscaler", verify)
+		return strings.Count(body, `"value":"150"`) == 3, err
+	}); err != nil {
+		return fmt.Errorf("waiting for the watts of three servers: %w: %.500s", err, body)
+	}
+	if status, _, err := x.get(ctx, path, "lw-leastwatt-scheduler", verify); err != nil || status != http.StatusForbidden {
+		x.Errorf("an account without the role gets %d, %v", status, err)
+	}
+	return nil
+}
+
+// control runs the controller as its Deployment says: it reads the sensors of the user's profile with the Secret that
+// the values name, and no other.
+func (x *installation) control(ctx context.Context, program string) error {
+	const name = "lw-leastwatt-controller"
+	d, err := x.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	p, err := x.kubelet.run(ctx, x.T, "controller", program, namespace, d.Spec.Template, answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", x.ports[controllerHealth])))
+	if err != nil {
+		return err
+	}
+	defer x.stop(p)
+	client, err := dynamic.NewForConfig(x.kubelet.cluster.RESTConfig())
+	if err != nil {
+		return err
+	}
+	var status any
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		o, err := client.Resource(profiles).Get(ctx, "thirsty", metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		status = o.Object["status"]
+		answering, _, err := unstructured.NestedString(o.Object, "status", "answering")
+		return answering == "1/1", err
+	}); err != nil {
+		return fmt.Errorf("waiting for the profile's sensor: %w: %v", err, status)
+	}
+	return x.may(ctx, name, []right{
+		{namespace, "get", "", "secrets", "bmc", true}, {namespace, "get", "", "secrets", "lw-leastwatt-metrics-adapter-tls", false}, {namespace, "list", "", "secrets", "", false},
+		{"default", "get", "", "secrets", "bmc", false}, {namespace, "update", "", "secrets", "bmc", false},
+	})
+}
+
+// A right is something that an account may or may not do.
+type right struct {
+	namespace, verb, group, resource, name string
+	want                                   bool
+}
+
+// may asks the API server for what an account may do.
+func (x *installation) may(ctx context.Context, account string, rights []right) error {
+	for _, r := range rights {
+		review, err := x.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
+			User:               "system:serviceaccount:" + namespace + ":" + account,
+			Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+			ResourceAttributes: &authorization.ResourceAttributes{Namespace: r.namespace, Verb: r.verb, Group: r.group, Resource: r.resource, Name: r.name},
+		}}, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		if review.Status.Allowed != r.want {
+			x.Errorf("%s: %+v: allowed is %t", account, r, review.Status.Allowed)
+		}
+	}
+	return nil
+}
+
+// shift runs the controller that delays work as its Deployment says: it opens the gate of a pod whose time has come.
+func (x *installation) shift(ctx context.Context, program string) error {
+	_, err := x.client.CoreV1().Pods("default").Create(ctx, &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "gated", Annotations: map[string]string{"leastwatt.github.io/max-delay": "1s"}},
+		Spec: v1.PodSpec{SchedulerName: "nobody", SchedulingGates: []v1.PodSchedulingGate{{Name: "leastwatt.github.io/shift"}},
+			Containers: []v1.Container{{Name: "c", Image: "none"}}}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	d, err := x.client.AppsV1().Deployments(namespace).Get(ctx, "lw-leastwatt-shift", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	p, err := x.kubelet.run(ctx, x.T, "shift", program, namespace, d.Spec.Template, answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", x.ports[shiftHealth])))
+	if err != nil {
+		return err
+	}
+	defer x.stop(p)
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		pod, err := x.client.CoreV1().Pods("default").Get(ctx, "gated", metav1.GetOptions{})
+		return err == nil && len(pod.Spec.SchedulingGates) == 0, err
+	}); err != nil {
+		return fmt.Errorf("waiting for the gate to open: %w", err)
+	}
+	return nil
+}
