@@ -52,7 +52,8 @@ type Cluster struct {
 	curve            []*power.Piecewise
 	env              []*power.Piecewise // through off power where nodes are switched off
 	envAt, curveAt   []slopeAt
-	// floor is a slope that the next core cannot cost less than: where the node stands on its envelope. -Inf is not known.
+	// floor is a slope that the next cores cannot cost less than: where the node stands on its envelope, and on servers that stay on no more than the flattest of the
+	// curve that is left. -Inf is not known.
 	floor                []float64
 	flattest             [][]float64 // least slope of the curve from each knot on
 	envKnots, curveKnots [][]power.Knot
