@@ -168,7 +168,7 @@ func (s *shuffle) shift(a, i int, sign float64) {
 
 // improve reports whether any job has another node now.
 func (s *shuffle) improve(ctx context.Context) bool {
-	any := false
+	better := false
 	for range shufflePasses {
 		changed := false
 		for n, a := range s.movable {
@@ -186,9 +186,9 @@ func (s *shuffle) improve(ctx context.Context) bool {
 		if !changed {
 			break
 		}
-		any = true
+		better = true
 	}
-	return any
+	return better
 }
 
 // move takes job a to the node where it adds the fewest watts, if that is another one.
