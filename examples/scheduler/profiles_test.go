@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -21,6 +23,52 @@ import (
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
 
+// creator is what makes objects of our kinds.
+type creator interface {
+	Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error
+	Delete(ctx context.Context, o client.Object, opts ...client.DeleteOption) error
+	Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error
+}
+
+// withProfiles installs our kinds, lets the scheduler read them, and makes the Secret of the BMCs with that password.
+func withProfiles(ctx context.Context, c *controlplane.Cluster, authority *emulate.Authority, password string) (kubernetes.Interface, creator, error) {
+	if _, err := envtest.InstallCRDs(c.RESTConfig(), envtest.CRDInstallOptions{Paths: []string{"../../k8s/chart/crds"}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
+		return nil, nil, err
+	}
+	core, err := c.Client()
+	if err != nil {
+		return nil, nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, nil, err
+	}
+	api, err := client.New(c.RESTConfig(), client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, nil, err
+	}
+	// What the scheduler may do beside kube-scheduler's own rights: read these, and Secrets by name in one namespace.
+	user := []rbacv1.Subject{{Kind: "User", Name: "system:kube-scheduler", APIGroup: rbacv1.GroupName}}
+	for _, o := range []client.Object{
+		&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leastwatt-system"}},
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "leastwatt"}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{v1alpha1.Group}, Resources: []string{"nodeprofiles", "powermodels"}, Verbs: []string{"get", "list", "watch"}}}},
+		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "leastwatt"}, Subjects: user,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "leastwatt"}},
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"}, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"bmc"}, Verbs: []string{"get"}}}},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"}, Subjects: user,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "bmc"}},
+		&v1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"},
+			Data: map[string][]byte{"username": []byte("monitor"), "password": []byte(password), "ca.crt": authority.PEM()}},
+	} {
+		if err := api.Create(ctx, o); err != nil {
+			return nil, nil, err
+		}
+	}
+	return core, api, nil
+}
+
 // Without a file, the scheduler goes by NodeProfiles, a Secret and PowerModels, and follows a model that changes.
 func TestProfilesDecide(t *testing.T) {
 	bin := controlplane.ForTest(t, controlplane.SchedulerPackage)
@@ -29,65 +77,19 @@ func TestProfilesDecide(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = controlplane.Run(t.Context(), bin, controlplane.Options{Kwok: true, Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
-		if _, err := envtest.InstallCRDs(c.RESTConfig(), envtest.CRDInstallOptions{Paths: []string{"../../k8s/chart/crds"}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
-			return err
-		}
-		core, err := c.Client()
+		core, api, err := withProfiles(ctx, c, authority, "secret")
 		if err != nil {
 			return err
-		}
-		scheme := runtime.NewScheme()
-		if err := clientgoscheme.AddToScheme(scheme); err != nil {
-			return err
-		}
-		if err := v1alpha1.AddToScheme(scheme); err != nil {
-			return err
-		}
-		api, err := client.New(c.RESTConfig(), client.Options{Scheme: scheme})
-		if err != nil {
-			return err
-		}
-		// What the scheduler may do beside kube-scheduler's own rights: read these, and Secrets by name in one namespace.
-		user := []rbacv1.Subject{{Kind: "User", Name: "system:kube-scheduler", APIGroup: rbacv1.GroupName}}
-		objects := []client.Object{
-			&v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leastwatt-system"}},
-			&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "leastwatt"}, Rules: []rbacv1.PolicyRule{
-				{APIGroups: []string{v1alpha1.Group}, Resources: []string{"nodeprofiles", "powermodels"}, Verbs: []string{"get", "list", "watch"}}}},
-			&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "leastwatt"}, Subjects: user,
-				RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "leastwatt"}},
-			&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"}, Rules: []rbacv1.PolicyRule{
-				{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"bmc"}, Verbs: []string{"get"}}}},
-			&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"}, Subjects: user,
-				RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "bmc"}},
-			&v1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"},
-				Data: map[string][]byte{"username": []byte("monitor"), "password": []byte("secret"), "ca.crt": authority.PEM()}},
 		}
 		models := map[string]*v1alpha1.PowerModel{}
 		for name, peak := range map[string]power.Watts{"first": 90, "second": 350} {
-			if err := createNode(ctx, core, name); err != nil {
-				return err
-			}
-			live := func() emulate.Machine {
-				m := emulate.Blank()
-				m.Utilization, m.Inlet, m.Watts = 0.2, 24, 100
-				return m
-			}
-			bmc, err := emulate.Listen(authority, emulate.NewBMC(live, emulate.BMCOptions{User: "monitor", Password: "secret"}))
+			_, stop, err := newProfiled(ctx, core, api, authority, name, "secret")
 			if err != nil {
 				return err
 			}
-			defer bmc.Close()
-			exporter, err := emulate.Listen(nil, emulate.NewKepler(name, live, emulate.KeplerOptions{}))
-			if err != nil {
-				return err
-			}
-			defer exporter.Close()
+			defer stop()
 			models[name] = &v1alpha1.PowerModel{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.PowerModelSpec{JSON: straight(t, peak), Nodes: []string{name}}}
-			objects = append(objects, models[name], &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{
-				{Type: "redfish", URL: bmc.URL, SecretName: "bmc"}, {Type: "kepler", URL: exporter.URL + "/metrics"}}}})
-		}
-		for _, o := range objects {
-			if err := api.Create(ctx, o); err != nil {
+			if err := api.Create(ctx, models[name]); err != nil {
 				return err
 			}
 		}

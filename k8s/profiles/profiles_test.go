@@ -225,7 +225,8 @@ func TestLifeOfAProfile(t *testing.T) {
 	}
 }
 
-// Credentials go where the Secret's annotation allows, never over http unasked, and never after a redirect.
+// Credentials go where the Secret's annotation allows, never over http unasked, never after a redirect, and never to the
+// model server that a BMC names.
 func TestCredentialsStay(t *testing.T) {
 	authority, err := emulate.NewAuthority()
 	if err != nil {
@@ -233,14 +234,34 @@ func TestCredentialsStay(t *testing.T) {
 	}
 	var asked sync.Map
 	thief := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "" {
+		switch {
+		case r.Header.Get("Authorization") != "":
 			asked.Store(r.Host, true)
+		case strings.HasSuffix(r.URL.Path, "/infer"):
+			asked.Store("without credentials", true)
 		}
 		w.WriteHeader(http.StatusUnauthorized)
 	})
 	secure, plain := listen(t, authority, thief), listen(t, nil, thief)
 	redirects := emulate.NewKepler("redirected", machine, emulate.KeplerOptions{RedirectTo: secure})
 	redirects.SetFault(emulate.RedirectAway)
+	// A BMC that takes its password names a model server that it should not.
+	names := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != "secret" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		switch r.URL.Path {
+		case "/redfish/v1/Systems":
+			fmt.Fprint(w, `{"Members":[{"@odata.id":"/redfish/v1/Systems/1"}]}`)
+		case "/redfish/v1/Systems/1":
+			fmt.Fprint(w, `{}`)
+		case "/redfish/v1/Systems/1/MachineLearningModel":
+			fmt.Fprintf(w, `{"PowerConsumptionModel":{"Name":"lab","Url":%q,"Type":"V2InferenceProtocol","Version":"v1"}}`, plain)
+		default:
+			http.NotFound(w, r)
+		}
+	})
 	var v vault
 	v.put("narrow", "secret", authority, "*.bmc.example.com, 10.0.0.0/8")
 	v.put("wide", "secret", authority, "")
@@ -261,6 +282,12 @@ func TestCredentialsStay(t *testing.T) {
 			return len(r.Sensors) == 1 && !r.Sensors[0].Answering && strings.Contains(r.Sensors[0].Message, want)
 		})
 	}
+	d := nodeProfile("discovers", v1alpha1.Sensor{Type: "kepler", URL: listen(t, nil, emulate.NewKepler("discovers", machine, emulate.KeplerOptions{})) + "/metrics"})
+	d.Spec.Model = &v1alpha1.ModelReference{Remote: &v1alpha1.RemoteModel{Discover: true, Features: []v1alpha1.Feature{{Input: "utilization"}}, URL: listen(t, authority, names), SecretName: "wide"}}
+	p.Put(scoring.Machine{Name: "discovers", Cores: 4})
+	p.SetProfile(d)
+	until(t, "the model server that a BMC names was asked", func() bool { _, ok := asked.Load("without credentials"); return ok })
+	asked.Delete("without credentials")
 	asked.Range(func(host, _ any) bool { t.Errorf("credentials went to %v", host); return true })
 }
 
