@@ -60,6 +60,13 @@ func (k kubelet) pod(ctx context.Context, t *testing.T, name, program, namespace
 	if err := os.MkdirAll(filepath.Join(p.root, "etc"), 0o755); err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(filepath.Join(p.root, "dev"), 0o755); err != nil {
+		return nil, err
+	}
+	null := filepath.Join(p.root, "dev", "null") // every container has it, and exec needs it
+	if err := syscall.Mknod(null, syscall.S_IFCHR|0o666, 1<<8|3); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("%s: %w", null, err)
+	}
 	user := p.spec.SecurityContext
 	if user == nil || user.RunAsUser == nil {
 		return nil, fmt.Errorf("%s does not say as whom it runs", name)

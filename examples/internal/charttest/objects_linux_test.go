@@ -28,8 +28,11 @@ type definitions struct {
 	files          []string
 }
 
-var monitoringDefinitions = definitions{"monitoringcrds", "github.com/prometheus-operator/prometheus-operator",
-	[]string{"example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"}}
+var (
+	gatewayDefinitions    = definitions{"gatewaycrds", "sigs.k8s.io/gateway-api", []string{"config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"}}
+	monitoringDefinitions = definitions{"monitoringcrds", "github.com/prometheus-operator/prometheus-operator",
+		[]string{"example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"}}
+)
 
 var crds = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
