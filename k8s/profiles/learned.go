@@ -3,6 +3,7 @@ package profiles
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"sync"
@@ -20,11 +21,15 @@ var _ learn.Keeper = keeping{}
 // MaxLearned bounds what is read of a learned model in the status of a NodeProfile, after it was unpacked.
 const MaxLearned = 256 << 10
 
+// maxPacked is how long a learned model may be in a status, where it is base64. The API server refuses one that is longer, and all
+// else of the status with it.
+const maxPacked = 16384
+
 // A notebook is what was learned of nodes: what their profiles' status said when it was seen last, and what this program
 // has learned since, if it is to put that there. It implements [learn.Store].
 type notebook struct {
 	mu    sync.Mutex
-	told  map[string]*v1alpha1.LearnedModel // guarded by mu: by profiles; what it points to is not changed
+	told  map[string]*v1alpha1.LearnedModel // guarded by mu: by profiles, all of them; nil is nothing, and what it points to is not changed
 	fresh map[string]*v1alpha1.LearnedModel // guarded by mu: by this program
 }
 
@@ -36,11 +41,7 @@ func newNotebook() *notebook {
 func (b *notebook) tell(node string, l *v1alpha1.LearnedModel) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l == nil {
-		delete(b.told, node)
-	} else {
-		b.told[node] = l
-	}
+	b.told[node] = l
 }
 
 // forget drops what is known of a node.
@@ -80,7 +81,7 @@ func (b *notebook) Load(node string) (*model.Model, error) {
 // keeping is a notebook that keeps what is learned: a [learn.Keeper].
 type keeping struct{ *notebook }
 
-// Save implements [learn.Keeper].
+// Save implements [learn.Keeper]. Of a node without a profile nothing is kept: there is no status that it could stand in.
 func (b keeping) Save(node string, x *model.Model) error {
 	text, err := model.Marshal(x)
 	if err != nil {
@@ -97,13 +98,18 @@ func (b keeping) Save(node string, x *model.Model) error {
 	if err := w.Close(); err != nil {
 		return err
 	}
+	if n := base64.StdEncoding.EncodedLen(packed.Len()); n > maxPacked {
+		return fmt.Errorf("NodeProfile %q: what was learned takes %d bytes of status: want at most %d", node, n, maxPacked)
+	}
 	l := &v1alpha1.LearnedModel{At: metav1.NewTime(time.Now()), Model: packed.Bytes()}
 	if x.Fitted != nil {
 		l.Readings = int64(x.Fitted.Samples)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fresh[node] = l
+	if _, ok := b.told[node]; ok {
+		b.fresh[node] = l
+	}
 	return nil
 }
 
