@@ -108,7 +108,7 @@ func (h *healthPorts) open(port uint16, service types.NamespacedName) (*healthPo
 		return nil, fmt.Errorf("healthCheckNodePort %d is not served: %w", port, err)
 	}
 	s := &healthPort{service: service, ready: h.ready}
-	s.server = http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 4096, ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug)}
+	s.server = http.Server{Handler: s, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 4096, ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug)}
 	h.servers[port] = s
 	h.wg.Go(func() { _ = s.server.Serve(l) })
 	return s, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -108,6 +109,54 @@ func TestHealthPort(t *testing.T) {
 	if got := probe(*at.Load()); got != "" {
 		t.Errorf("after the end: %s", got)
 	}
+}
+
+// pipes is a listener of connections that a test makes.
+type pipes struct{ conns chan net.Conn }
+
+func (l pipes) Accept() (net.Conn, error) {
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l pipes) Close() error { close(l.conns); return nil }
+
+func (l pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// Whoever does not send what it said it would, or does not read the answer, is let go.
+func TestHealthPortLetsSlowProbersGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r recorder
+		l := pipes{make(chan net.Conn)}
+		p := start(t, &r, endpoints.Options{Listen: func(string, string) (net.Listener, error) { return l, nil }})
+		p.OnServiceAdd(service("web", healthPort))
+		settle()
+		for name, request := range map[string]string{"no head": "GET / HTTP/1.1\r\n", "no body": "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"} {
+			client, server := net.Pipe()
+			l.conns <- server
+			if _, err := client.Write([]byte(request)); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if _, err := io.Copy(io.Discard, client); err != nil || time.Since(began) > 15*time.Second {
+				t.Errorf("%s: let go after %v, %v", name, time.Since(began), err)
+			}
+			_ = client.Close()
+		}
+		client, server := net.Pipe()
+		l.conns <- server
+		if _, err := client.Write([]byte("GET / HTTP/1.1\r\nHost: h\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15 * time.Second) // of the bubble's clock
+		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("who does not read the answer is waited for: %v", err)
+		}
+		_ = client.Close()
+	})
 }
 
 // A port that cannot be opened gets an Event and is tried again.
