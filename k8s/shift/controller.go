@@ -31,7 +31,8 @@ type Recorder interface {
 
 // Options tune a Controller. The zero value works.
 type Options struct {
-	// Policies tells the present policies, from memory or a file; nil means the defaults for all. While it fails, the last good ones hold.
+	// Policies tells the present policies, from memory or a file; nil means the defaults for all. While it fails, the last good ones hold. It is
+	// safe for concurrent use: a webhook asks while a round does.
 	Policies func() (*Policies, error)
 
 	// Interval is how often is planned anew when nothing happens; 0 means a minute.

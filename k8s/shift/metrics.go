@@ -25,6 +25,7 @@ type metrics struct {
 	outages    prometheus.Counter
 	previous   map[[2]string]bool // label values of held at the last round
 	days       map[string]string  // that the sums of a namespace are of
+	limited    map[string]bool    // namespaces whose limits were told at the last round
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -101,19 +102,22 @@ func (m *metrics) overBudget(namespace string) { m.over.WithLabelValues(namespac
 
 // limits tells the budgets of the namespaces that have work or are named in the policies.
 func (m *metrics) limits(p *Policies, items []*item) {
-	m.limitKWh.Reset()
-	m.limitGrams.Reset()
+	limit := func(g *prometheus.GaugeVec, namespace string, v float64) {
+		if v > 0 {
+			g.WithLabelValues(namespace).Set(v)
+		} else {
+			g.DeleteLabelValues(namespace)
+		}
+	}
+	now := make(map[string]bool)
 	set := func(namespace string) {
-		b := p.Of(namespace).Budget
-		if b == nil {
-			return
+		var b Budget
+		if x := p.Of(namespace).Budget; x != nil {
+			b = *x
 		}
-		if b.KWhPerDay > 0 {
-			m.limitKWh.WithLabelValues(namespace).Set(b.KWhPerDay)
-		}
-		if b.GramsPerDay > 0 {
-			m.limitGrams.WithLabelValues(namespace).Set(b.GramsPerDay)
-		}
+		now[namespace] = true
+		limit(m.limitKWh, namespace, b.KWhPerDay)
+		limit(m.limitGrams, namespace, b.GramsPerDay)
 	}
 	if p != nil {
 		for namespace := range p.Namespaces {
@@ -123,6 +127,13 @@ func (m *metrics) limits(p *Policies, items []*item) {
 	for _, i := range items {
 		set(i.object.GetNamespace())
 	}
+	for namespace := range m.limited {
+		if !now[namespace] {
+			limit(m.limitKWh, namespace, 0)
+			limit(m.limitGrams, namespace, 0)
+		}
+	}
+	m.limited = now
 }
 
 // day begins the sums of a new day at nothing.
