@@ -6,84 +6,28 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
+	"strconv"
 	"strings"
 	"testing"
-	"text/tabwriter"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/examples/internal/readme"
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
 
-// table returns what kubectl get prints of a resource, without ages, and with what the README says in the place of
-// what differs from run to run.
-func (s *server) table(t *testing.T, resource string, readme *strings.Replacer, names ...string) string {
+// reader is somebody who does what the README tells.
+func (s *server) reader(t *testing.T, printed *strings.Replacer) *readme.Shell {
 	t.Helper()
-	c, err := rest.HTTPClientFor(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.config.Host+"/apis/"+v1alpha1.SchemeGroupVersion.String()+"/"+resource, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
-	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var all metav1.Table
-	if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
-		t.Fatal(err)
-	}
-	var out strings.Builder
-	w := tabwriter.NewWriter(&out, 0, 0, 3, ' ', 0)
-	line := func(cell func(i int) string) {
-		var cells []string
-		for i, c := range all.ColumnDefinitions {
-			if c.Priority == 0 && c.Name != "Age" && c.Name != "Read" {
-				cells = append(cells, cell(i))
-			}
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-	line(func(i int) string { return strings.ToUpper(all.ColumnDefinitions[i].Name) })
-	for _, r := range all.Rows {
-		for _, n := range names {
-			if fmt.Sprint(r.Cells[0]) == n {
-				line(func(i int) string {
-					if r.Cells[i] == nil {
-						return ""
-					}
-					return readme.Replace(fmt.Sprint(r.Cells[i]))
-				})
-			}
-		}
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return regexp.MustCompile(` +\n`).ReplaceAllString(out.String(), "\n")
-}
-
-// shown checks that the README shows an output as it is.
-func shown(t *testing.T, output string) {
-	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(readme), output) {
-		t.Errorf("README.md does not show:\n%s", output)
-	}
+	return &readme.Shell{Programs: map[string]string{"kubectl": controlplane.KubectlForTest(t), "controller": controlplane.ProgramForTest(t, "controller")}, Kubeconfig: s.cluster.Kubeconfig(),
+		// Ports that others have, and a minute of patience, are no part of what is shown.
+		Typed:   strings.NewReplacer("./examples/controller ", "./examples/controller --metrics-bind-address=0 --health-probe-bind-address=0 --interval=500ms "),
+		Printed: printed, Patience: patient}
 }
 
 // What the README tells somebody who comes from WAO: their objects, with servers that answer.
@@ -109,19 +53,16 @@ func (s *server) testMoveFromWAO(t *testing.T) {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"outputs": []any{map[string]any{"name": "predict", "shape": []int{len(data), 1}, "datatype": "FP32", "data": data}}})
 	}))
-	s.apply(t, &v1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: namespace},
+	s.apply(t, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "wao-system"}}, &v1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "wao-system"},
 		Data: map[string][]byte{"username": []byte("monitor"), "password": []byte("secret"), "ca.crt": authority.PEM()}})
-	var kepler strings.Builder
-	kepler.WriteString("sensors:\n  sources:\n  - type: kepler\n    perNode:\n")
 	names := []string{"worker-0", "worker-1"}
 	for _, n := range names {
 		bmc := listen(t, authority, emulate.NewBMC(machine, emulate.BMCOptions{User: "monitor", Password: "secret"}))
 		pressure := listen(t, nil, emulate.NewPressure(machine, emulate.ExporterOptions{}, n))
-		kepler.WriteString(fmt.Sprintf("      %s: {url: %s/metrics}\n", n, listen(t, nil, emulate.NewKepler(n, machine, emulate.KeplerOptions{}))))
 		s.apply(t, newNode(n, "10.0.0.1", nil), object(t, fmt.Sprintf(`
 apiVersion: node.waok8s.github.io/v1beta1
 kind: NodeConfig
-metadata: {name: %s, namespace: leastwatt-system}
+metadata: {name: %s, namespace: wao-system}
 spec:
   nodeName: %s
   metricsCollector:
@@ -131,11 +72,7 @@ spec:
     powerConsumption: {type: V2InferenceProtocol, endpoint: "%s/v2/models/model1/versions/v1/infer"}
 `, n, n, bmc, pressure, infer)))
 	}
-	file := filepath.Join(t.TempDir(), "leastwatt.yaml")
-	if err := os.WriteFile(file, []byte(kepler.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.run(t, "--wao", "--leastwatt-config="+file)
+	s.metricsServer(t, names...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, n := range names {
@@ -145,17 +82,11 @@ spec:
 			}
 		}
 	})
-	for _, n := range names {
-		within(t, patient, n+" is predicted", func() bool {
-			p := s.profile(t, n)
-			return p != nil && p.Status.Answering == "2/2" && p.Status.Model != nil && p.Status.Model.Error == "0.0 %"
-		})
-	}
 	u, err := url.Parse(infer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown(t, s.table(t, "nodeprofiles", strings.NewReplacer(u.Host, "models:8080"), names...))
+	s.reader(t, strings.NewReplacer(u.Host, "models:8080")).Play(t.Context(), t, readme.Read(t, "### Move from WAO").Commands)
 }
 
 // What the README tells somebody who comes from PEAKS.
@@ -164,18 +95,7 @@ func (s *server) testMoveFromPeaks(t *testing.T) {
 	for _, n := range names {
 		s.apply(t, newNode(n, "10.0.0.1", nil))
 	}
-	s.run(t, "--peaks-file=testdata/peaks.json")
-	models := []string{"peaks-node-1", "peaks-node-2"}
-	within(t, patient, "both models have a node", func() bool {
-		for _, n := range models {
-			m := new(v1alpha1.PowerModel)
-			if err := s.client.Get(t.Context(), client.ObjectKey{Name: n}, m); err != nil || m.Status.Nodes != 1 {
-				return false
-			}
-		}
-		return true
-	})
-	shown(t, s.table(t, "powermodels", strings.NewReplacer(), models...))
+	s.reader(t, nil).Play(t.Context(), t, readme.Read(t, "### Move from PEAKS").Commands)
 	if err := s.client.DeleteAllOf(t.Context(), &v1alpha1.PowerModel{}); err != nil {
 		t.Error(err)
 	}
@@ -183,19 +103,58 @@ func (s *server) testMoveFromPeaks(t *testing.T) {
 
 // What the README shows under "Profiles in the cluster" is taken by the API server.
 func (s *server) testReadme(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(readme), "### Profiles in the cluster")
-	_, block, _ := strings.Cut(section, "```yaml\n")
-	block, _, ok := strings.Cut(block, "```")
-	if !ok {
-		t.Fatal("README.md has no resources under that heading")
-	}
+	block := readme.Read(t, "### Profiles in the cluster").Blocks[0]
 	for document := range strings.SplitSeq(block, "\n---\n") {
 		if err := s.client.Create(t.Context(), object(t, document), client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict)); err != nil {
 			t.Errorf("%v in\n%s", err, document)
 		}
 	}
+}
+
+// metricsServer serves metrics.k8s.io: eight cores of each node are in use.
+func (s *server) metricsServer(t *testing.T, nodes ...string) {
+	t.Helper()
+	authority, err := emulate.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const group, version = "metrics.k8s.io", "v1beta1"
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /apis/metrics.k8s.io/v1beta1", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: group + "/" + version,
+			APIResources: []metav1.APIResource{{Name: "nodes", Kind: "NodeMetrics", Verbs: metav1.Verbs{"get", "list"}}}})
+	})
+	mux.HandleFunc("GET /apis/metrics.k8s.io/v1beta1/nodes", func(w http.ResponseWriter, _ *http.Request) {
+		var items []any
+		for _, n := range nodes {
+			items = append(items, map[string]any{"metadata": map[string]any{"name": n}, "timestamp": time.Now().UTC().Format(time.RFC3339), "window": "15s",
+				"usage": map[string]any{"cpu": "8", "memory": "1Gi"}})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"kind": "NodeMetricsList", "apiVersion": group + "/" + version, "items": items})
+	})
+	u, err := url.Parse(listen(t, authority, mux))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Endpoints may not be on loopback, so the Service is a name.
+	s.apply(t, &v1.Service{ObjectMeta: metav1.ObjectMeta{Name: "metrics-server", Namespace: "kube-system"},
+		Spec: v1.ServiceSpec{Type: v1.ServiceTypeExternalName, ExternalName: "localhost", Ports: []v1.ServicePort{{Port: int32(port)}}}},
+		object(t, fmt.Sprintf(`
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1beta1.metrics.k8s.io}
+spec:
+  group: metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {namespace: kube-system, name: metrics-server, port: %d}
+`, port)))
 }

@@ -1,28 +1,24 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/examples/internal/readme"
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
@@ -109,7 +105,7 @@ objective:
 // zones of one, two and three nodes, a power cap that gives way when the load falls, a node known by requests
 // alone, and what shadow mode would have saved.
 func TestFeatures(t *testing.T) {
-	bin := controlplane.ForTest(t, controlplane.SchedulerPackage)
+	bin, kubectl := controlplane.ForTest(t, controlplane.SchedulerPackage), controlplane.KubectlForTest(t)
 	var idle atomic.Bool
 	file, nodes := zoned(t, func() float64 {
 		if idle.Load() {
@@ -145,10 +141,23 @@ func TestFeatures(t *testing.T) {
 		if err := checkCap(t, ctx, client, &idle); err != nil {
 			return fmt.Errorf("power cap: %w", err)
 		}
-		if err := checkAssumed(t, ctx, client, c.RESTConfig(), port); err != nil {
+		shell, err := reader(ctx, c, client, kubectl, bin.Scheduler, strings.NewReplacer(":10259", s.URL()[strings.LastIndex(s.URL(), ":"):], ":10260", fmt.Sprint(":", port)))
+		if err != nil {
+			return err
+		}
+		shadow := readme.Read(t, "### Shadow mode").Commands
+		last := len(shadow) - 1 // those before it give the reader a token
+		shell.Play(ctx, t, shadow[:last])
+		if err := checkAssumed(t, ctx, client); err != nil {
 			return fmt.Errorf("requests: %w", err)
 		}
-		return checkShadow(t, ctx, client, s)
+		shell.Play(ctx, t, readme.Read(t, "### Explain one decision").Commands)
+		if err := checkShadow(t, ctx, client, s); err != nil {
+			return err
+		}
+		shell.Numbers = true // the other plugins choose among equals by chance
+		shell.Play(ctx, t, shadow[last:])
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +244,7 @@ func checkCap(t *testing.T, ctx context.Context, client kubernetes.Interface, id
 }
 
 // The dark node is the cleanest, and its load is what its pods request.
-func checkAssumed(t *testing.T, ctx context.Context, client kubernetes.Interface, admin *rest.Config, port int) error {
+func checkAssumed(t *testing.T, ctx context.Context, client kubernetes.Interface) error {
 	if err := createPod(ctx, client, "assumed", "assumed"); err != nil {
 		return err
 	}
@@ -253,41 +262,21 @@ func checkAssumed(t *testing.T, ctx context.Context, client kubernetes.Interface
 	if !strings.Contains(annotation, "dark is predicted to draw +3.12 W for it") || !strings.Contains(annotation, "load from requests") {
 		t.Errorf("the annotation is %q", annotation)
 	}
-	h, err := rest.HTTPClientFor(admin)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d%s?format=json&pod=default/assumed", port, scheduler.DecisionsPath), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := h.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	t.Logf("%s: %s", scheduler.DecisionAnnotation, annotation)
-	t.Logf("curl %s?format=json&pod=default/assumed:\n%s", scheduler.DecisionsPath, body)
-	var got struct {
-		Decisions []struct {
-			ChosenNode *struct {
-				Node, Source, Unit, TariffSource string
-				GramsPerKWh                      *float64
-			}
-		}
-	}
-	if err := json.Unmarshal(body, &got); err != nil {
-		return err
-	}
-	if d := got.Decisions; len(d) != 1 || d[0].ChosenNode == nil || d[0].ChosenNode.Source != "requests" || d[0].ChosenNode.Unit != "gCO2eq/h" ||
-		d[0].ChosenNode.GramsPerKWh == nil || *d[0].ChosenNode.GramsPerKWh != 10 || d[0].ChosenNode.TariffSource != "static" {
-		t.Errorf("the decision is %s", body)
-	}
 	return nil
+}
+
+// reader is somebody who does what the README tells, where the chart's role of readers is there.
+func reader(ctx context.Context, c *controlplane.Cluster, client kubernetes.Interface, kubectl, program string, ports *strings.Replacer) (*readme.Shell, error) {
+	authority, err := os.ReadFile(c.CAFile())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "leastwatt"}}, metav1.CreateOptions{}); err != nil {
+		return nil, err
+	}
+	_, err = client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "lw-leastwatt-reader"},
+		Rules: []rbacv1.PolicyRule{{NonResourceURLs: []string{"/metrics", scheduler.DecisionsPath}, Verbs: []string{"get"}}}}, metav1.CreateOptions{})
+	return &readme.Shell{Programs: map[string]string{"kubectl": kubectl, "scheduler": program}, Kubeconfig: c.Kubeconfig(), Files: map[string]string{"ca.crt": string(authority)}, Typed: ports}, err
 }
 
 // The other plugins spread pods over all zones; the plugin would have put them on a1.
@@ -310,26 +299,6 @@ func checkShadow(t *testing.T, ctx context.Context, client kubernetes.Interface,
 	if g := families["leastwatt_shadow_saving_grams_per_hour"].GetMetric(); len(g) != 1 || value(g[0]) <= 0 {
 		t.Errorf("grams saved an hour: %v: want some", g)
 	}
-	var text bytes.Buffer
-	for name, f := range families {
-		if strings.HasPrefix(name, "leastwatt_shadow") {
-			if _, err := fmt.Fprint(&text, expose(f)); err != nil {
-				return err
-			}
-		}
-	}
-	var out bytes.Buffer
-	cmd := newSummary()
-	cmd.SetIn(&text)
-	cmd.SetOut(&out)
-	cmd.SetArgs(nil)
-	if err := cmd.Execute(); err != nil {
-		return err
-	}
-	t.Logf("scheduler shadow-summary:\n%s", out.String())
-	if !strings.Contains(out.String(), "watched") {
-		t.Errorf("summary is %s", out.String())
-	}
 	return nil
 }
 
@@ -348,13 +317,4 @@ func createLabelled(ctx context.Context, client kubernetes.Interface, name strin
 	}
 	_, err = client.CoreV1().Nodes().Patch(ctx, name, "application/merge-patch+json", patch, metav1.PatchOptions{})
 	return err
-}
-
-// expose writes a family as Prometheus reads it.
-func expose(f *dto.MetricFamily) string {
-	var b bytes.Buffer
-	if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
-		return err.Error()
-	}
-	return b.String()
 }

@@ -38,10 +38,9 @@ type summary struct {
 func newSummary() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
-		Use:   "shadow-summary [FILE]",
-		Short: "Tell what the plugin in mode shadow would have saved, from the scheduler's metrics in a file or on standard input",
-		Example: `  kubectl get --raw /api/v1/namespaces/kube-system/pods/https:leastwatt-scheduler:10259/proxy/metrics | scheduler shadow-summary
-  curl -s --cacert ca.crt -H "Authorization: Bearer $TOKEN" https://127.0.0.1:10259/metrics | scheduler shadow-summary --json`,
+		Use:          "shadow-summary [FILE]",
+		Short:        "Tell what the plugin in mode shadow would have saved, from the scheduler's metrics in a file or on standard input",
+		Example:      `  curl -s --cacert ca.crt -H "Authorization: Bearer $TOKEN" https://127.0.0.1:10259/metrics | scheduler shadow-summary --json`,
 		Args:         cobra.MaximumNArgs(1),
 		SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
