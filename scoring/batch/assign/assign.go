@@ -7,7 +7,8 @@
 // column reduction, which is wrong for rectangular matrices (Volgenant, "Linear and semi-assignment
 // problems: a core oriented approach", Computers & Operations Research 23, 1996). Rows that cannot all
 // be served are handled exactly, by lexicographic costs (rows left out first, then the sum), so that no
-// large constant eats the digits of the costs.
+// large constant eats the digits of the costs. Where many rows want the same columns, a guess or an auction
+// comes first, whose prices must prove its result; the search decides where they do not.
 package assign
 
 import (
@@ -39,11 +40,12 @@ type Result struct {
 
 // Dense solves the problem for a matrix stored by rows: cost[i*cols+j] is the cost of giving column j to
 // row i, in any unit. +Inf forbids the pair. NaN and -Inf are errors that wrap ErrCost. The
-// matrix is only read. Equal optima are decided the same way on every run: lower row and column
-// numbers first, so callers who sort both by name break ties by name.
+// matrix is only read. Equal optima are decided the same way on every run; where all costs are equal, lower row
+// and column numbers come first.
 //
-// The worst case takes rows²·cols steps; the memory beside the matrix is linear in rows + cols, or one
-// transposed copy where rows outnumber columns.
+// The worst case takes rows²·cols steps. The memory beside the matrix is linear in rows + cols where each row
+// wants a column of its own, a transposed copy where rows outnumber columns, and up to two copies of the columns
+// that rows contest.
 func Dense(rows, cols int, cost []float64) (Result, error) {
 	if rows < 0 || cols < 0 {
 		return Result{}, fmt.Errorf("assign: %d rows and %d columns: neither may be negative", rows, cols)

@@ -323,6 +323,28 @@ func TestContest(t *testing.T) {
 	}
 }
 
+// TestGroups: columns that cost every row the same are one group and no others are, with round costs too, which differ in their high bits alone.
+func TestGroups(t *testing.T) {
+	r := rand.New(rand.NewPCG(10, 10))
+	const rows, kinds, cols = 40, 3000, 6000
+	cost := make([]float64, rows*cols)
+	for i := range rows {
+		for j := range kinds {
+			v := float64(int(1) << r.IntN(4))
+			cost[i*cols+j], cost[i*cols+cols-1-j] = v, v
+		}
+	}
+	a := newAuction(newSolver(rows, cols, cost))
+	if len(a.groups) != kinds {
+		t.Errorf("%d groups, want %d", len(a.groups), kinds)
+	}
+	for g, x := range a.groups {
+		if len(x.cols) != 2 || x.cols[0]+x.cols[1] != cols-1 {
+			t.Fatalf("group %d is of the columns %v", g, x.cols)
+		}
+	}
+}
+
 // TestProducts checks the guess for rows that compete for the same columns against the search that makes none, and that it is made.
 func TestProducts(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))

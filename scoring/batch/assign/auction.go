@@ -12,8 +12,8 @@ import (
 // other way to the dual values has. The columns that no row gets are held by nobody's rows, all alike, who bid for the cheapest, so that
 // all have one price, from which the others are counted.
 //
-// Where there are many rows, a sixty-fourth of the problem is solved first, roughly and in the same way, and its rows say what they would give for each column. Columns that
-// cost every row the same are looked at as one.
+// Where there are many rows, a sixty-fourth of the problem is solved first, roughly and in the same way, and its rows say what they would
+// give for each column. Columns that cost every row the same are looked at as one.
 //
 // It returns false where a cost is +Inf, where costs are of so different sizes that the bit would matter, and where it takes too long.
 func (s *solver) auction() bool {
@@ -51,20 +51,6 @@ type auction struct {
 	low     []float64 // the lowest price in each group
 }
 
-// A group is columns that cost every row the same: a heap by price.
-type group struct{ cols []int32 }
-
-const candidates = 96
-
-// nearest has the groups that were the cheapest for a row at some time, with their costs. All others were at limit or above, and prices only
-// rise, so that a row that finds two columns at limit or less need not look further.
-type nearest struct {
-	limit float64
-	n     int32
-	group [candidates]int32
-	cost  [candidates]float64
-}
-
 func newAuction(s *solver) *auction {
 	a := &auction{s: s, price: make([]float64, s.cols), owner: make([]int32, s.cols), has: make([]int32, s.rows), near: make([]nearest, s.rows),
 		work: make([]float64, s.cols)}
@@ -77,64 +63,6 @@ func newAuction(s *solver) *auction {
 	}
 	a.collect()
 	return a
-}
-
-// collect finds the groups.
-func (a *auction) collect() {
-	s := a.s
-	hash := make([]uint64, s.cols)
-	for i := range s.rows {
-		line := s.line(i)
-		for j, h := range hash[:len(line)] {
-			hash[j] = (h ^ math.Float64bits(line[j])) * 0x9e3779b97f4a7c15
-		}
-	}
-	a.groupOf = make([]int32, s.cols)
-	known := make(map[uint64]int32, s.cols)
-	var first []int32
-	for j, h := range hash {
-		g, ok := known[h]
-		if !ok {
-			g = int32(len(a.groups))
-			known[h] = g
-			a.groups = append(a.groups, group{})
-			first = append(first, int32(j))
-		}
-		a.groupOf[j] = g
-		a.groups[g].cols = append(a.groups[g].cols, int32(j))
-	}
-	if len(a.groups) < s.cols && !a.alike(first) { // two columns with one hash
-		first = first[:0]
-		a.groups = make([]group, s.cols)
-		for j := range a.groups {
-			a.groups[j].cols, a.groupOf[j] = []int32{int32(j)}, int32(j)
-			first = append(first, int32(j))
-		}
-	}
-	a.low = make([]float64, len(a.groups))
-	a.cost = s.cost
-	if len(a.groups) < s.cols {
-		a.cost = make([]float64, 0, s.rows*len(a.groups))
-		for i := range s.rows {
-			line := s.line(i)
-			for _, j := range first {
-				a.cost = append(a.cost, line[j])
-			}
-		}
-	}
-}
-
-// alike tells whether all columns of each group are as its first is.
-func (a *auction) alike(first []int32) bool {
-	for i := range a.s.rows {
-		line := a.s.line(i)
-		for j, c := range line {
-			if c != line[first[a.groupOf[j]]] {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // guess takes first prices from a smaller problem, an eighth of the rows and of the columns.
@@ -219,128 +147,6 @@ func (a *auction) round(bit float64) bool {
 		if a.bids++; !a.clear(bit) {
 			return true
 		}
-	}
-}
-
-// best returns the least and the second least price of a row, its own cost included, and the group of the least.
-func (a *auction) best(i int32) (best, second float64, at int32) {
-	if best, second, at = a.among(&a.near[i]); second > a.near[i].limit {
-		a.look(i)
-		best, second, at = a.among(&a.near[i])
-	}
-	return best, second, at
-}
-
-func (a *auction) among(n *nearest) (best, second float64, at int32) {
-	best, second, at = math.Inf(1), math.Inf(1), none
-	where := 0
-	for k, g := range n.group[:n.n] {
-		if v := n.cost[k] + a.low[g]; v < second {
-			if v < best {
-				best, second, at, where = v, best, g, k
-			} else {
-				second = v
-			}
-		}
-	}
-	if at >= 0 {
-		if c := a.groups[at].cols; len(c) > 1 {
-			next := a.price[c[1]]
-			if len(c) > 2 {
-				next = min(next, a.price[c[2]])
-			}
-			second = min(second, n.cost[where]+next)
-		}
-	}
-	return best, second, at
-}
-
-// look finds a row's nearest groups anew.
-func (a *auction) look(i int32) {
-	groups := len(a.groups)
-	line := a.cost[int(i)*groups : (int(i)+1)*groups]
-	value := a.work[:groups]
-	least := math.Inf(1)
-	for g, p := range a.low[:groups] {
-		v := line[g] + p
-		value[g] = v
-		if v < least {
-			least = v
-		}
-	}
-	n := &a.near[i]
-	if groups <= candidates/2 {
-		n.limit = math.Inf(1)
-	} else {
-		n.limit = least + a.width
-	}
-	if n.take(value, line); groups > candidates/2 && n.n < candidates/4 || n.n > candidates {
-		a.sorted = append(a.sorted[:0], value...)
-		n.limit = nthLeast(a.sorted, min(candidates*3/4, groups-1))
-		a.width = n.limit - least // a good guess for the next row
-		n.take(value, line)
-		for g, v := range value { // as many of the equal ones as there is room for
-			if n.n >= candidates*3/4 {
-				break
-			}
-			if v == n.limit {
-				n.group[n.n], n.cost[n.n] = int32(g), line[g]
-				n.n++
-			}
-		}
-	}
-}
-
-// take lists the groups below the limit. More than there is room for are only counted.
-func (n *nearest) take(value, line []float64) {
-	limit, at := n.limit, int32(0)
-	line = line[:len(value)]
-	for g, v := range value {
-		if v < limit {
-			if at < candidates {
-				n.group[at], n.cost[at] = int32(g), line[g]
-			}
-			at++
-		}
-	}
-	n.n = at
-}
-
-// sink restores the heap of a group whose first column has become dearer.
-func (a *auction) sink(g int32) {
-	c := a.groups[g].cols
-	for k := 0; ; {
-		least := k
-		for _, n := range [2]int{2*k + 1, 2*k + 2} {
-			if n < len(c) && a.price[c[n]] < a.price[c[least]] {
-				least = n
-			}
-		}
-		if least == k {
-			break
-		}
-		c[k], c[least] = c[least], c[k]
-		k = least
-	}
-	a.low[g] = a.price[c[0]]
-}
-
-// sort restores all heaps: a sorted list is one.
-func (a *auction) sort() {
-	for g := range a.groups {
-		c := a.groups[g].cols
-		if len(c) > 1 {
-			slices.SortFunc(c, func(j, k int32) int {
-				if p, q := a.price[j], a.price[k]; p != q {
-					if p < q {
-						return -1
-					}
-					return 1
-				}
-				return int(j - k)
-			})
-		}
-		a.low[g] = a.price[c[0]]
 	}
 }
 
