@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"math"
+	"reflect"
 	"testing"
 
 	"github.com/leastwatt/leastwatt/scoring"
@@ -35,5 +36,51 @@ func TestCostsThatAreNoNumbers(t *testing.T) {
 		if err != nil || len(got.Assigned) != 1 || got.Assigned[0].Node != c.want {
 			t.Errorf("costs %v: %+v, %v; want node %d", c.costs, got, err, c.want)
 		}
+	}
+}
+
+// TestPEAKSBeyondItsFit: an exponential that overflows on an overloaded server ranks that server last, and blocks nothing.
+func TestPEAKSBeyondItsFit(t *testing.T) {
+	steep, flat := curve(t, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 1000), curve(t, 100, 900)
+	for _, c := range []struct {
+		nodes []Node
+		want  int
+	}{
+		{[]Node{node("a", 8, steep)}, 0},
+		{[]Node{node("a", 8, steep), node("b", 8, flat)}, 1},
+	} {
+		cl := fresh(t, c.nodes, false)
+		cl.SetUse(0, 8e5)
+		p := plan(t, &greedy{name: "peaks", rule: &peaks{}}, 0, cl, job("j", 1))
+		if len(p.Assigned) != 1 || p.Assigned[0].Node != c.want {
+			t.Errorf("%d nodes: %+v, want node %d", len(c.nodes), p, c.want)
+		}
+	}
+}
+
+// TestPEAKSKnowsASizeAgain: what it keeps of a server is of that server's size, not of another cluster's with the same curve.
+func TestPEAKSKnowsASizeAgain(t *testing.T) {
+	p := curve(t, 100, 120, 200)
+	s := &greedy{name: "peaks", rule: &peaks{}}
+	for _, cores := range [][2]float64{{4, 64}, {64, 4}} {
+		c := fresh(t, []Node{node("a", cores[0], p), node("b", cores[1], p)}, false)
+		want := plan(t, &greedy{name: "peaks", rule: &peaks{}}, 0, fresh(t, []Node{node("a", cores[0], p), node("b", cores[1], p)}, false), job("j", 0.25))
+		if got := plan(t, s, 0, c, job("j", 0.25)); !reflect.DeepEqual(got, want) {
+			t.Errorf("%v cores: %+v, want %+v", cores, got, want)
+		}
+	}
+}
+
+// TestAlmostNoWork: a demand so small that no number is one over its price still finds a node.
+func TestAlmostNoWork(t *testing.T) {
+	j := job("j", 1)
+	j.Demand.CPU = 5e-324
+	full := node("a", 8, curve(t, 0, 100))
+	full.Allocatable.CPU = 0.5
+	c := fresh(t, []Node{full, node("b", 8, curve(t, 100, 100))}, false)
+	c.SetUse(1, 8.5)
+	p := plan(t, newLeastwatt(DefaultWeights()), 0, c, j)
+	if len(p.Assigned) != 1 {
+		t.Errorf("%+v: want it placed", p)
 	}
 }

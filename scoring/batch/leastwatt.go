@@ -40,6 +40,9 @@ func newLeastwatt(w Weights) *leastwatt {
 // priceSteepness is by how much a changes where the envelope is dearer or cheaper than the price by all of the price.
 const priceSteepness = 2
 
+// leastPrice in watts is what a job must be worth for the price to count: one over less may not be finite.
+const leastPrice = 1e-300
+
 // fillable is one over the share of a server that others must be able to fill for its envelope to count in full.
 const fillable = 4
 
@@ -72,7 +75,7 @@ func (l *leastwatt) choose(j *Job, now time.Duration, c *Cluster) int {
 	a, least, perPrice, perLife := l.w.On, 1.0, 0.0, 0.0
 	if c.switchOff {
 		a, least = l.w.Off, l.w.Off
-	} else if p := l.price.of(max(l.coming, d)) * d; p > 0 {
+	} else if p := l.price.of(max(l.coming, d)) * d; p > leastPrice {
 		a, perPrice = a+priceSteepness, priceSteepness/p
 	}
 	if life > 0 {

@@ -137,7 +137,7 @@ func (b *overTime) bestNodes(j *Job, now time.Duration, c *Cluster) {
 	}
 }
 
-// watts is what a job adds to the energy of the cluster, as leastwatt sees it.
+// watts is what a job adds to the energy of the cluster, by leastwatt's weights but without the price of work.
 func (b *overTime) watts(c *Cluster, i int, cores float64) float64 {
 	e := c.env[i]
 	if e == nil {

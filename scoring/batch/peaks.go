@@ -22,6 +22,7 @@ type peaks struct {
 
 type fitted struct {
 	curve   *power.Piecewise
+	work    float64
 	use     float64
 	level   float64 // K1·e^(K2·x) at this use
 	perCore float64 // K2·100/cores
@@ -43,7 +44,7 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 		p.fits = make([]fitted, n)
 	}
 	p.low, p.high = slices.Grow(p.low[:0], n)[:n], slices.Grow(p.high[:0], n)[:n]
-	fits, low, high, curve, use, speed := p.fits[:n], p.low[:n], p.high[:n], c.curve[:n], c.use[:n], c.speed[:n]
+	fits, low, high, curve, use, work, speed := p.fits[:n], p.low[:n], p.high[:n], c.curve[:n], c.use[:n], c.work[:n], c.speed[:n]
 	leastHigh, mostLow, unknown := math.Inf(1), math.Inf(-1), -1
 	for i, fit := range s.fitCPU {
 		low[i], high[i] = math.Inf(1), math.Inf(-1) // no candidate
@@ -51,7 +52,7 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 			continue
 		}
 		f := &fits[i]
-		if f.curve != curve[i] || f.use != use[i] {
+		if f.curve != curve[i] || f.use != use[i] || f.work != work[i] {
 			p.look(f, c, i)
 		}
 		if f.curve == nil {
@@ -66,6 +67,12 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 		if !(math.Abs(y) <= seriesEnd) {
 			v, slack = p.rise(c, i, s.cpu), 0
 		}
+		if unranked(v) || v < -math.MaxFloat64 { // an exponential far beyond its fit
+			if unknown < 0 {
+				unknown = i
+			}
+			continue
+		}
 		low[i], high[i] = v-slack, v+slack
 		if high[i] < leastHigh {
 			leastHigh = high[i]
@@ -76,7 +83,7 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 	}
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for i, l := range low {
-		if l <= leastHigh || high[i] >= mostLow {
+		if high[i] >= l && (l <= leastHigh || high[i] >= mostLow) {
 			v := p.rise(c, i, s.cpu)
 			lo, hi = min(lo, v), max(hi, v)
 		}
@@ -94,7 +101,7 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 	return unknown
 }
 
-// look brings what is kept of a node up to date with its curve and use.
+// look brings what is kept of a node up to date with its curve, size and use.
 func (p *peaks) look(f *fitted, c *Cluster, i int) {
 	if f.curve != c.curve[i] {
 		if f.curve = c.curve[i]; f.curve == nil {
@@ -102,7 +109,7 @@ func (p *peaks) look(f *fitted, c *Cluster, i int) {
 		}
 		f.model = p.fitter.fit(f.curve)
 	}
-	f.use = c.use[i]
+	f.use, f.work = c.use[i], c.work[i]
 	f.level = f.model.K1 * math.Exp(f.model.K2*(100*f.use/c.work[i]))
 	f.perCore = f.model.K2 * 100 / c.work[i]
 }
