@@ -53,3 +53,17 @@ func ExamplePredict() {
 	fmt.Printf("%.0f W, of which its requests add %.0f W\n", float64(draw.Total), float64(added))
 	// Output: 152 W, of which its requests add 48 W
 }
+
+// What each endpoint had in the round before, wherever it stands now.
+func ExamplePast() {
+	s := balancing.Service{Name: "shop/web", Endpoints: []balancing.Endpoint{{ID: "10.0.0.1:80"}, {ID: "10.0.0.2:80"}}}
+	var p balancing.Past
+	p.Keep([]balancing.Service{s}, [][]balancing.Share{{{Value: 0.3}, {Value: 0.7}}})
+	for j, id := range []string{"10.0.0.2:80", "10.0.0.3:80"} {
+		share, ok := p.Row("shop/web").Share(j, id)
+		fmt.Println(id, share, ok)
+	}
+	// Output:
+	// 10.0.0.2:80 0.7 true
+	// 10.0.0.3:80 0 false
+}

@@ -70,3 +70,27 @@ func ExampleGenerator() {
 	fmt.Printf("%.0f jobs an hour in the mean; the same again: %v\n", rate*3600, n == again)
 	// Output: 60 jobs an hour in the mean; the same again: true
 }
+
+// Jobs of a mix arrive with a daily swing; what a generator like them would be is read from their arrivals.
+func ExampleFit() {
+	shapes, err := simulate.Mix(simulate.SmallMediumLarge(), 1000, 1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var jobs []simulate.Job
+	for j, err := range (&simulate.Generator{Shapes: shapes, Rate: 0.05, Daily: 0.5, Peak: 15 * time.Hour, Until: 60 * 24 * time.Hour, Seed: 1}).Workload() {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		jobs = append(jobs, j)
+	}
+	g, err := simulate.Fit(jobs)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%.0f jobs an hour, swing %.1f, most at %v\n", g.Rate*3600, g.Daily, g.Peak.Round(time.Hour))
+	// Output: 181 jobs an hour, swing 0.5, most at 15h0m0s
+}

@@ -61,7 +61,8 @@ type Kind struct {
 	Sigma  float64 // of the logarithm of the lifetime; 0 gives all the same
 }
 
-// Mix draws n shapes for a [Generator] from kinds of jobs, in the order of the kinds. The same seed gives the same shapes.
+// Mix draws shapes for a [Generator] from kinds of jobs, in the order of the kinds: of each its share of n, rounded down. The same seed gives the
+// same shapes.
 func Mix(kinds []Kind, n int, seed uint64) ([]Job, error) {
 	r := rand.New(rand.NewPCG(seed, 0x73796e74))
 	var jobs []Job

@@ -37,3 +37,19 @@ func ExampleRead() {
 	// jobs.csv:3:4: length: "long" is not a number
 	// line 3 column 4
 }
+
+// The same map as a flag gives it.
+func ExampleParseColumns() {
+	c, err := trace.ParseColumns("name=task,arrival=begin,duration=minutes,timeunit=1m,cpu=millicores,cpuunit=0.001,comma=;")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, err := c.Read("tasks.csv", strings.NewReader("task;begin;minutes;millicores\nbackup;60;30;1500\n"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(r.Jobs[0].Name, "for", r.Jobs[0].Duration, "on", r.Jobs[0].Requests.CPU, "cores")
+	// Output: backup for 30m0s on 1.5 cores
+}
