@@ -61,6 +61,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Run("README", s.testReadme)
 		t.Run("Templates", s.testTemplates)
 		t.Run("Sensors", s.testSensors)
+		t.Run("Learned", s.testLearned)
 		t.Run("WAO", s.testWAO)
 		t.Run("MoveFromWAO", s.testMoveFromWAO)
 		t.Run("MoveFromPeaks", s.testMoveFromPeaks)
