@@ -247,11 +247,9 @@ func (e *Engine) step(ctx context.Context, strategy *batch.Strategy) error {
 	}
 	chosen, err := e.choose(ctx, *strategy)
 	e.mu.Unlock()
-	if err := errors.Join(planned, err, e.commit(ctx, chosen)); err != nil {
-		return err
-	}
-	e.dispatch(ctx)
-	return nil
+	err = errors.Join(planned, err, e.commit(ctx, chosen))
+	e.dispatch(ctx) // what is durable, whatever else failed
+	return err
 }
 
 // latest returns when a job that does not run must start or resume at the latest.

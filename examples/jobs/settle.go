@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/sensors/grid"
@@ -116,14 +117,20 @@ func (j *Job) stretches() []Stretch {
 	if len(j.Ran) == 0 {
 		return []Stretch{{Node: j.Node, From: j.Started, Until: j.Ended, KWh: j.KWh}}
 	}
+	all := slices.Clone(j.Ran)
+	before := &all[len(all)-1]
 	last := Stretch{Node: j.Node, From: j.began(), Until: j.Ended, KWh: j.KWh}
 	for _, s := range j.Ran {
 		last.KWh -= s.KWh
 	}
-	if !last.Until.After(last.From) { // it ended while it was being suspended
-		return j.Ran
+	if last.From.Before(before.Until) { // it ended while it was being suspended, or before it was resumed
+		last.From = before.Until
 	}
-	return append(j.Ran[:len(j.Ran):len(j.Ran)], last)
+	if !last.Until.After(last.From) {
+		before.KWh += last.KWh
+		return all
+	}
+	return append(all, last)
 }
 
 // grams is what a job emitted by the intensities that came, or as predicted where the provider has no history.

@@ -326,6 +326,57 @@ func TestDurableBeforeActedUpon(t *testing.T) {
 	checkStretches(t, b.job("j"))
 }
 
+// failing is a strategy that cannot plan.
+type failing struct{}
+
+func (failing) Name() string { return "leastwatt" }
+
+func (failing) Plan(context.Context, time.Duration, []batch.Job, *batch.Cluster) (batch.Plan, error) {
+	return batch.Plan{}, errors.New("no plan")
+}
+
+// What is on the disk is told although nothing more can be decided.
+func TestToldWithoutAPlan(t *testing.T) {
+	var w *witness
+	b := newBench(t, nil, func(b *bench) Dispatcher { w = &witness{b: b, fails: 1}; return w })
+	b.accept(&Job{ID: "j", CPU: 8, Duration: time.Hour})
+	b.until(noon.Add(5 * time.Minute))
+	b.restart()
+	b.accept(&Job{ID: "k", CPU: 8, Duration: time.Hour})
+	b.strategy = failing{}
+	for range 2 { // the second step takes the report over
+		if err := b.step(t.Context(), &b.strategy); err == nil {
+			t.Error("the strategy has planned")
+		}
+		b.replan, b.planTook = true, 0
+	}
+	if got, want := fmt.Sprint(w.told), "[start j start j]"; got != want || b.job("j").State != Running {
+		t.Errorf("told %s, want %s; j is %s", got, want, b.job("j").State)
+	}
+}
+
+// A job that ended while it was being suspended, or before it was resumed, ran no time twice and used all its energy.
+func TestStretchesOfWhatEndedMeanwhile(t *testing.T) {
+	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
+	for name, c := range map[string]struct {
+		resumed, ended time.Time
+		want           []Stretch
+	}{
+		"after it was told":    {ended: at(31), want: []Stretch{{"n", at(0), at(30), 3}, {"n", at(30), at(31), 1}}},
+		"before it was told":   {ended: at(29), want: []Stretch{{"n", at(0), at(30), 4}}},
+		"before it is resumed": {resumed: at(90), ended: at(31), want: []Stretch{{"n", at(0), at(30), 4}}},
+		"as is usual":          {resumed: at(90), ended: at(100), want: []Stretch{{"n", at(0), at(30), 3}, {"n", at(90), at(100), 1}}},
+	} {
+		j := &Job{Node: "n", State: Done, Started: at(0), Resumed: c.resumed, Ended: c.ended, KWh: 4, Ran: []Stretch{{"n", at(0), at(30), 3}}}
+		if got := j.stretches(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+		if j.Ran[0].KWh != 3 {
+			t.Errorf("%s: the job itself was changed: %+v", name, j.Ran)
+		}
+	}
+}
+
 // fastClock names the variable of a process whose clock runs fast: nanoseconds of real time at noon, how fast it runs, and the folder.
 const fastClock = "LEASTWATT_JOBS_FAST"
 
