@@ -55,9 +55,11 @@ func (d *kubeDispatcher) Suspend(ctx context.Context, j Job) error {
 // errStopping says that a Job's pods have not ended yet.
 var errStopping = errors.New("its pods have not ended yet")
 
-// stopped tells whether Kubernetes has suspended a Job and its pods are gone.
+// stopped tells whether Kubernetes has suspended a Job and its pods are gone. One that was told to end is not active any more, but runs on for as
+// long as it is given to end.
 func stopped(o *batchv1.Job) bool {
-	return o.Status.Active == 0 && slices.ContainsFunc(o.Status.Conditions, func(c batchv1.JobCondition) bool {
+	ending := o.Status.Terminating != nil && *o.Status.Terminating > 0
+	return o.Status.Active == 0 && !ending && slices.ContainsFunc(o.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return c.Type == batchv1.JobSuspended && c.Status == v1.ConditionTrue
 	})
 }

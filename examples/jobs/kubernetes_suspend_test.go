@@ -39,6 +39,25 @@ func allow(ctx context.Context, api kubernetes.Interface) error {
 	return err
 }
 
+// A Job whose pods were told to end has none that are active, and is not suspended before they have ended.
+func TestStopped(t *testing.T) {
+	suspended := []batchv1.JobCondition{{Type: batchv1.JobSuspended, Status: v1.ConditionTrue}}
+	for name, c := range map[string]struct {
+		status batchv1.JobStatus
+		want   bool
+	}{
+		"it runs":                {batchv1.JobStatus{Active: 1}, false},
+		"not heard of":           {batchv1.JobStatus{}, false},
+		"its pods end":           {batchv1.JobStatus{Conditions: suspended, Terminating: new(int32(2))}, false},
+		"its pods have ended":    {batchv1.JobStatus{Conditions: suspended, Terminating: new(int32(0))}, true},
+		"of an older Kubernetes": {batchv1.JobStatus{Conditions: suspended}, true},
+	} {
+		if got := stopped(&batchv1.Job{Status: c.status}); got != c.want {
+			t.Errorf("%s: stopped is %v", name, got)
+		}
+	}
+}
+
 // On a real API server with its Job controller, and with no more rights than documented: a Job is suspended when it becomes dirty, stays so over a
 // restart of the service, and is resumed when it is clean, on another node where its own is gone, with the work that is left.
 func TestKubernetesSuspend(t *testing.T) {
