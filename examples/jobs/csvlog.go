@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,14 +44,8 @@ func openLog(store *Store, dir, table string, columns ...string) (*csvLog, error
 
 // resume finds the last whole line and cuts off what follows it.
 func (l *csvLog) resume() error {
-	size, err := l.file.Seek(0, io.SeekEnd)
+	b, from, err := tailOf(l.file)
 	if err != nil {
-		return err
-	}
-	const tail = 64 << 10
-	from := max(0, size-tail)
-	b := make([]byte, size-from)
-	if _, err := l.file.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	end := bytes.LastIndexByte(b, '\n') + 1
@@ -61,7 +56,7 @@ func (l *csvLog) resume() error {
 		return errors.New("its end is no table: move it away")
 	}
 	if end > 0 {
-		same, err := l.sameColumns()
+		same, err := l.sameColumns(l.file)
 		if err != nil {
 			return err
 		}
@@ -76,26 +71,77 @@ func (l *csvLog) resume() error {
 		return err
 	}
 	if end == 0 {
-		return l.write([][]string{l.columns})
+		if err := l.write([][]string{l.columns}); err != nil {
+			return err
+		}
 	}
-	line := bytes.TrimRight(b[:end], "\r\n")
-	line = line[bytes.LastIndexByte(line, '\n')+1:]
-	number := string(line[bytes.LastIndexByte(line, ',')+1:])
-	if number == "Seq" {
-		return nil
-	}
-	if l.last, err = strconv.ParseInt(number, 10, 64); err != nil {
-		return fmt.Errorf("the last line ends with %.20q: want a row's number; move the file away", number)
+	if l.last, err = lastRow(b[:end]); err == nil && l.last == 0 {
+		l.last, err = l.lastAside()
 	}
 	l.written.Store(l.last)
-	return nil
+	return err
 }
 
-// sameColumns tells whether the file's first line is ours.
-func (l *csvLog) sameColumns() (bool, error) {
+// lastAside returns the last row of the file that was set aside, 0 if there is none or it is of another version: a file that was begun anew has none of
+// its own yet.
+func (l *csvLog) lastAside() (int64, error) {
+	f, err := os.Open(asideOf(l.file.Name()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if same, err := l.sameColumns(f); err != nil || !same {
+		return 0, err
+	}
+	b, _, err := tailOf(f)
+	if err != nil {
+		return 0, err
+	}
+	last, err := lastRow(b[:bytes.LastIndexByte(b, '\n')+1])
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return last, nil
+}
+
+// tailOf reads the end of a file, from a place on.
+func tailOf(f *os.File) (b []byte, from int64, err error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, 0, err
+	}
+	const tail = 64 << 10
+	from = max(0, size-tail)
+	b = make([]byte, size-from)
+	if _, err := f.ReadAt(b, from); err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, err
+	}
+	return b, from, nil
+}
+
+// lastRow returns the number of the last of some whole lines, 0 where that is the head of the table or there is none.
+func lastRow(lines []byte) (int64, error) {
+	line := bytes.TrimRight(lines, "\r\n")
+	line = line[bytes.LastIndexByte(line, '\n')+1:]
+	number := string(line[bytes.LastIndexByte(line, ',')+1:])
+	if len(lines) == 0 || number == "Seq" {
+		return 0, nil
+	}
+	last, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the last line ends with %.20q: want a row's number; move the file away", number)
+	}
+	return last, nil
+}
+
+// sameColumns tells whether a file's first line is ours.
+func (l *csvLog) sameColumns(f *os.File) (bool, error) {
 	want := strings.Join(l.columns, ",") + "\n"
 	b := make([]byte, len(want))
-	if _, err := l.file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	return string(b) == want, nil
@@ -145,10 +191,13 @@ func (l *csvLog) rotate() error {
 	return l.write([][]string{l.columns})
 }
 
-// aside renames the file to NAME.1.csv and opens a new one.
+// asideOf is the name of the file before: NAME.1.csv.
+func asideOf(name string) string { return strings.TrimSuffix(name, ".csv") + ".1.csv" }
+
+// aside renames the file and opens a new one.
 func (l *csvLog) aside() error {
 	name := l.file.Name()
-	if err := errors.Join(l.file.Close(), os.Rename(name, strings.TrimSuffix(name, ".csv")+".1.csv")); err != nil {
+	if err := errors.Join(l.file.Close(), os.Rename(name, asideOf(name))); err != nil {
 		return err
 	}
 	var err error

@@ -96,6 +96,25 @@ func TestLogRotates(t *testing.T) {
 	if err := l.file.Close(); err != nil {
 		t.Fatal(err)
 	}
+
+	// A crash, or a stop, just after a file was set aside.
+	if err := os.Rename(filepath.Join(dir, "samples.csv"), filepath.Join(dir, "samples.1.csv")); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"before the head of the new file is written", "before its first row is"} {
+		if l, err = openLog(b.store, dir, "samples", "Node", "Kind", "Value", "Source", "Timestamp"); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if now := read("samples.csv"); now != "Node,Kind,Value,Source,Timestamp,Seq\n" || l.written.Load() != 30 {
+			t.Errorf("%s: row %d is the last, and it begins with rows that stand in the file before: %s", when, l.written.Load(), now)
+		}
+		if err := l.file.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A database of the first version, with a job in it, goes on.
