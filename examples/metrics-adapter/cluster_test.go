@@ -54,6 +54,9 @@ func TestMetricsAdapter(t *testing.T) {
 		}
 		refuses(ctx, t, url)
 		exposes(ctx, t, c, url)
+		if err := profiled(ctx, t, c, client, program, n1, n2); err != nil {
+			return fmt.Errorf("by NodeProfiles: %w", err)
+		}
 		return scales(ctx, t, client, n1)
 	})
 	if err != nil {

@@ -18,6 +18,9 @@ type server struct {
 	watts atomic.Int64
 	bmc   *emulate.BMC
 	pods  string // lines of Kepler's
+
+	bmcURL, keplerURL string
+	ca                []byte // that the BMC's certificate is of
 }
 
 func (s *server) live() emulate.Machine {
@@ -45,11 +48,13 @@ func hall(t *testing.T, servers ...*server) (file string) {
 	for _, s := range servers {
 		s.bmc = emulate.NewBMC(s.live, emulate.BMCOptions{User: "monitor", Password: "secret"})
 		kepler := emulate.NewKepler(s.name, s.live, emulate.KeplerOptions{})
-		fmt.Fprintf(&bmcs, "      %s: {url: %s}\n", s.name, listen(authority, s.bmc))
-		fmt.Fprintf(&exporters, "      %s: {url: %s/metrics}\n", s.name, listen(nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.ca, s.bmcURL = authority.PEM(), listen(authority, s.bmc)
+		s.keplerURL = listen(nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			kepler.ServeHTTP(w, r)
 			fmt.Fprint(w, s.pods)
-		})))
+		})) + "/metrics"
+		fmt.Fprintf(&bmcs, "      %s: {url: %s}\n", s.name, s.bmcURL)
+		fmt.Fprintf(&exporters, "      %s: {url: %s}\n", s.name, s.keplerURL)
 	}
 	text := fmt.Sprintf(`sensors:
   poll: {interval: 500ms}
@@ -63,6 +68,7 @@ func hall(t *testing.T, servers ...*server) (file string) {
     perNode:
 %smodels: [{name: all, kind: linear, idleWatts: 100, peakWatts: 300}]
 scoring: {maxAge: 6s, refresh: 500ms}
+objective: {minimize: grams, intensity: [{type: static, value: 300}]}
 `, bmcs.String(), exporters.String())
 	dir := t.TempDir()
 	for name, content := range map[string]string{"site.yaml": text, "password": "secret\n", "ca.crt": string(authority.PEM())} {

@@ -25,28 +25,31 @@ func install(ctx context.Context, c *controlplane.Cluster, client *kubernetes.Cl
 	if err := allow(ctx, client); err != nil {
 		return "", err
 	}
+	port, _, err := start(ctx, c, "metrics-adapter", program, "--leastwatt-config="+config)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("https://127.0.0.1:%d", port), register(ctx, c, client, port)
+}
+
+// start starts the adapter with its account.
+func start(ctx context.Context, c *controlplane.Cluster, name, program string, args ...string) (port int, p *controlplane.Process, err error) {
 	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, "metrics-adapter")
 	if err != nil {
-		return "", err
+		return 0, nil, err
 	}
-	cert, key, err := c.ServingCertificate("metrics-adapter", "metrics-adapter.leastwatt.svc")
+	cert, key, err := c.ServingCertificate(name, "metrics-adapter.leastwatt.svc")
 	if err != nil {
-		return "", err
+		return 0, nil, err
 	}
-	port, err := controlplane.FreePort()
-	if err != nil {
-		return "", err
+	if port, err = controlplane.FreePort(); err != nil {
+		return 0, nil, err
 	}
-	url = fmt.Sprintf("https://127.0.0.1:%d", port)
-	_, err = c.Start(ctx, controlplane.Program{Name: "metrics-adapter", Path: program, Args: []string{
-		"--leastwatt-config=" + config, "--lister-kubeconfig=" + kubeconfig,
-		"--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
+	p, err = c.Start(ctx, controlplane.Program{Name: name, Path: program, Args: append([]string{
+		"--lister-kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--tls-cert-file=" + cert, "--tls-private-key-file=" + key,
-	}, Ready: c.Answers(url + "/readyz")})
-	if err != nil {
-		return "", err
-	}
-	return url, register(ctx, c, client, port)
+	}, args...), Ready: c.Answers(fmt.Sprintf("https://127.0.0.1:%d/readyz", port))})
+	return port, p, err
 }
 
 // allow makes the adapter's account and what it may do.
