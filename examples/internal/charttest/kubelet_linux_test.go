@@ -159,11 +159,11 @@ func (p *pod) command(c v1.Container) (path string, args, env []string, attr fun
 		env = append(env, name+"="+value)
 	}
 	if p.uid == 0 {
-		bounds := "-all"
+		bounds := []string{"-all"}
 		for _, add := range c.SecurityContext.Capabilities.Add {
-			bounds += ",+" + strings.ToLower(string(add))
+			bounds = append(bounds, "+"+strings.ToLower(string(add)))
 		}
-		args = append([]string{setpriv, "--no-new-privs", "--bounding-set=" + bounds, "--inh-caps=-all"}, args...)
+		args = append([]string{setpriv, "--no-new-privs", "--bounding-set=" + strings.Join(bounds, ","), "--inh-caps=-all"}, args...)
 	}
 	return args[0], args[1:], env, func(a *syscall.SysProcAttr) {
 		a.Chroot = p.root
