@@ -37,6 +37,11 @@ profiles:
   pluginConfig:
   - name: LeastWatt
     args: {utilization: [sensors, requests], annotate: true}
+- schedulerName: batched
+  plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 100}]}}
+  pluginConfig:
+  - name: PodTopologySpread
+    args: {defaultingType: List, defaultConstraints: []}
 - schedulerName: watched
   plugins: {multiPoint: {enabled: [{name: LeastWatt, weight: 100}]}}
   pluginConfig:
@@ -157,6 +162,9 @@ func TestFeatures(t *testing.T) {
 		}
 		shell.Numbers = true // the other plugins choose among equals by chance
 		shell.Play(ctx, t, shadow[last:])
+		if err := checkBatched(t, ctx, client, s); err != nil {
+			return fmt.Errorf("batches: %w", err)
+		}
 		return nil
 	})
 	if err != nil {
@@ -277,6 +285,35 @@ func reader(ctx context.Context, c *controlplane.Cluster, client kubernetes.Inte
 	_, err = client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "lw-leastwatt-reader"},
 		Rules: []rbacv1.PolicyRule{{NonResourceURLs: []string{"/metrics", scheduler.DecisionsPath}, Verbs: []string{"get"}}}}, metav1.CreateOptions{})
 	return &readme.Shell{Programs: map[string]string{"kubectl": kubectl, "scheduler": program}, Kubeconfig: c.Kubeconfig(), Files: map[string]string{"ca.crt": string(authority)}, Typed: ports}, err
+}
+
+// Pods that are alike are placed in batches by grams too: where a kilowatt-hour is cleanest.
+func checkBatched(t *testing.T, ctx context.Context, client kubernetes.Interface, s *controlplane.Scheduler) error {
+	const pods = 8
+	for i := range pods {
+		if err := createPod(ctx, client, fmt.Sprint("batched", i), "batched"); err != nil {
+			return err
+		}
+	}
+	if err := until(ctx, func() (bool, error) {
+		for i := range pods {
+			p, err := client.CoreV1().Pods("default").Get(ctx, fmt.Sprint("batched", i), metav1.GetOptions{})
+			if err != nil || p.Spec.NodeName == "" {
+				return false, err
+			}
+			if p.Spec.NodeName != "a1" {
+				t.Errorf("%s is on %s, want a1", p.Name, p.Spec.NodeName)
+			}
+		}
+		return true, nil
+	}); err != nil {
+		return err
+	}
+	n, err := sum(ctx, s, "scheduler_batch_attempts_total", "hint_used")
+	if t.Logf("%v of %d pods were batched", n, pods); n == 0 {
+		t.Error("no pod was batched")
+	}
+	return err
 }
 
 // The other plugins spread pods over all zones; the plugin would have put them on a1.
