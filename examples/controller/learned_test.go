@@ -33,7 +33,13 @@ func (s *server) testLearned(t *testing.T) {
 	stop()
 	last := readings()
 	_, _, stop = s.run(t, "--learned-every=1s")
-	until(t, "it goes on from what was learned", func() bool { return readings() > last })
+	until(t, "it goes on from what was learned", func() bool {
+		n := readings()
+		if n < last {
+			t.Fatalf("after the restart it has learned from %d readings, before from %d", n, last)
+		}
+		return n > last
+	})
 	stop()
 	if l := s.profile(t, "l2").Status.Learned; l != nil {
 		t.Errorf("of a server with a model, %d readings were learned from", l.Readings)

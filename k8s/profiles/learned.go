@@ -37,12 +37,16 @@ func newNotebook() *notebook {
 	return &notebook{told: make(map[string]*v1alpha1.LearnedModel), fresh: make(map[string]*v1alpha1.LearnedModel)}
 }
 
-// tell notes what a profile's status says; nil is nothing.
-func (b *notebook) tell(node string, l *v1alpha1.LearnedModel) {
+// tell notes what a profile's status says, where nil is nothing, and returns whether this program did not know that.
+func (b *notebook) tell(node string, l *v1alpha1.LearnedModel) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	old := b.told[node]
 	b.told[node] = l
+	return l != nil && !same(l, old) && !same(l, b.fresh[node])
 }
+
+func same(a, b *v1alpha1.LearnedModel) bool { return b != nil && bytes.Equal(a.Model, b.Model) }
 
 // forget drops what is known of a node.
 func (b *notebook) forget(node string) {

@@ -99,21 +99,30 @@ func listen(t testing.TB, a *emulate.Authority, h http.Handler) string {
 // start runs a provider that reads often.
 func start(t testing.TB, o profiles.Options) *profiles.Provider {
 	t.Helper()
+	p, run := provider(t, o)
+	run()
+	return p
+}
+
+// provider returns a provider that reads often, once it runs.
+func provider(t testing.TB, o profiles.Options) (*profiles.Provider, func()) {
+	t.Helper()
 	o.Interval = 50 * time.Millisecond
 	p, err := profiles.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return p
+	return p, func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // until waits for what must come true.

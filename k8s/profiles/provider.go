@@ -143,14 +143,17 @@ func (p *Provider) Machine(name string) (scoring.Machine, bool) { return p.site.
 func (p *Provider) View() *scoring.View { return p.site.View() }
 
 // SetProfile adds or replaces a profile. One that says what it said before changes nothing: sessions and readings
-// stay. What its status says was learned counts for a node that nothing was learned of here. The profile is not to be
-// changed afterwards.
+// stay. What its status says was learned counts, also when it comes later, for a node that little or nothing was learned
+// of here. The profile is not to be changed afterwards.
 func (p *Provider) SetProfile(n *v1alpha1.NodeProfile) {
 	p.putting.Lock()
 	defer p.putting.Unlock()
-	p.learned.tell(n.Name, n.Status.Learned)
+	news := p.learned.tell(n.Name, n.Status.Learned)
 	old := p.profile(n.Name)
 	if old != nil && old.uid == n.UID && equality.Semantic.DeepEqual(old.spec, &n.Spec) {
+		if news { // so a controller that waits to lead knows what the one that leads has learned
+			p.site.Rebind(n.Name)
+		}
 		return
 	}
 	p.put(n.Name, n.UID, &n.Spec)

@@ -178,6 +178,7 @@ func (l *Learner) take(r *sensors.NodeReadings, now time.Time) (bool, error) {
 		n.status.Refused++
 		return false, err
 	}
+	n.taken++
 	if n.online.Readings() <= maxFirst && len(n.first) < maxFirst {
 		n.first = append(n.first, pair{o.State, power.Watts(w.Value)})
 	} else {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
+	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/power/powertest"
 	"github.com/leastwatt/leastwatt/power/prior"
 	"github.com/leastwatt/leastwatt/scoring"
@@ -389,4 +390,82 @@ func TestRestartWithBetterKnowledge(t *testing.T) {
 	if err := l.Restart("stranger"); err != nil {
 		t.Error(err)
 	}
+}
+
+// memory is a store of what another program learns.
+type memory struct{ of map[string]*model.Model }
+
+func (m memory) Load(node string) (*model.Model, error) { return m.of[node], nil }
+
+// keeper keeps what is learned here too.
+type keeper struct{ memory }
+
+func (k keeper) Save(node string, m *model.Model) error { k.of[node] = m; return nil }
+
+// What another program has learned by now counts where it rests on more readings and few were taken in here, however
+// often it is looked for; what was learned here long since stays, and what was kept here is not learned twice.
+func TestRestartFromAStore(t *testing.T) {
+	const level = 0.5
+	now := epoch
+	teach := func(l *learn.Learner, n int, watts float64) {
+		for range n {
+			now = now.Add(15 * time.Second)
+			l.Take(snapshot(now, pair("n", level, watts, now)), now)
+		}
+	}
+	other := keeper{memory{make(map[string]*model.Model)}}
+	teacher := learn.New(start, learn.Options{Store: other})
+	learned := func(readings int) *model.Model { // by the other program, after so many readings more
+		teach(teacher, readings, 300)
+		if err := teacher.Save(); err != nil {
+			t.Fatal(err)
+		}
+		return other.of["n"]
+	}
+	store := memory{make(map[string]*model.Model)}
+	l := learn.New(start, learn.Options{Store: store})
+	expect := func(what string, readings int) {
+		t.Helper()
+		for range 2 {
+			if err := l.Restart("n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s, _ := l.Status("n"); s.Readings != readings || s.Prior != (readings == 0) {
+			t.Errorf("%s: %+v: want %d readings", what, s, readings)
+		}
+		m := l.Model("n")
+		if m == nil {
+			t.Fatalf("%s: no model", what)
+		}
+		w, err := m.Predict(t.Context(), power.State{Node: "n", Utilization: level})
+		if known, taken := readings > 0, math.Abs(float64(w)-300) < 30; err != nil || known != taken {
+			t.Errorf("%s: %v, %v", what, w, err)
+		}
+	}
+	if err := l.Add("n"); err != nil {
+		t.Fatal(err)
+	}
+	expect("nothing is known", 0)
+	store.of["n"] = learned(40)
+	expect("the other begins", 40)
+	store.of["n"] = learned(10)
+	expect("the other goes on", 50)
+	teach(l, 3, 300)
+	expect("a little was learned here", 53)
+	store.of["n"] = learned(10)
+	expect("the other goes on, and few readings are lost", 60)
+	teach(l, 40, 300)
+	expect("much was learned here", 100)
+	store.of["n"] = learned(100)
+	expect("the other is ahead, but this learns by itself", 100)
+
+	own := keeper{memory{make(map[string]*model.Model)}}
+	l = learn.New(start, learn.Options{Store: own})
+	teach(l, 5, 300)
+	if err := l.Save(); err != nil {
+		t.Fatal(err)
+	}
+	teach(l, 2, 300)
+	expect("what was kept here is not learned twice", 7)
 }

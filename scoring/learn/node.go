@@ -24,6 +24,7 @@ type node struct {
 	seen   time.Time // when it was taken
 	dirty  bool      // learned since it was saved
 	first  []pair    // what was taken in, while it is little
+	taken  int       // readings, since the learner began with the node or with what the store had
 	status Status
 }
 
@@ -40,18 +41,21 @@ const maxFirst = 32
 // Restart asks again what is thought of a node, and has it learn anew from that and from the readings there were,
 // where they are few: for when more is known of its hardware than at first. A node that has learned much already,
 // or before a restart of the program, goes on as it is, and so does one of which the same is thought. Where the store has
-// something by now of a node that has taken nothing in, that counts.
+// by now what rests on more readings, and of those that the node has few were taken in here, that counts: another program
+// learned it.
 func (l *Learner) Restart(name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.nodes[name]
-	if n == nil || n.online.Readings() != len(n.first) {
+	if n == nil || n.taken > maxFirst {
 		return nil
 	}
-	if n.online.Readings() == 0 {
-		if online := l.kept(name); online != nil {
-			return l.replace(name, n, online)
-		}
+	if online := l.kept(name); online != nil && online.Readings() > n.online.Readings() {
+		n.first, n.taken, n.dirty = nil, 0, false
+		return l.replace(name, n, online)
+	}
+	if n.online.Readings() != len(n.first) {
+		return nil
 	}
 	b, err := l.start(name)
 	if err != nil || b == n.online.Start() {
