@@ -155,11 +155,10 @@ func (p *place) replay(ctx context.Context, s contender, visits []visit, steps i
 		if _, err := p.await(ctx, live, 30*time.Second); err != nil {
 			return err
 		}
-		if len(gone) > 0 { // until the plugin has read sensors that know it
-			select {
-			case <-time.After(2 * replayPoll):
-			case <-ctx.Done():
-				return context.Cause(ctx)
+		if len(gone) > 0 {
+			since := time.Now()
+			if err := poll(ctx, time.Minute, func(ctx context.Context) error { return p.measuredSince(ctx, since) }); err != nil {
+				return fmt.Errorf("step %d: %w", step, err)
 			}
 		}
 		for _, i := range came {
@@ -183,6 +182,23 @@ func (p *place) replay(ctx context.Context, s contender, visits []visit, steps i
 	r.MeasuredWh = joules / 3600
 	r.Error = r.SimulatedWh/r.MeasuredWh - 1
 	return nil
+}
+
+// measuredSince returns nil when what the plugin knows of every server was measured after a time.
+func (p *place) measuredSince(ctx context.Context, since time.Time) error {
+	elapsed := time.Since(since).Seconds() // before the plugin is asked, whose answer is as of later
+	metrics, err := p.current.Metrics(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range metrics["leastwatt_utilization_age_seconds"].GetMetric() {
+		for _, b := range m.GetHistogram().GetBucket() {
+			if b.GetUpperBound() <= elapsed && int(b.GetCumulativeCount()) == len(p.hardware.Names) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%.1f s after pods ended, the plugin has older measurements of some servers", elapsed)
 }
 
 func podName(i int) string { return fmt.Sprintf("pod-%05d", i) }
