@@ -186,15 +186,19 @@ func thousand(ctx context.Context, t *testing.T, client *kubernetes.Clientset, k
 		if m := memoryOf(t, program); m.rss < rest.rss {
 			rest = m
 		}
-		return rest.rss < maxResident, rest.String()
+		return rest.rss < maxResident && rest.anon < maxAllocated, rest.String()
 	})
 	t.Logf("at rest %v", rest)
 	t.Logf("at most, while %d series of endpoints are scraped %v", 4*services*each, most)
 	t.Logf("peak at the start %.1f MB", float64(1024*kB(t, fmt.Sprintf("/proc/%d/status", program.Process.Pid), "VmHWM:"))/1e6)
 }
 
-// maxResident is what the program may hold at rest with 1,000 Services of 20 endpoints.
-const maxResident = 60e6
+// What the program may hold at rest with 1,000 Services of 20 endpoints. It allocates 37 to 38 MB; how many pages of its
+// file are resident besides, 20 to 23 MB, is up to the kernel.
+const (
+	maxResident  = 66e6
+	maxAllocated = 42e6
+)
 
 // memory is what a process holds in bytes: what it allocated and the pages of its file, which it shares with others that
 // run it and which the kernel can drop. Pss counts shared pages in parts.
