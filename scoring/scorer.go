@@ -64,6 +64,9 @@ func (d Demand) Validate() error {
 	if !finite(d.GPUs) {
 		return fmt.Errorf("demand: GPUs is %v: want a finite number, 0 or more", d.GPUs)
 	}
+	if d.Inputs == nil && d.Lifetime >= 0 {
+		return nil // as most often: an iterator over nothing takes longer than the rest
+	}
 	for name, v := range d.Inputs {
 		if !finite(v) {
 			return fmt.Errorf("demand: input %q is %v: want a finite number, 0 or more", name, v)

@@ -57,9 +57,11 @@ type Cluster struct {
 	floor                []float64
 	flattest             [][]float64 // least slope of the curve from each knot on
 	envKnots, curveKnots [][]power.Knot
-	perCPU, perMem       []float64 // 1 over what is allocatable, 0 where nothing is
-	largest              Resources
-	tree                 *fitTree
+	// The slope before each knot, in watts a core.
+	envSlopes, curveSlopes [][]float64
+	perCPU, perMem         []float64 // 1 over what is allocatable, 0 where nothing is
+	largest                Resources
+	tree                   *fitTree
 	// changed has the last nodes on which what is free has changed, in a ring; changes counts them all.
 	changed [1024]int32
 	changes uint64
@@ -80,7 +82,8 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 	c := &Cluster{nodes: slices.Clone(nodes), order: make([]int, n), free: make([]Resources, n), jobs: make([]int32, n),
 		until: make([]time.Duration, n), switchOff: o.SwitchOff,
 		freeCPU: make([]float64, n), freeMem: make([]float64, n), fitCPU: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), envAt: make([]slopeAt, n), curveAt: make([]slopeAt, n), use: make([]float64, n),
-		floor: make([]float64, n), flattest: make([][]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n), perCPU: make([]float64, n), perMem: make([]float64, n),
+		floor: make([]float64, n), flattest: make([][]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n),
+		envSlopes: make([][]float64, n), curveSlopes: make([][]float64, n), perCPU: make([]float64, n), perMem: make([]float64, n),
 		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n),
 		speed: make([]float64, n), partCPU: make([]float64, n), partMem: make([]float64, n)}
 	for i := range c.order {
@@ -161,7 +164,8 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 		c.env[i] = p.EnvelopeFromOff(d.OffPower)
 	}
 	c.envKnots[i], c.curveKnots[i] = c.env[i].Knots(), knots
-	c.flattest[i] = flattestFrom(knots, c.perWork[i])
+	c.envSlopes[i], c.curveSlopes[i] = slopes(c.envKnots[i], c.perWork[i]), slopes(knots, c.perWork[i])
+	c.flattest[i] = flattestFrom(c.curveSlopes[i])
 	c.locate(i)
 	return nil
 }
@@ -237,14 +241,15 @@ func (c *Cluster) Reserve(i int, j *Job, now time.Duration) {
 
 // Release is the end of a job that was reserved with the same values.
 func (c *Cluster) Release(i int, j *Job) {
-	c.take(i, j, -1)
-	if c.jobs[i]--; c.jobs[i] == 0 {
-		c.until[i] = 0
-		// Nothing runs: forget what rounding has left.
-		c.free[i] = c.nodes[i].Allocatable.clone()
-		c.use[i] = 0
-		c.refresh(i)
+	if c.jobs[i]--; c.jobs[i] != 0 {
+		c.take(i, j, -1)
+		return
 	}
+	// Nothing runs: forget what rounding has left.
+	c.until[i] = 0
+	c.free[i] = c.nodes[i].Allocatable.clone()
+	c.use[i] = 0
+	c.refresh(i)
 }
 
 func (c *Cluster) take(i int, j *Job, sign float64) {

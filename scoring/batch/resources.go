@@ -74,6 +74,10 @@ func (r *Resources) clone() Resources {
 
 // Validate returns an error that names the field which is not a finite, non-negative number.
 func (r *Resources) Validate() error {
+	const most = math.MaxFloat64
+	if r.CPU >= 0 && r.CPU <= most && r.Memory >= 0 && r.Memory <= most && r.GPU >= 0 && r.GPU <= most && len(r.Other) == 0 {
+		return nil // as most often
+	}
 	check := func(name string, v float64) error {
 		if v >= 0 && v <= math.MaxFloat64 {
 			return nil

@@ -18,8 +18,8 @@ func (c *Cluster) locate(i int) {
 		return
 	}
 	u := c.use[i] * c.perWork[i]
-	c.envAt[i].find(c.envKnots[i], u, c.work[i], c.perWork[i])
-	n := c.curveAt[i].find(c.curveKnots[i], u, c.work[i], c.perWork[i])
+	c.envAt[i].find(c.envKnots[i], c.envSlopes[i], u, c.work[i])
+	n := c.curveAt[i].find(c.curveKnots[i], c.curveSlopes[i], u, c.work[i])
 	c.floor[i] = math.Inf(-1)
 	if c.rises[i] && c.envAt[i].room > 0 {
 		c.floor[i] = c.envAt[i].slope
@@ -29,27 +29,36 @@ func (c *Cluster) locate(i int) {
 	}
 }
 
-// flattestFrom returns the least slope from each knot on, in watts a core.
-func flattestFrom(k []power.Knot, perWork float64) []float64 {
+// slopes returns the slope before each knot, in watts a core; there is none before the first.
+func slopes(k []power.Knot, perWork float64) []float64 {
 	out := make([]float64, len(k))
+	for n := 1; n < len(k); n++ {
+		out[n] = float64(k[n].Watts-k[n-1].Watts) / (k[n].Utilization - k[n-1].Utilization) * perWork
+	}
+	return out
+}
+
+// flattestFrom returns the least slope from each knot on.
+func flattestFrom(slopes []float64) []float64 {
+	out := make([]float64, len(slopes))
 	least := math.Inf(1)
-	for n := len(k) - 1; n > 0; n-- {
-		least = min(least, float64(k[n].Watts-k[n-1].Watts)/(k[n].Utilization-k[n-1].Utilization)*perWork)
+	for n := len(slopes) - 1; n > 0; n-- {
+		least = min(least, slopes[n])
 		out[n-1] = least
 	}
-	out[len(k)-1] = 0
+	out[len(out)-1] = 0
 	return out
 }
 
 // find returns the knot from which the segment begins that u lies in.
-func (s *slopeAt) find(k []power.Knot, u, work, perWork float64) int {
+func (s *slopeAt) find(k []power.Knot, slopes []float64, u, work float64) int {
 	s.slope, s.room = 0, -1 // outside the knots: ask the curve
 	if u < k[0].Utilization {
 		return len(k) - 1
 	}
 	for n := 1; n < len(k); n++ {
 		if u < k[n].Utilization {
-			s.slope = float64(k[n].Watts-k[n-1].Watts) / (k[n].Utilization - k[n-1].Utilization) * perWork
+			s.slope = slopes[n]
 			s.room = (k[n].Utilization - u) * work
 			return n - 1
 		}

@@ -163,6 +163,7 @@ type rule interface {
 type greedy struct {
 	name string
 	rule rule
+	one  []Assignment // room for plans of one job, many at a time
 }
 
 func (g *greedy) Name() string { return g.name }
@@ -171,6 +172,10 @@ func (g *greedy) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Clu
 	var p Plan
 	if len(jobs) == 1 && jobs[0].Validate() == nil { // as where jobs arrive one by one
 		if i := g.rule.choose(&jobs[0], now, c); i >= 0 {
+			if len(g.one) == 0 {
+				g.one = make([]Assignment, 128)
+			}
+			p.Assigned, g.one = g.one[:0:1], g.one[1:]
 			p.place(c, now, jobs, 0, i)
 		} else {
 			p.wait(c, jobs, 0)

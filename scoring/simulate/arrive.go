@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/leastwatt/leastwatt/scoring"
-	"github.com/leastwatt/leastwatt/scoring/batch"
 )
 
 // arrive puts a job into the queue.
@@ -17,8 +16,11 @@ func (s *simulation) arrive(j *Job) {
 		k = int32(len(s.jobs) - 1)
 	}
 	l := &s.jobs[k]
-	gen := l.gen + 1
-	*l = live{job: *j, node: -1, gen: gen, prev: -1, next: -1, class: j.Class}
+	l.gen++
+	l.node, l.prev, l.next = -1, -1, -1
+	l.use, l.done, l.useAt, l.bill, l.paid = 0, 0, 0, bill{}, bill{}
+	l.ran, l.slice, l.begun = 0, 0, false
+	l.class, l.job = j.Class, *j
 	if l.class == "" && (s.cfg.Lifetimes == Learned || s.cfg.Uses == Learned) {
 		key := [2]float64{j.Requests.CPU, j.Requests.GPU}
 		c, ok := s.classes[key]
@@ -30,8 +32,6 @@ func (s *simulation) arrive(j *Job) {
 		}
 		l.class = c
 	}
-	l.batch = batch.Job{Name: j.Name, Requests: j.Requests, Priority: j.Priority, Submitted: j.Arrival, Deadline: j.Deadline,
-		Pinned: j.Pinned, Suspend: j.Suspend, Node: j.Node}
 	s.expect(l)
 	s.liveN++
 	s.res.PeakLive = max(s.res.PeakLive, s.liveN)
@@ -60,12 +60,12 @@ func (s *simulation) expect(l *live) {
 			share = sum / n
 		}
 	}
-	l.batch.Demand = scoring.Demand{CPU: l.job.Requests.CPU * share}
+	l.demand = scoring.Demand{CPU: l.job.Requests.CPU * share}
 	switch s.cfg.Lifetimes {
 	case Told:
-		l.batch.Demand.Lifetime = l.job.Duration
+		l.demand.Lifetime = l.job.Duration
 	case Learned:
-		l.batch.Demand.Lifetime = s.lifetimes.Remaining(l.class, 0)
+		l.demand.Lifetime = s.lifetimes.Remaining(l.class, 0)
 	}
 }
 
@@ -86,11 +86,10 @@ func (s *simulation) record(r Record) {
 	}
 }
 
-// forget frees a job's place.
+// forget frees a job's place, which the next one overwrites.
 func (s *simulation) forget(k int32) {
 	l := &s.jobs[k]
 	l.gen++
-	l.job = Job{}
 	l.node = -1
 	l.next = s.free
 	s.free = k

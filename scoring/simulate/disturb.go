@@ -97,7 +97,8 @@ func (s *simulation) rebalance() error {
 			continue
 		}
 		for k := s.servers[i].first; k >= 0; k = s.jobs[k].next {
-			r := batch.Running{Job: s.jobs[k].batch, Node: i}
+			r := batch.Running{Node: i}
+			s.jobs[k].tell(&r.Job)
 			r.Job.Demand.Lifetime = s.remaining(&s.jobs[k])
 			running, slots = append(running, r), append(slots, k)
 		}
@@ -113,11 +114,12 @@ func (s *simulation) rebalance() error {
 		k := slots[m.Running]
 		l := &s.jobs[k]
 		v := &s.servers[m.To]
-		if v.state != isOn || m.To == int(l.node) || !s.cluster.Fits(m.To, &l.batch) {
+		l.tell(&s.one)
+		if v.state != isOn || m.To == int(l.node) || !s.cluster.Fits(m.To, &s.one) {
 			continue // only nodes that are ready take moves
 		}
 		s.leave(k)
-		s.cluster.Reserve(m.To, &l.batch, time.Duration(s.now))
+		s.cluster.Reserve(m.To, &s.one, time.Duration(s.now))
 		v.gen++
 		l.gen++
 		l.node = int32(m.To)

@@ -17,32 +17,29 @@ const (
 
 // An event happens to one job or node. gen tells an event that has been overtaken.
 type event struct {
-	at   int64 // nanoseconds
-	seq  uint32
-	gen  uint32
-	who  int32
-	kind uint8
+	at    int64  // nanoseconds
+	order uint64 // at one instant: the kind, then when it was pushed
+	gen   uint32
+	who   int32
 }
 
+const orderKind = 56 // bits below the kind
+
+func (e *event) kind() uint8 { return uint8(e.order >> orderKind) }
+
 func (e *event) before(o *event) bool {
-	if e.at != o.at {
-		return e.at < o.at
-	}
-	if e.kind != o.kind {
-		return e.kind < o.kind
-	}
-	return e.seq < o.seq
+	return e.at < o.at || e.at == o.at && e.order < o.order
 }
 
 // A heap with four children a node: half as deep as a binary one, and the children share a cache line.
 type eventHeap struct {
 	events []event
-	seq    uint32
+	pushed uint64
 }
 
 func (h *eventHeap) push(at int64, kind uint8, who int32, gen uint32) {
-	h.seq++
-	e := event{at: at, seq: h.seq, gen: gen, who: who, kind: kind}
+	h.pushed++
+	e := event{at: at, order: uint64(kind)<<orderKind | h.pushed, gen: gen, who: who}
 	h.events = append(h.events, e)
 	k := len(h.events) - 1
 	for k > 0 {
@@ -64,24 +61,38 @@ func (h *eventHeap) pop() event {
 	if n == 0 {
 		return top
 	}
-	k := 0
-	for {
-		first := 4*k + 1
-		if first >= n {
-			break
+	q, k := h.events, 0
+	for 4*k+4 < n { // four children
+		c := q[4*k+1 : 4*k+5 : 4*k+5]
+		a, b := 0, 2
+		if c[1].before(&c[0]) {
+			a = 1
 		}
+		if c[3].before(&c[2]) {
+			b = 3
+		}
+		if c[b].before(&c[a]) {
+			a = b
+		}
+		if !c[a].before(&e) {
+			q[k] = e
+			return top
+		}
+		q[k] = c[a]
+		k = 4*k + 1 + a
+	}
+	if first := 4*k + 1; first < n {
 		least := first
-		for c := first + 1; c < min(first+4, n); c++ {
-			if h.events[c].before(&h.events[least]) {
+		for c := first + 1; c < n; c++ {
+			if q[c].before(&q[least]) {
 				least = c
 			}
 		}
-		if !h.events[least].before(&e) {
-			break
+		if q[least].before(&e) {
+			q[k] = q[least]
+			k = least
 		}
-		h.events[k] = h.events[least]
-		k = least
 	}
-	h.events[k] = e
+	q[k] = e
 	return top
 }

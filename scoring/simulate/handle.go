@@ -7,7 +7,7 @@ import (
 )
 
 func (s *simulation) handle(e event) error {
-	switch e.kind {
+	switch e.kind() {
 	case evEnd:
 		l := &s.jobs[e.who]
 		if l.gen != e.gen {

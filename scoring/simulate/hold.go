@@ -7,7 +7,7 @@ func (s *simulation) release(e event) error {
 		s.pending = append(s.pending, e.who)
 		s.released++
 	}
-	if q := s.events.events; len(q) > 0 && q[0].at == s.now && q[0].kind == evRelease {
+	if q := s.events.events; len(q) > 0 && q[0].at == s.now && q[0].kind() == evRelease {
 		return nil
 	}
 	n := s.released
@@ -29,7 +29,7 @@ func (s *simulation) suspend(k int32) error {
 	if s.now >= s.from {
 		s.res.Suspended++
 	}
-	l.batch.Demand.Lifetime = s.remaining(l)
+	l.demand.Lifetime = s.remaining(l)
 	if err := s.retry(); err != nil { // others have waited for the room
 		return err
 	}

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math"
@@ -103,20 +104,26 @@ func (j *Job) MeanUse() float64 {
 // A Workload yields jobs in the order of their arrival, or an error, after which it ends.
 type Workload = iter.Seq2[Job, error]
 
-// Jobs makes a workload of a list, sorted by arrival; the list is not changed.
+// Jobs makes a workload of a list, sorted by arrival. The list is not changed, and must not be while the workload is in use.
 func Jobs(jobs []Job) Workload {
-	sorted := slices.SortedStableFunc(slices.Values(jobs), func(a, b Job) int {
-		switch {
-		case a.Arrival < b.Arrival:
-			return -1
-		case a.Arrival > b.Arrival:
-			return 1
+	byArrival := func(a, b Job) int { return cmp.Compare(a.Arrival, b.Arrival) }
+	if slices.IsSortedFunc(jobs, byArrival) {
+		return func(yield func(Job, error) bool) {
+			for k := range jobs {
+				if !yield(jobs[k], nil) {
+					return
+				}
+			}
 		}
-		return 0
-	})
+	}
+	order := make([]int, len(jobs)) // jobs are large: their numbers are sorted instead
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return byArrival(jobs[a], jobs[b]) })
 	return func(yield func(Job, error) bool) {
-		for _, j := range sorted {
-			if !yield(j, nil) {
+		for _, k := range order {
+			if !yield(jobs[k], nil) {
 				return
 			}
 		}

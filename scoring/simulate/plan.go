@@ -11,10 +11,9 @@ func (s *simulation) plan(from, to int) error {
 	if from >= to {
 		return nil
 	}
-	s.planJobs, s.planSlots = s.planJobs[:0], s.planSlots[:0]
-	for _, k := range s.pending[from:to] {
-		l := &s.jobs[k]
-		s.planJobs = append(s.planJobs, l.batch)
+	s.planJobs, s.planSlots = slices.Grow(s.planJobs[:0], to-from)[:to-from], s.planSlots[:0]
+	for n, k := range s.pending[from:to] {
+		s.jobs[k].tell(&s.planJobs[n])
 		s.planSlots = append(s.planSlots, k)
 	}
 	began := time.Since(s.clock)

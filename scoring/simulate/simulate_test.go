@@ -299,7 +299,7 @@ func BenchmarkRun(b *testing.B) {
 			for i := range shapes {
 				shapes[i].Profile = nil
 			}
-			g := Generator{Shapes: shapes, Load: 0.5, Cores: cores, Until: 3 * time.Hour, Stationary: true, Seed: 3}
+			g := Generator{Shapes: shapes, Load: 0.5, Cores: cores, Until: 24 * time.Hour, Stationary: true, Seed: 3}
 			var jobs []Job
 			for j := range g.Workload() {
 				jobs = append(jobs, j)

@@ -11,10 +11,10 @@ import (
 func (s *simulation) start(k, i int32) {
 	l := &s.jobs[k]
 	v := &s.servers[i]
-	n := s.node(int(i))
 	begin := s.now
 	switch v.state {
 	case isOff, isSuspended:
+		n := s.node(int(i))
 		wake := n.Wake
 		if v.state == isSuspended {
 			wake = n.Suspend.Wake
@@ -160,7 +160,8 @@ func (s *simulation) leave(k int32) {
 	s.load.Memory -= l.job.Requests.Memory
 	s.part(k)
 	s.setUse(k, 0)
-	s.cluster.Release(i, &l.batch)
+	s.one.Requests, s.one.Demand = l.job.Requests, l.demand
+	s.cluster.Release(i, &s.one)
 	if s.servers[i].jobs == 0 {
 		s.idle(i)
 	}
