@@ -44,14 +44,14 @@ func (s *Selector[E]) Swap(endpoints []E, p Picker) {
 // A Choice is the endpoint of one request. Call Done once when the request is over.
 type Choice[E any] struct {
 	Endpoint E
-	tracking TrackingPicker
+	table    *table[E] // nil where nobody wants to know the end
 	index    int
 }
 
 // Done tells the picker, if it wants to know, that the request is over.
 func (c Choice[E]) Done() {
-	if c.tracking != nil {
-		c.tracking.Done(c.index)
+	if c.table != nil {
+		c.table.tracking.Done(c.index)
 	}
 }
 
@@ -62,10 +62,14 @@ func (s *Selector[E]) Pick(key uint64) (Choice[E], bool) {
 		return Choice[E]{}, false
 	}
 	i := t.picker.Pick(key)
-	if i < 0 || i >= len(t.endpoints) {
+	if uint(i) >= uint(len(t.endpoints)) {
 		return Choice[E]{}, false
 	}
-	return Choice[E]{Endpoint: t.endpoints[i], tracking: t.tracking, index: i}, true
+	c := Choice[E]{Endpoint: t.endpoints[i], index: i}
+	if t.tracking != nil {
+		c.table = t
+	}
+	return c, true
 }
 
 // Values returns the values of shares, as pickers take them.

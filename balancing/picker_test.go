@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/leastwatt/leastwatt/balancing"
@@ -144,6 +145,51 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 	if count[0] != 500 || count[1] != 100 || longest > 6 {
 		t.Errorf("one turn of 700 gives %v, longest run %d", count, longest)
 	}
+}
+
+// Picks one after the other follow the order, whichever goroutine makes them.
+func TestRoundRobinIsExactInTurn(t *testing.T) {
+	r, err := balancing.NewRoundRobin([]float64{5, 1, 1}, 700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	turn := func() (order [700]int) {
+		for i := range order {
+			var wg sync.WaitGroup
+			wg.Go(func() { order[i] = r.Pick(0) })
+			wg.Wait()
+		}
+		return order
+	}
+	if first, second := turn(), turn(); first != second {
+		t.Errorf("two turns differ:\n%v\n%v", first, second)
+	}
+}
+
+// Goroutines that meet take different places: with one place an endpoint, none is picked twice in a turn.
+func TestRoundRobinPicksNoPlaceTwice(t *testing.T) {
+	const n, goroutines, each = 1 << 16, 8, 7000 // and room for what is left of the goroutines' batches
+	w := make([]float64, n)
+	for i := range w {
+		w[i] = 1
+	}
+	r, err := balancing.NewRoundRobin(w, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var count [n]atomic.Int32
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range each {
+				if c := count[r.Pick(0)].Add(1); c != 1 {
+					t.Errorf("a place is picked %d times", c)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestMaglevMovesFewKeys(t *testing.T) {

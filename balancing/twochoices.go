@@ -3,7 +3,6 @@ package balancing
 import (
 	"fmt"
 	"math/bits"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
@@ -14,6 +13,7 @@ import (
 type TwoChoices struct {
 	columns []column // of an Alias
 	slots   []slot
+	random  source
 }
 
 type slot struct {
@@ -32,9 +32,7 @@ func NewTwoChoices(weights []float64, flights []*atomic.Int64) (*TwoChoices, err
 		return nil, err
 	}
 	if flights == nil {
-		for range weights {
-			flights = append(flights, newFlight())
-		}
+		flights = newFlights(len(weights))
 	}
 	if len(flights) != len(weights) {
 		return nil, fmt.Errorf("two choices: %d weights but %d counters", len(weights), len(flights))
@@ -43,7 +41,7 @@ func NewTwoChoices(weights []float64, flights []*atomic.Int64) (*TwoChoices, err
 	if err != nil {
 		return nil, err
 	}
-	t := &TwoChoices{columns: alias.columns, slots: make([]slot, len(p))}
+	t := &TwoChoices{columns: alias.columns, slots: make([]slot, len(p)), random: newSource()}
 	for i := range p {
 		t.slots[i] = slot{flights: flights[i], inverse: uint64(min(256/p[i], 1<<32))}
 	}
@@ -55,29 +53,42 @@ func (t *TwoChoices) Pick(uint64) int {
 	if len(t.slots) == 0 {
 		return -1
 	}
-	x := rand.Uint64()
-	a, b := pick(t.columns, x), pick(t.columns, x*0x9e3779b97f4a7c15)
-	if a == b {
-		b = pick(t.columns, mix(x)) // once more: two different ones are a better choice
+	x := t.random.next()
+	// A column needs few bits and is decided by the highest within it, so that one number makes two draws.
+	i, j := draw(t.columns, x), draw(t.columns, bits.RotateLeft64(x, 32))
+	if i == j {
+		j = draw(t.columns, mix(x)) // once more: two different ones are a better choice
 	}
-	// A borrow chooses, as in pick.
-	_, less := bits.Sub64(t.slots[b].crowd(), t.slots[a].crowd(), 0)
-	a ^= (a ^ b) & -int(less)
-	t.slots[a].flights.Add(1)
-	return a
+	a, b := &t.slots[i], &t.slots[j]
+	// Moves by condition, not branches: which has less is a coin's throw.
+	flights, other := a.flights, b.flights
+	here, there := a.crowd(), b.crowd()
+	if there < here {
+		flights = other
+	}
+	if there < here {
+		i = j
+	}
+	flights.Add(1)
+	return int(i)
 }
 
 // Done implements [TrackingPicker].
 func (t *TwoChoices) Done(i int) { t.slots[i].flights.Add(-1) }
 
-// newFlight returns a counter in a cache line of its own: processors that count at different endpoints do not wait for
-// each other.
-func newFlight() *atomic.Int64 {
-	c := new(struct {
-		atomic.Int64
-		_ [56]byte
-	})
-	return &c.Int64
+// newFlights returns n counters. Those of few endpoints have a cache line each: processors that count at different
+// endpoints do not wait for each other. Of many, some share one: they seldom meet there, and lines in the nearest cache are
+// worth more.
+func newFlights(n int) []*atomic.Int64 {
+	apart := 8
+	for apart > 1 && apart*n > 2048 {
+		apart /= 2
+	}
+	words, out := make([]atomic.Int64, apart*n), make([]*atomic.Int64, n)
+	for i := range out {
+		out[i] = &words[apart*i]
+	}
+	return out
 }
 
 // Flights keeps the requests in flight of endpoints over changes of their weights. The zero value is ready to
@@ -93,16 +104,21 @@ func (f *Flights) Of(ids []string) []*atomic.Int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := make(map[string]*atomic.Int64, len(ids))
-	out := make([]*atomic.Int64, len(ids))
-	for i, id := range ids {
-		c := m[id]
+	for _, id := range ids {
+		m[id] = f.m[id]
+	}
+	missing := 0
+	for _, c := range m {
 		if c == nil {
-			if c = f.m[id]; c == nil {
-				c = newFlight()
-			}
-			m[id] = c
+			missing++
 		}
-		out[i] = c
+	}
+	made, out := newFlights(missing), make([]*atomic.Int64, len(ids))
+	for i, id := range ids {
+		if m[id] == nil {
+			m[id], made = made[0], made[1:]
+		}
+		out[i] = m[id]
 	}
 	for id, c := range f.m {
 		if m[id] == nil && c.Load() != 0 {
