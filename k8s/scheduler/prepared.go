@@ -19,8 +19,11 @@ import (
 type prepared struct {
 	view   *scoring.View
 	nodes  []scoring.Node // in the order of the view
+	marks  []mark         // beside nodes
 	seats  []seat         // beside nodes
 	pods   [][]podUse     // beside nodes: what the pods on each were found to use when they were counted last
+	found  []*v1.Node     // beside nodes: the object that each was found by
+	lent   bool           // a state has found, so it is not changed
 	places *places
 	prices [demands]prices
 	costs  []scoring.Cost // memory for the scorer
@@ -34,20 +37,24 @@ type prepared struct {
 	wakes bool      // some server takes energy to wake, so it matters which are empty
 }
 
-// A seat is what was last found out about one server.
-type seat struct {
-	info       fwk.NodeInfo // that pending was counted on
-	generation int64        // of info at that time; -1 is none
-	claimed    int64        // when the utilization was measured, in Unix nanoseconds, as the device says
-	sampled    int64        // the same, as far as that can be true; 0 where the sample does not count
-	newest     int64        // from when on a sample shows all that is pending; never is for some that it cannot tell
-	pending    float64
+// A mark is what is looked at for each server and pod. It is apart from what is needed only where something has
+// changed, so that as little memory as can be is touched.
+type mark struct {
+	generation int64  // of the NodeInfo when its pods were counted; -1 is never
 	version    uint32 // counts the changes of the node in this view, from 1
 	round      uint32 // the last round in which it was a candidate
 	candidate  int32  // its place among the candidates of that round
 	next       int32  // the server that was looked up after it; rounds have much the same order
-	reason     reason // why the server is unknown
-	empty      bool   // of work that could be elsewhere; kept up where waking counts
+}
+
+// A seat is what was last found out about one server.
+type seat struct {
+	claimed int64 // when the utilization was measured, in Unix nanoseconds, as the device says
+	sampled int64 // the same, as far as that can be true; 0 where the sample does not count
+	newest  int64 // from when on a sample shows all that is pending; never is for some that it cannot tell
+	pending float64
+	reason  reason // why the server is unknown
+	empty   bool   // of work that could be elsewhere; kept up where waking counts
 }
 
 // look brings the servers to a view, and keeps what is still true.
@@ -56,21 +63,22 @@ func (w *prepared) look(v *scoring.View) {
 		return
 	}
 	from := v.Nodes()
-	nodes, seats, pods := make([]scoring.Node, len(from)), make([]seat, len(from)), make([][]podUse, len(from))
+	nodes, marks, seats, pods := make([]scoring.Node, len(from)), make([]mark, len(from)), make([]seat, len(from)), make([][]podUse, len(from))
+	found := make([]*v1.Node, len(from))
 	copy(nodes, from)
 	old, gpus := w.view, w.gpus
 	w.gpus, w.wakes = nil, false
 	moved := old == nil || old.Len() != len(from)
 	for i := range nodes {
-		n, s := &nodes[i], &seats[i]
-		s.generation, s.version, s.reason = -1, 1, reasonOf(n.Err)
+		n, m, s := &nodes[i], &marks[i], &seats[i]
+		m.generation, m.version, s.reason = -1, 1, reasonOf(n.Err)
 		k, was := i, (*seat)(nil)
 		if old != nil {
 			if k >= len(w.nodes) || w.nodes[k].Name != n.Name {
 				k, moved = old.Index(n.Name), true
 			}
 			if k >= 0 {
-				was, pods[i] = &w.seats[k], w.pods[k]
+				was, pods[i], found[i] = &w.seats[k], w.pods[k], w.found[k]
 			}
 		}
 		s.sample(n.Readings, v.At(), was)
@@ -86,23 +94,23 @@ func (w *prepared) look(v *scoring.View) {
 		}
 		switch {
 		case s.sampled == was.sampled:
-			s.info, s.generation, s.newest, s.pending, s.empty = was.info, was.generation, was.newest, was.pending, was.empty
+			m.generation, s.newest, s.pending, s.empty = w.marks[k].generation, was.newest, was.pending, was.empty
 			if w.gpus != nil && gpus != nil {
 				w.gpus[i] = gpus[k]
 			}
-		case was.generation >= 0 && was.newest <= s.sampled:
-			s.info, s.generation, s.newest, s.empty = was.info, was.generation, was.newest, was.empty // the new sample shows every pod
+		case w.marks[k].generation >= 0 && was.newest <= s.sampled:
+			m.generation, s.newest, s.empty = w.marks[k].generation, was.newest, was.empty // the new sample shows every pod
 		}
-		if n.Wake > 0 && s.generation >= 0 && w.nodes[k].Wake == 0 {
-			s.generation = -1 // nobody has looked whether it is empty
+		if n.Wake > 0 && m.generation >= 0 && w.nodes[k].Wake == 0 {
+			m.generation = -1 // nobody has looked whether it is empty
 		}
 		w.add(n, s, i)
 	}
 	if moved {
 		w.places = newPlaces(v)
 	}
-	w.last = 0
-	w.view, w.nodes, w.seats, w.pods, w.prices = v, nodes, seats, pods, [demands]prices{}
+	w.last, w.lent = 0, false
+	w.view, w.nodes, w.marks, w.seats, w.pods, w.found, w.prices = v, nodes, marks, seats, pods, found, [demands]prices{}
 }
 
 // sample notes when the utilization was measured. A device whose clock runs ahead says later than it can
@@ -152,50 +160,54 @@ func (w *prepared) hear() {
 	all := false
 	if w.heard, all = w.ended.since(w.heard, func(node string) {
 		if i := w.view.Index(node); i >= 0 {
-			w.seats[i].generation = -1
+			w.marks[i].generation = -1
 		}
 	}); !all {
-		for i := range w.seats {
-			w.seats[i].generation = -1
+		for i := range w.marks {
+			w.marks[i].generation = -1
 		}
 	}
 }
 
 // seat marks the server as the k-th candidate of this round, and tells whether the view has it.
 func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
-	i := w.find(info)
+	node := info.Node()
+	i := w.find(info, node)
 	if i < 0 {
 		return false
 	}
-	s := &w.seats[i]
-	s.round, s.candidate = w.round, int32(k)
-	if s.info != info {
-		s.info = info
+	mark := &w.marks[i]
+	mark.round, mark.candidate = w.round, int32(k)
+	if w.found[i] != node {
+		if w.lent {
+			w.found, w.lent = slices.Clone(w.found), false
+		}
+		w.found[i] = node
 	}
-	if g := info.GetGeneration(); g != s.generation {
-		s.generation = g
+	if g := info.GetGeneration(); g != mark.generation {
+		mark.generation = g
+		s := &w.seats[i]
 		w.count(info, i)
 		n, m := &w.nodes[i], w.measured(i)
 		load, gpu, empty := n.State.Utilization, n.GPUActivity, n.Empty
 		n.State.Utilization, n.GPUActivity = m.State.Utilization, m.GPUActivity
 		w.add(n, s, i)
 		if n.State.Utilization != load || n.GPUActivity != gpu || n.Empty != empty {
-			s.version++
+			mark.version++
 		}
 	}
 	return true
 }
 
-// find returns the place of a server, or -1 if the view lacks it. A NodeInfo that is the one that was found there and
-// has the same generation has not changed since, so not even its name needs to be looked at.
-func (w *prepared) find(info fwk.NodeInfo) int {
-	if len(w.seats) == 0 {
+// find returns the place of a server, or -1 if the view lacks it.
+func (w *prepared) find(info fwk.NodeInfo, node *v1.Node) int {
+	if len(w.marks) == 0 {
 		return -1
 	}
-	before := &w.seats[w.last]
+	before := &w.marks[w.last]
 	i := int(before.next)
-	if s := &w.seats[i]; s.info != info || s.generation != info.GetGeneration() {
-		if i = w.places.find(info); i < 0 {
+	if w.found[i] != node {
+		if i = w.places.find(info, node, w.found); i < 0 {
 			return i
 		}
 		before.next = int32(i)
@@ -301,7 +313,7 @@ func (w *prepared) node(name string) *scoring.Node {
 	if w.view == nil {
 		return nil
 	}
-	if i := w.view.Index(name); i >= 0 && (w.nodes[i].Assumed == "" || w.seats[i].generation >= 0) { // else nobody has counted its pods
+	if i := w.view.Index(name); i >= 0 && (w.nodes[i].Assumed == "" || w.marks[i].generation >= 0) { // else nobody has counted its pods
 		return &w.nodes[i]
 	}
 	return nil

@@ -19,6 +19,7 @@ const stateKey fwk.StateKey = "PreScore" + Name
 type state struct {
 	view   *scoring.View
 	places *places
+	found  []*v1.Node
 	cycle  fwk.CycleState // that it was left in
 	cost   []float64      // NaN is unknown, +Inf over capacity
 	tie    []float32
@@ -115,9 +116,10 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 		return nil, t, err
 	}
 	n := len(w.nodes)
-	s := &state{view: w.view, places: w.places, cost: make([]float64, n), tie: make([]float32, n)}
-	for i := range w.seats {
-		if w.seats[i].round != w.round {
+	w.lent = true
+	s := &state{view: w.view, places: w.places, found: w.found, cost: make([]float64, n), tie: make([]float32, n)}
+	for i := range w.marks {
+		if w.marks[i].round != w.round {
 			s.cost[i] = math.NaN()
 			continue
 		}
@@ -129,7 +131,9 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 			if c.assumed {
 				t.assumed++
 			}
-			t.rank(all, i, p.args.ExplainCandidates)
+			if few := p.args.ExplainCandidates; len(t.best) < few || before(all, i, t.best[few-1]) {
+				t.rank(all, i, few)
+			}
 		case c.value > 0:
 			t.over++
 		default:
@@ -144,18 +148,15 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	}
 	s.best = make([]int32, len(t.best))
 	for i, k := range t.best {
-		s.best[i] = w.seats[k].candidate
+		s.best[i] = w.marks[k].candidate
 	}
 	return s, t, nil
 }
 
-// rank inserts a place among the best few.
+// rank inserts a place among the best few, where it belongs.
 func (t *tally) rank(all []price, i, few int) {
 	k := len(t.best)
 	if k == few {
-		if !before(all, i, t.best[k-1]) {
-			return
-		}
 		k--
 	} else {
 		t.best = append(t.best, i)
@@ -173,7 +174,7 @@ func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk
 	if s == nil {
 		return rawUnknown, nil
 	}
-	i := s.places.find(info)
+	i := s.places.find(info, info.Node(), s.found)
 	if i < 0 {
 		return rawUnknown, nil
 	}

@@ -23,7 +23,7 @@ type prices struct {
 type price struct {
 	value   float64 // NaN is unknown, +Inf over capacity
 	tie     float32
-	version uint32 // of the seat when the price was found; 0 is not found yet
+	version uint32 // of the mark when the price was found; 0 is not found yet
 	unit    scoring.Unit
 	reason  reason // why it is unknown
 	assumed bool   // by what pods request
@@ -85,9 +85,9 @@ func (p *Plugin) score(ctx context.Context, d scoring.Demand, now time.Time) ([]
 	if s, ok := p.scorer.(scoring.SeparateScorer); !ok || !s.ScoresSeparately() {
 		return all.of, p.scoreTogether(ctx, all)
 	}
-	for i := 0; i < len(w.seats); {
+	for i := 0; i < len(w.marks); {
 		j := i
-		for end := min(i+piece, len(w.seats)); j < end && w.seats[j].round == w.round && w.seats[j].version != all.of[j].version; {
+		for end := min(i+piece, len(w.marks)); j < end && w.marks[j].round == w.round && w.marks[j].version != all.of[j].version; {
 			j++
 		}
 		if j == i {
@@ -108,9 +108,9 @@ func (p *Plugin) score(ctx context.Context, d scoring.Demand, now time.Time) ([]
 // scoreTogether asks about all candidates at once.
 func (p *Plugin) scoreTogether(ctx context.Context, all *prices) error {
 	w := &p.work
-	places := make([]int, 0, len(w.seats))
-	for i := range w.seats {
-		if w.seats[i].round == w.round {
+	places := make([]int, 0, len(w.marks))
+	for i := range w.marks {
+		if w.marks[i].round == w.round {
 			places = append(places, i)
 		}
 	}
@@ -146,7 +146,7 @@ func (p *Plugin) ask(ctx context.Context, d scoring.Demand, nodes []scoring.Node
 // keep makes a cost the price of the i-th server.
 func (w *prepared) keep(all *prices, i int, c *scoring.Cost) {
 	p := &all.of[i]
-	*p = price{value: c.Value, tie: c.Tie, version: w.seats[i].version, unit: c.Unit, assumed: w.nodes[i].Assumed != ""}
+	*p = price{value: c.Value, tie: c.Tie, version: w.marks[i].version, unit: c.Unit, assumed: w.nodes[i].Assumed != ""}
 	switch {
 	case c.Err == nil && c.Known():
 	case errors.Is(c.Err, scoring.ErrOverCapacity):

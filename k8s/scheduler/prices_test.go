@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/leastwatt/leastwatt/scoring"
@@ -144,7 +145,8 @@ func TestCandidatesAreScoredTogether(t *testing.T) {
 	}
 }
 
-// Generations lead to places, but the name decides: they may collide, and need not be unique.
+// Generations lead to places, but the object that was found there or else its name decides: they may collide, and
+// need not be unique.
 func TestPlacesByName(t *testing.T) {
 	s := newSite(curves(t, 50)...)
 	for _, sp := range s.specs {
@@ -155,15 +157,21 @@ func TestPlacesByName(t *testing.T) {
 	places := newPlaces(v)
 	rng := rand.New(rand.NewPCG(1, 2))
 	infos := s.infos()
+	found := make([]*v1.Node, v.Len()) // half of them
+	for i, info := range infos {
+		if i%2 == 0 {
+			found[v.Index(info.Node().Name)] = info.Node()
+		}
+	}
 	strange := &fakeNode{node: node("strange", 1)}
 	for range 5000 {
 		n := infos[rng.IntN(len(infos))].(*fakeNode)
 		n.generation = []int64{0, 1, 7, rng.Int64N(100), rng.Int64(), -1}[rng.IntN(6)]
-		if got, want := places.find(n), v.Index(n.node.Name); got != want {
+		if got, want := places.find(n, n.node, found), v.Index(n.node.Name); got != want {
 			t.Fatalf("%s of generation %d is found at %d: want %d", n.node.Name, n.generation, got, want)
 		}
 		strange.generation = n.generation
-		if got := places.find(strange); got != -1 {
+		if got := places.find(strange, strange.node, found); got != -1 {
 			t.Fatalf("a node that the view lacks is found at %d", got)
 		}
 	}
