@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"time"
 )
 
 // Auth adds credentials to a request. Its error must not contain them.
@@ -55,10 +57,10 @@ func BearerFunc(token Secret) Auth {
 // A Secret returns a credential as it is now.
 type Secret func() (string, error)
 
-// File reads a secret from a file at every use, without the newline at its end: mounted secrets are
-// replaced while programs run.
+// File reads a secret from a file, without the newline at its end, and again whenever the file has changed: mounted
+// secrets are replaced while programs run.
 func File(path string) Secret {
-	return func() (string, error) {
+	return Unchanged(path, func() (string, error) {
 		f, err := os.Open(path)
 		if err != nil {
 			return "", fmt.Errorf("secret: %w", err)
@@ -73,6 +75,32 @@ func File(path string) Secret {
 			return "", fmt.Errorf("secret: file %s is larger than %d bytes", path, limit)
 		}
 		return OneLine(string(b), path)
+	})
+}
+
+// settled is how old a change of a file must be before it is sure to show in the file's time: a second change may
+// come within the same tick of the file system's clock, of which the coarsest in use has one every two seconds.
+const settled = 3 * time.Second
+
+// Unchanged returns what read returned, for as long as the file at path is the same with the same time and size; a
+// thousand devices that are asked every few seconds need not have as many files opened. Errors are not kept.
+func Unchanged(path string, read Secret) Secret {
+	var mu sync.Mutex
+	var was os.FileInfo // nil: nothing is kept
+	var kept string
+	return func() (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		is, err := os.Stat(path)
+		if err == nil && was != nil && os.SameFile(was, is) && was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()) {
+			return kept, nil
+		}
+		was = nil
+		text, errRead := read()
+		if err == nil && errRead == nil && time.Since(is.ModTime()) > settled {
+			was, kept = is, text
+		}
+		return text, errRead
 	}
 }
 

@@ -82,6 +82,8 @@ func New(base string, o Options) (*Client, error) {
 		MaxIdleConnsPerHost:    conns,
 		IdleConnTimeout:        cmp.Or(o.IdleTimeout, 90*time.Second),
 		MaxResponseHeaderBytes: 64 << 10,
+		ReadBufferSize:         1 << 10, // answers of devices are small, and there may be thousands of connections
+		WriteBufferSize:        1 << 10,
 		ExpectContinueTimeout:  time.Second,
 	}
 	if o.TLS != nil {

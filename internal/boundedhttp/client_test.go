@@ -235,3 +235,51 @@ func TestFileSecretsFollowTheFile(t *testing.T) {
 		}
 	}
 }
+
+// A secret is read again when its file may have changed, and only then.
+func TestUnchangedFilesAreReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	old := time.Now().Add(-time.Hour)
+	put := func(name, content string, at time.Time) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(name, []byte(content), 0o600), os.Chtimes(name, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := 0
+	s := boundedhttp.Unchanged(path, func() (string, error) {
+		reads++
+		return boundedhttp.File(path)()
+	})
+	check := func(what, want string, more int) {
+		t.Helper()
+		before := reads
+		for range 3 {
+			if got, err := s(); got != want || (err == nil) != (want != "") {
+				t.Errorf("%s: %q, %v, want %q", what, got, err, want)
+			}
+		}
+		if reads-before != more {
+			t.Errorf("%s: read %d times by three uses, want %d", what, reads-before, more)
+		}
+	}
+	put(path, "one", old)
+	check("an old file", "one", 1)
+	check("the same file", "one", 0)
+	put(path, "two", old.Add(time.Second))
+	check("another time", "two", 1)
+	put(path, "three", old.Add(time.Second))
+	check("another size", "three", 1)
+	put(filepath.Join(dir, "new"), "seven", old.Add(time.Second))
+	if err := os.Rename(filepath.Join(dir, "new"), path); err != nil {
+		t.Fatal(err)
+	}
+	check("another file of the same time and size", "seven", 1)
+	put(path, "eight", time.Now()) // it may change again within a tick of the file system's clock
+	check("a file that has just changed", "eight", 3)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	check("no file", "", 3)
+}

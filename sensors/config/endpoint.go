@@ -98,7 +98,7 @@ func (b *builder) secret(file string, n Node) (func() (string, error), error) {
 	if dir == "" {
 		root = filepath.Dir(b.file)
 	}
-	return func() (string, error) { return within(root, name) }, nil
+	return boundedhttp.Unchanged(filepath.Join(root, name), func() (string, error) { return within(root, name) }), nil
 }
 
 func within(dir, name string) (string, error) {
