@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,7 +51,7 @@ func (p *place) settleIn(ctx context.Context, n int) error {
 const initNamespace = "settled"
 
 // measure creates all pods, lets a warm scheduler place them and deletes them again.
-// Where a file is named for it, the scheduler's CPU profile of that goes there.
+// Where a file is named for it, the scheduler's CPU profile of that goes there, and what is on its heap then beside it.
 func (p *place) measure(ctx context.Context, s contender, profile string) (pass, error) {
 	var err error
 	p.current, err = p.cluster.StartScheduler(ctx, controlplane.SchedulerOptions{Name: "scheduler-" + s.name, Config: s.config, Args: s.args, Standby: true})
@@ -96,7 +97,11 @@ func (p *place) measure(ctx context.Context, s contender, profile string) (pass,
 	r.cpu = 1000 * (total(after["process_cpu_seconds_total"]) - total(before["process_cpu_seconds_total"])) / float64(len(p.sizes))
 	r.scored = counted(after["leastwatt_decisions_total"], "result", "scored")
 	r.batched = counted(after["scheduler_batch_attempts_total"], "result", "hint_used")
-	if err := p.current.CollectGarbage(ctx); err != nil {
+	heap := ""
+	if profile != "" {
+		heap = strings.TrimSuffix(profile, ".pb.gz") + "-heap.pb.gz"
+	}
+	if err := p.current.CollectGarbage(ctx, heap); err != nil {
 		return pass{}, err
 	}
 	collected, err := p.current.Metrics(ctx)

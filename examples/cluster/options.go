@@ -69,7 +69,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.steps, "steps", 24, "moments at which pods come and go with -replay")
 	f.BoolVar(&o.bench, "bench", false, "measure the scheduler's milliseconds per pod with and without the plugin instead")
 	f.IntVar(&o.repetitions, "repetitions", 3, "how often -bench measures each scheduler")
-	f.StringVar(&o.profiles, "profiles", "", "folder into which -bench writes a CPU profile of every scheduler it measures, for go tool pprof")
+	f.StringVar(&o.profiles, "profiles", "", "folder into which -bench writes profiles of CPU and heap of every scheduler it measures, for go tool pprof")
 	f.IntVar(&o.initPods, "init-pods", 0, "pods that run before -bench measures, one a node in turn")
 	f.StringVar(&o.contest, "contest", "both", "profiles that -bench measures: default, batchable or both")
 	f.StringVar(&o.sensors, "sensors", sensorsOfServers, "what -bench has the sensors read by: bmc (a BMC and an exporter on each server) or prometheus (one server that has scraped them)")

@@ -182,10 +182,15 @@ func (s *Scheduler) Profile(ctx context.Context, d time.Duration, path string) e
 	return os.WriteFile(path, body, 0o600)
 }
 
-// CollectGarbage makes the scheduler collect its garbage, so that its metrics then tell what memory it needs.
-func (s *Scheduler) CollectGarbage(ctx context.Context) error {
-	if _, err := get(ctx, s.client, s.url+"/debug/pprof/heap?gc=1"); err != nil {
+// CollectGarbage makes the scheduler collect its garbage, so that its metrics then tell what memory it needs. Where a
+// file is named, it gets the profile of what is left, in the format of pprof.
+func (s *Scheduler) CollectGarbage(ctx context.Context, path string) error {
+	body, err := get(ctx, s.client, s.url+"/debug/pprof/heap?gc=1")
+	if err != nil {
 		return fmt.Errorf("garbage of %s: %w", s.name, err)
 	}
-	return nil
+	if path == "" {
+		return nil
+	}
+	return os.WriteFile(path, body, 0o600)
 }
