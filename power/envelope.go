@@ -12,7 +12,10 @@ func (p *Piecewise) Envelope() *Piecewise {
 	if e := p.on.Load(); e != nil {
 		return e
 	}
-	e := build(lowerHull(p.knots))
+	e := p
+	if hull := lowerHull(p.Knots()); len(hull) < len(p.segs) {
+		e = build(hull)
+	}
 	p.on.Store(e)
 	return e
 }
@@ -33,12 +36,12 @@ func (p *Piecewise) EnvelopeFromOff(off Watts) *Piecewise {
 
 func (p *Piecewise) envelopeFromOff(off Watts) *Piecewise {
 	start := Knot{Watts: max(off, 0)}
-	knots := p.knots
+	knots := p.Knots()
 	switch first := knots[0]; {
 	case first.Utilization > 0:
 		knots = append([]Knot{start}, knots...)
 	case start.Watts < first.Watts:
-		knots = append([]Knot{start}, knots[1:]...)
+		knots[0] = start
 	}
 	return build(lowerHull(knots))
 }

@@ -3,7 +3,6 @@ package power
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 )
 
@@ -24,9 +23,8 @@ type Knot struct {
 //
 // The zero value is not valid: use [NewPiecewise].
 type Piecewise struct {
-	knots  []Knot
-	segs   []segment
-	cell   []uint16 // cell[k] is the first segment that can hold utilization k/cells
+	segs   []segment // one a knot: the last is a point
+	cell   []uint16  // cell[k] is the first segment that can hold utilization k/cells
 	cells  float64
 	lo, hi float64
 
@@ -34,9 +32,9 @@ type Piecewise struct {
 	off atomic.Pointer[envelope]
 }
 
-// A segment is the line watts = a + b·(utilization − start) up to its right end. Kept relative to its start,
+// A segment is the line watts = a + b·(utilization − start) up to the start of the next. Kept relative to its start,
 // a steep segment loses no digits.
-type segment struct{ start, end, a, b float64 }
+type segment struct{ start, a, b float64 }
 
 // Foreign knots beyond these would make slopes that float64 cannot hold; no server is near either.
 const (
@@ -70,7 +68,7 @@ func NewPiecewise(knots []Knot) (*Piecewise, error) {
 			return nil, fmt.Errorf("power curve, knot %d: utilization %v does not follow %v by at least 1e-9", i, k.Utilization, knots[i-1].Utilization)
 		}
 	}
-	return build(slices.Clone(knots)), nil
+	return build(knots), nil
 }
 
 // EvenPiecewise returns the curve through watts at evenly spaced utilizations from 0 to 1, as SPECpower
@@ -83,21 +81,23 @@ func EvenPiecewise(watts ...Watts) (*Piecewise, error) {
 	return NewPiecewise(knots)
 }
 
-// build precomputes what Predict needs from knots that are known to be valid.
+// build precomputes what Predict needs from knots that are known to be valid. It keeps a copy.
 func build(knots []Knot) *Piecewise {
 	n := len(knots) - 1
-	p := &Piecewise{knots: knots, segs: make([]segment, n), lo: knots[0].Utilization, hi: knots[n].Utilization}
-	for i := range n {
-		l, r := knots[i], knots[i+1]
-		b := float64(r.Watts-l.Watts) / (r.Utilization - l.Utilization)
-		p.segs[i] = segment{start: l.Utilization, end: r.Utilization, a: float64(l.Watts), b: b}
+	p := &Piecewise{segs: make([]segment, n+1), lo: knots[0].Utilization, hi: knots[n].Utilization}
+	for i, l := range knots {
+		p.segs[i] = segment{start: l.Utilization, a: float64(l.Watts)}
+		if i < n {
+			r := knots[i+1]
+			p.segs[i].b = float64(r.Watts-l.Watts) / (r.Utilization - l.Utilization)
+		}
 	}
 	// A grid finer than the knots: one look-up, then rarely more than one step.
 	cells := 2 * n
 	p.cell, p.cells = make([]uint16, cells+1), float64(cells)
 	s := 0
 	for k := range p.cell {
-		for s < n-1 && p.segs[s].end <= float64(k)/p.cells {
+		for s < n-1 && p.segs[s+1].start <= float64(k)/p.cells {
 			s++
 		}
 		p.cell[k] = uint16(s)
@@ -107,42 +107,45 @@ func build(knots []Knot) *Piecewise {
 
 // At returns the watts at a utilization, clamped to the knots. NaN gives NaN.
 func (p *Piecewise) At(utilization float64) Watts {
-	s, u := p.segment(utilization)
+	i, u := p.segment(utilization)
+	s := &p.segs[i]
 	return Watts(max(s.a+s.b*(u-s.start), 0)) // rounding must not take it below 0
 }
 
 // Rise returns At(to) − At(from). Within one segment it is the product of slope and step, which keeps the
 // digits that a difference of two large numbers loses.
 func (p *Piecewise) Rise(from, to float64) Watts {
-	s, u := p.segment(from)
-	if u <= to && to < s.end {
+	i, u := p.segment(from)
+	s := &p.segs[i]
+	if u <= to && to < p.segs[i+1].start {
 		return Watts(s.b * (to - u))
 	}
-	t, v := p.segment(to)
+	k, v := p.segment(to)
+	t := &p.segs[k]
 	return Watts(t.a + t.b*(v-t.start) - (s.a + s.b*(u-s.start)))
 }
 
 // Slope returns the watts per unit of utilization to the right of u: that of the first segment below the
 // knots, that of the last at and above their end.
 func (p *Piecewise) Slope(u float64) float64 {
-	s, _ := p.segment(u)
-	return s.b
+	i, _ := p.segment(u)
+	return p.segs[i].b
 }
 
-// segment returns the segment that holds u and u clamped to the knots.
-func (p *Piecewise) segment(u float64) (*segment, float64) {
+// segment returns which segment holds u, and u clamped to the knots.
+func (p *Piecewise) segment(u float64) (int, float64) {
 	if u < p.lo {
 		u = p.lo
 	} else if u > p.hi {
 		u = p.hi
 	} else if u != u {
-		return &p.segs[0], u
+		return 0, u
 	}
 	i := int(p.cell[int(u*p.cells)])
-	for i < len(p.segs)-1 && u >= p.segs[i].end {
+	for i+2 < len(p.segs) && u >= p.segs[i+1].start {
 		i++
 	}
-	return &p.segs[i], u
+	return i, u
 }
 
 // Predict implements [Predictor]: the watts at the state's utilization, clamped to the knots.
@@ -175,13 +178,19 @@ func (p *Piecewise) Inputs() []Input { return []Input{InputUtilization} }
 func (p *Piecewise) Domain() Domain { return Domain{InputUtilization: {p.lo, p.hi}} }
 
 // Knots returns a copy of the curve's points.
-func (p *Piecewise) Knots() []Knot { return slices.Clone(p.knots) }
+func (p *Piecewise) Knots() []Knot {
+	knots := make([]Knot, len(p.segs))
+	for i, s := range p.segs {
+		knots[i] = Knot{Utilization: s.start, Watts: Watts(s.a)}
+	}
+	return knots
+}
 
 // Idle returns the watts at the first knot.
-func (p *Piecewise) Idle() Watts { return p.knots[0].Watts }
+func (p *Piecewise) Idle() Watts { return Watts(p.segs[0].a) }
 
 // Peak returns the watts at the last knot, which need not be the most.
-func (p *Piecewise) Peak() Watts { return p.knots[len(p.knots)-1].Watts }
+func (p *Piecewise) Peak() Watts { return Watts(p.segs[len(p.segs)-1].a) }
 
 // Scale returns the curve with every watt multiplied by f, which must be finite and not negative.
 func (p *Piecewise) Scale(f float64) (*Piecewise, error) {

@@ -43,6 +43,10 @@ type FleetOptions struct {
 
 	// Points is into how many steps a model is tabulated between idle and full load; 0 means 20.
 	Points int
+
+	// SwitchOff says that scores count servers as switched off when they are empty. It changes none; the first
+	// decision on a view then finds the envelopes made that it needs, and no memory goes into others.
+	SwitchOff bool
 }
 
 // A Fleet joins readings to models: it keeps a [Node] for each server, ready to be scored. Refresh does the
@@ -148,8 +152,7 @@ func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeRe
 	case err == nil:
 		n.Predictor = curve
 		// The first decision on a view should not pay for its envelopes.
-		curve.Envelope()
-		curve.EnvelopeFromOff(s.OffPower)
+		EnvelopePower{SwitchOff: f.opts.SwitchOff}.of(curve, &n)
 	case n.Unmeasured: // is what to mend first
 		n.Unmeasured = false
 	case errors.Is(err, power.ErrMissingInput) && o.Inlet != nil:

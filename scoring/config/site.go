@@ -94,7 +94,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 		}
 	}
 	site = scoring.NewSite(l, bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
-		Fleet: scoring.FleetOptions{MaxAge: c.Scoring.MaxAge}})
+		Fleet: scoring.FleetOptions{MaxAge: c.Scoring.MaxAge, SwitchOff: c.Scoring.SwitchOff}})
 	l.site = site
 	return site, nil
 }
