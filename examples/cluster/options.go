@@ -72,7 +72,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.profiles, "profiles", "", "folder into which -bench writes profiles of CPU and heap of every scheduler it measures, for go tool pprof")
 	f.IntVar(&o.initPods, "init-pods", 0, "pods that run before -bench measures, one a node in turn")
 	f.StringVar(&o.contest, "contest", "both", "profiles that -bench measures: default, batchable or both")
-	f.StringVar(&o.sensors, "sensors", sensorsOfServers, "what -bench has the sensors read by: bmc (a BMC and an exporter on each server) or prometheus (one server that has scraped them)")
+	f.StringVar(&o.sensors, "sensors", sensorsOfPrometheus, "what -bench has the sensors read by: prometheus (one server that has scraped them) or bmc (a BMC and an exporter for each server, emulated on this machine)")
 	f.DurationVar(&o.poll, "poll", 10*time.Second, "how often -bench has the sensors read")
 	f.BoolVar(&o.watching, "watching", false, "have -bench measure the plugin in shadow mode too, which does its work and has no say")
 	if err := f.Parse(args); err != nil {
