@@ -102,7 +102,7 @@ func chartProxy(t *testing.T) {
 		}
 		x := &installation{T: t, helm: helm{program, t.TempDir(), c}, kubelet: kubelet{c, client}, values: file, hall: hall}
 		x.more = []string{"scheduler.enabled=false", "endpointSelector.enabled=true", "endpointSelector.clusterCIDR=10.77.0.0/16", "gateway.enabled=true",
-			"shift.enabled=true", "shift.grid=static:100", "shift.webhook.enabled=true", "shift.budgetNamespaces={default}",
+			"shift.enabled=true", "shift.grid=static:100", "shift.webhook.enabled=true", "shift.budgetNamespaces={default}", "shift.tell.zone=DE",
 			"shift.policies.namespaces.default.budget.kWhPerDay=1", "shift.policies.namespaces.default.budget.over=refuse"}
 		shift := controlplane.ProgramForTest(t, "shift")
 		for _, step := range []func(context.Context) error{x.install, x.strict,
@@ -225,6 +225,12 @@ func (x *installation) webhook(ctx context.Context, program string) error {
 		return fmt.Errorf("waiting until new work is refused: %w: %w", err, said)
 	}
 	x.Logf("pod gated-%d: %v", n, said)
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		_, said = x.client.CoreV1().ConfigMaps("kube-system").Get(ctx, "carbon-intensity", metav1.GetOptions{})
+		return said == nil, nil
+	}); err != nil {
+		x.Errorf("waiting for the ConfigMap that tells the forecast: %v: %v", err, said)
+	}
 	if err := create(ctx, "other", false); err != nil {
 		x.Errorf("a pod that is not ours: %v", err)
 	}
@@ -233,7 +239,8 @@ func (x *installation) webhook(ctx context.Context, program string) error {
 		x.Errorf("without the webhook: %v", err)
 	}
 	return x.may(ctx, "lw-leastwatt-shift", []right{{"default", "patch", "", "pods", "", true}, {"default", "create", "", "pods", "", false}, {"default", "delete", "batch", "jobs", "", false},
-		{"default", "update", "", "configmaps", "leastwatt-shift-budget", true}, {"kube-system", "update", "", "configmaps", "leastwatt-shift-budget", false}})
+		{"default", "update", "", "configmaps", "leastwatt-shift-budget", true}, {"kube-system", "update", "", "configmaps", "leastwatt-shift-budget", false},
+		{"kube-system", "delete", "", "configmaps", "carbon-intensity", true}, {"kube-system", "get", "", "configmaps", "extension-apiserver-authentication", false}})
 }
 
 // slice makes the endpoints of a Service.
