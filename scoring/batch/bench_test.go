@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/leastwatt/leastwatt/power"
 )
 
 // BenchmarkPlace measures one decision, on servers that are half full. "least" is the baseline that everything else is a multiple of:
-// one look at each node's free CPU.
+// one look at each node's free CPU. The jobs are of one size, so that what a strategy has found for the last one may serve the next, or, in "differ", each of its own.
 func BenchmarkPlace(b *testing.B) {
 	for _, n := range []int{1000, 5000} {
 		r := rand.New(rand.NewPCG(1, 2))
@@ -29,24 +28,31 @@ func BenchmarkPlace(b *testing.B) {
 				}
 			}
 		})
+		alike, differ := make([]Job, 1), make([]Job, 5000)
+		alike[0] = job("x", 2)
+		for k := range differ {
+			differ[k] = job("x", 1+2*r.Float64())
+		}
 		for _, name := range Names() {
-			b.Run(fmt.Sprintf("nodes=%d/%s", n, name), func(b *testing.B) {
+			place := func(b *testing.B, jobs []Job) {
 				c := halfFull(b, nodes)
 				s, err := New(name, Options{})
 				if err != nil {
 					b.Fatal(err)
 				}
-				j := []Job{job("x", 2)}
-				j[0].Demand.Lifetime = time.Hour
+				k := 0
 				for b.Loop() {
-					p, err := s.Plan(b.Context(), 0, j, c)
+					k = (k + 1) % len(jobs)
+					p, err := s.Plan(b.Context(), 0, jobs[k:k+1], c)
 					if err != nil || len(p.Assigned) != 1 {
 						b.Fatal(p, err)
 					}
-					c.Release(p.Assigned[0].Node, &j[0])
+					c.Release(p.Assigned[0].Node, &jobs[k])
 				}
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "placements/s")
-			})
+			}
+			b.Run(fmt.Sprintf("nodes=%d/%s", n, name), func(b *testing.B) { place(b, alike) })
+			b.Run(fmt.Sprintf("nodes=%d/%s/differ", n, name), func(b *testing.B) { place(b, differ) })
 		}
 	}
 }

@@ -62,10 +62,9 @@ type Cluster struct {
 	perCPU, perMem         []float64 // 1 over what is allocatable, 0 where nothing is
 	largest                Resources
 	tree                   *fitTree
-	// changed has the last nodes on which what is free has changed, in a ring; changes counts them all.
-	changed [1024]int32
-	changes uint64
-	other   bool // some node or job has GPUs or other resources
+	// freed has the changes of what is free, touched these and the changes of all else that costs depend on.
+	freed, touched changes
+	other          bool // some node or job has GPUs or other resources
 }
 
 // ClusterOptions tune a [Cluster]. The zero value is a cluster whose nodes are always on.
@@ -173,6 +172,7 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 // SetModel replaces what is believed of a node's power.
 func (c *Cluster) SetModel(i int, p *power.Piecewise) {
 	c.nodes[i].Predictor, c.nodes[i].Err = p, nil
+	c.touched.add(i)
 	_ = c.learn(context.Background(), i) // a Piecewise is neither slow nor able to fail
 }
 
@@ -271,8 +271,8 @@ func (c *Cluster) refresh(i int) {
 		c.fitCPU[i] = -1
 	}
 	c.partCPU[i], c.partMem[i] = part(c.freeCPU[i], c.largest.CPU), part(c.freeMem[i], c.largest.Memory)
-	c.changed[c.changes%uint64(len(c.changed))] = int32(i)
-	c.changes++
+	c.freed.add(i)
+	c.touched.add(i)
 	c.locate(i)
 	c.tree.set(i, c)
 }
@@ -287,6 +287,7 @@ func part(v, of float64) float64 {
 // SetUse says how busy a node was measured to be, in cores of speed 1.
 func (c *Cluster) SetUse(i int, cores float64) {
 	c.use[i] = max(0, cores)
+	c.touched.add(i)
 	c.locate(i)
 }
 
@@ -297,7 +298,10 @@ func (c *Cluster) Use(i int) float64 { return c.use[i] }
 func (c *Cluster) SetUntil(i int, t time.Duration) { c.until[i] = t }
 
 // SetOff says whether a node is switched off.
-func (c *Cluster) SetOff(i int, off bool) { c.nodes[i].Off = off }
+func (c *Cluster) SetOff(i int, off bool) {
+	c.nodes[i].Off = off
+	c.touched.add(i)
+}
 
 // SetDown says whether a node takes jobs.
 func (c *Cluster) SetDown(i int, down bool) {

@@ -16,8 +16,17 @@ import (
 // hence a rectangular assignment. The cost is the negative dot product of demand and free capacity, or, with
 // mostLoaded, the negative sum of demand over free capacity.
 type ecsched struct {
+	repeated
 	mostLoaded bool
-	cost       []float64
+	costs      []float64
+}
+
+func newECSched(mostLoaded bool) *ecsched {
+	e := &ecsched{mostLoaded: mostLoaded, repeated: repeated{cost: misaligned}}
+	if mostLoaded {
+		e.cost = func(c *Cluster, j *Job, i int) float64 { return max(-c.tightness(j, i), -assign.MaxCost) }
+	}
+	return e
 }
 
 const (
@@ -41,21 +50,19 @@ func (e *ecsched) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cl
 			return p, ctx.Err()
 		}
 		batch := left[:min(len(left), ecRequests)]
-		e.cost = e.cost[:0]
-		for _, k := range batch {
-			from := len(e.cost)
-			e.cost = slices.Grow(e.cost, n)[:from+n]
-			e.fill(e.cost[from:], &jobs[k], c)
-		}
 		if len(batch) == 1 {
-			if i := slices.Index(e.cost, slices.Min(e.cost)); i >= 0 && e.cost[i] < math.Inf(1) {
+			if i := e.alone(&jobs[batch[0]], c); i >= 0 {
 				p.place(c, now, jobs, batch[0], i)
 				left = left[1:]
 				continue
 			}
 			break
 		}
-		r, err := assign.Dense(len(batch), n, e.cost)
+		e.costs = slices.Grow(e.costs[:0], len(batch)*n)[:len(batch)*n]
+		for b, k := range batch {
+			e.fill(e.costs[b*n:(b+1)*n], &jobs[k], c)
+		}
+		r, err := assign.Dense(len(batch), n, e.costs)
 		if err != nil {
 			return p, err
 		}
@@ -76,6 +83,19 @@ func (e *ecsched) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cl
 		p.wait(c, jobs, k)
 	}
 	return p, nil
+}
+
+// alone returns the machine for one request, or -1.
+func (e *ecsched) alone(j *Job, c *Cluster) int {
+	if t := e.ranking(j, c); t != nil {
+		i, _ := t.best()
+		return i
+	}
+	if !e.mostLoaded {
+		i, _ := c.aligned(j, 0)
+		return i
+	}
+	return least(c, j, func(i int) float64 { return e.cost(c, j, i) })
 }
 
 // fill writes what a request costs on each machine, +Inf where it does not fit.

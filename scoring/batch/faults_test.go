@@ -51,7 +51,7 @@ func TestPEAKSBeyondItsFit(t *testing.T) {
 	} {
 		cl := fresh(t, c.nodes, false)
 		cl.SetUse(0, 8e5)
-		p := plan(t, &greedy{name: "peaks", rule: &peaks{}}, 0, cl, job("j", 1))
+		p := plan(t, &greedy{name: "peaks", rule: newPEAKS()}, 0, cl, job("j", 1))
 		if len(p.Assigned) != 1 || p.Assigned[0].Node != c.want {
 			t.Errorf("%d nodes: %+v, want node %d", len(c.nodes), p, c.want)
 		}
@@ -61,10 +61,10 @@ func TestPEAKSBeyondItsFit(t *testing.T) {
 // TestPEAKSKnowsASizeAgain: what it keeps of a server is of that server's size, not of another cluster's with the same curve.
 func TestPEAKSKnowsASizeAgain(t *testing.T) {
 	p := curve(t, 100, 120, 200)
-	s := &greedy{name: "peaks", rule: &peaks{}}
+	s := &greedy{name: "peaks", rule: newPEAKS()}
 	for _, cores := range [][2]float64{{4, 64}, {64, 4}} {
 		c := fresh(t, []Node{node("a", cores[0], p), node("b", cores[1], p)}, false)
-		want := plan(t, &greedy{name: "peaks", rule: &peaks{}}, 0, fresh(t, []Node{node("a", cores[0], p), node("b", cores[1], p)}, false), job("j", 0.25))
+		want := plan(t, &greedy{name: "peaks", rule: newPEAKS()}, 0, fresh(t, []Node{node("a", cores[0], p), node("b", cores[1], p)}, false), job("j", 0.25))
 		if got := plan(t, s, 0, c, job("j", 0.25)); !reflect.DeepEqual(got, want) {
 			t.Errorf("%v cores: %+v, want %+v", cores, got, want)
 		}

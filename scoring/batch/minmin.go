@@ -80,8 +80,22 @@ func listSchedule(etc [][]float64, ready []float64, largest bool) ([]int, float6
 // completion is Min-Min or Max-Min on servers that run many jobs at once: a job that fits completes after the
 // server's wake-up and its own lifetime over the speed of a core; one that fits nowhere waits.
 type completion struct {
+	repeated
 	name    string
 	largest bool
+}
+
+func newCompletion(name string) *completion {
+	return &completion{name: name, largest: name == "maxmin", repeated: repeated{cost: completes, more: true, life: true}}
+}
+
+// completes returns after how many seconds a job ends on a node.
+func completes(c *Cluster, j *Job, i int) float64 {
+	t := max(j.Demand.Lifetime.Seconds(), 1) / c.speed[i]
+	if n := &c.nodes[i]; n.Off {
+		t += n.Wake.Seconds()
+	}
+	return t
 }
 
 func (m *completion) Name() string { return m.name }
@@ -92,21 +106,25 @@ func (m *completion) Plan(ctx context.Context, now time.Duration, jobs []Job, c 
 
 // cheapest returns the node where a job completes first, and in how many seconds.
 func (m *completion) cheapest(j *Job, c *Cluster) (int, float64) {
+	if t := m.ranking(j, c); t != nil {
+		i, best := t.best()
+		if best >= unknownCost {
+			best = math.Inf(1)
+		}
+		return i, best
+	}
 	life := max(j.Demand.Lifetime.Seconds(), 1)
 	at, best, unknown := -1, math.Inf(1), -1
 	s := c.scan(j)
-	speed, nodes := c.speed[:len(s.fitCPU)], c.nodes[:len(s.fitCPU)]
+	speed := c.speed[:len(s.fitCPU)]
 	for i, fit := range s.fitCPU {
+		if life/speed[i] >= best && best < math.Inf(1) { // waking takes no time away
+			continue
+		}
 		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
 			continue
 		}
-		t := life / speed[i]
-		if t >= best && best < math.Inf(1) { // waking takes no time away
-			continue
-		}
-		if n := &nodes[i]; n.Off {
-			t += n.Wake.Seconds()
-		}
+		t := completes(c, j, i)
 		if t < best {
 			at, best = i, t
 		} else if unknown < 0 && unranked(t) {

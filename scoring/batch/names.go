@@ -40,12 +40,12 @@ func New(name string, o Options) (Strategy, error) {
 		"fcfs":           firstFit{},
 		"roundrobin":     &roundRobin{},
 		"random":         &random{rnd: rand.New(rand.NewPCG(o.Seed, 0x72616e64))},
-		"leastallocated": &repeated{plain: leastAllocated{}, score: freeScore},
-		"mostallocated":  &repeated{plain: mostAllocated{}, score: reservedScore},
-		"kubernetes":     &repeated{plain: kubernetes{}, score: kubernetesScore},
-		"energyaware":    energyAware{},
-		"wao":            &wao{},
-		"peaks":          &peaks{},
+		"leastallocated": &ranked{plain: leastAllocated{}, repeated: repeated{cost: shares(freeScore)}},
+		"mostallocated":  &ranked{plain: mostAllocated{}, repeated: repeated{cost: shares(reservedScore)}},
+		"kubernetes":     &ranked{plain: kubernetes{}, repeated: repeated{cost: shares(kubernetesScore)}},
+		"energyaware":    &ranked{plain: energyAware{}, repeated: repeated{cost: addedBy, more: true, use: true}},
+		"wao":            newWAO(),
+		"peaks":          newPEAKS(),
 	}
 	if r, ok := rules[name]; ok {
 		return &greedy{name: name, rule: r}, nil
@@ -54,11 +54,11 @@ func New(name string, o Options) (Strategy, error) {
 	case "leastwatt":
 		return newLeastwatt(w), nil
 	case "minmin", "maxmin":
-		return &completion{name: name, largest: name == "maxmin"}, nil
+		return newCompletion(name), nil
 	case "tetris":
-		return tetris{}, nil
+		return newTetris(), nil
 	case "ecsched", "ecsched-mostloaded":
-		return &ecsched{mostLoaded: name != "ecsched"}, nil
+		return newECSched(name != "ecsched"), nil
 	}
 	if slices.Contains(CarbonNames(), name) {
 		return newCarbon(name, o)

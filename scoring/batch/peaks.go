@@ -15,6 +15,7 @@ import (
 // An exponential for each node is what takes the time, so a short series first bounds each difference from both sides, and only the nodes
 // that may be the least, the most or the first with the highest score are asked exactly.
 type peaks struct {
+	repeated
 	fitter    exponentialFit
 	fits      []fitted // of each node
 	low, high []float64
@@ -37,12 +38,42 @@ const (
 	levelSlack  = 1e-12
 )
 
+func newPEAKS() *peaks {
+	p := &peaks{repeated: repeated{high: true, more: true}}
+	p.cost = func(c *Cluster, j *Job, i int) float64 {
+		f := &p.fits[i]
+		if f.curve != c.curve[i] {
+			p.look(f, c, i)
+		}
+		if f.curve == nil {
+			return math.NaN()
+		}
+		if v := p.rise(c, i, j.Requests.CPU); v >= -math.MaxFloat64 {
+			return v
+		}
+		return math.NaN()
+	}
+	return p
+}
+
+// peaksBest tells whether added watts score 100 where they are from lo to hi.
+func peaksBest(v, lo, hi float64) bool {
+	return !(hi > lo) || math.Trunc(100*(v-lo)/(hi-lo)) == 0
+}
+
 func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
+	if len(p.fits) != c.Len() {
+		p.fits = make([]fitted, c.Len())
+	}
+	if t := p.ranking(j, c); t != nil {
+		i, lo := t.best()
+		if hi := t.high[1]; lo < unknownCost && hi > lo {
+			return t.first(func(v float64) bool { return v <= hi && peaksBest(v, lo, hi) })
+		}
+		return i
+	}
 	s := c.scan(j)
 	n := len(s.fitCPU)
-	if len(p.fits) != n {
-		p.fits = make([]fitted, n)
-	}
 	p.low, p.high = slices.Grow(p.low[:0], n)[:n], slices.Grow(p.high[:0], n)[:n]
 	fits, low, high, curve, use, work, speed := p.fits[:n], p.low[:n], p.high[:n], c.curve[:n], c.use[:n], c.work[:n], c.speed[:n]
 	leastHigh, mostLow, unknown := math.Inf(1), math.Inf(-1), -1
@@ -94,7 +125,7 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 			continue
 		}
 		v := p.rise(c, i, s.cpu)
-		if v == v && (!(hi > lo) || math.Trunc(100*(v-lo)/(hi-lo)) == 0) {
+		if v == v && peaksBest(v, lo, hi) {
 			return i
 		}
 	}

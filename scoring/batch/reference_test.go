@@ -222,6 +222,30 @@ func motley(t testing.TB, r *rand.Rand, n int, off bool) *Cluster {
 	return c
 }
 
+// usedRanking tells whether the last choice, for j, was made from a ranking.
+func usedRanking(s Strategy, j *Job) bool {
+	var r *repeated
+	switch s := s.(type) {
+	case *greedy:
+		switch rule := s.rule.(type) {
+		case *ranked:
+			r = &rule.repeated
+		case *wao:
+			r = &rule.repeated
+		case *peaks:
+			r = &rule.repeated
+		}
+	case *completion:
+		r = &s.repeated
+	case *tetris:
+		r = &s.repeated
+	case *ecsched:
+		r = &s.repeated
+	}
+	t := r.sizes[r.size(j)]
+	return t != nil && t.built && j.Node == ""
+}
+
 // TestAgainstPlainFormulas: with all their shortcuts the strategies decide as their formulas do, to the last bit, over long histories of
 // arrivals, ends, measurements, relearned models, failures and switching.
 func TestAgainstPlainFormulas(t *testing.T) {
@@ -233,7 +257,7 @@ func TestAgainstPlainFormulas(t *testing.T) {
 		for _, off := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/off=%v", name, off), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(5, 11))
-				c := motley(t, r, 30, off)
+				c := motley(t, r, 40, off)
 				s, err := New(name, Options{})
 				if err != nil {
 					t.Fatal(err)
@@ -244,6 +268,8 @@ func TestAgainstPlainFormulas(t *testing.T) {
 				}
 				var live []placed
 				choices := map[int]bool{}
+				ranked := 0
+				var last Job
 				for step := range steps {
 					j := job("j", 0.25*float64(1+r.IntN(40)))
 					if r.IntN(4) == 0 { // continuous sizes
@@ -254,6 +280,10 @@ func TestAgainstPlainFormulas(t *testing.T) {
 					if r.IntN(30) == 0 {
 						j.Node = c.Node(r.IntN(c.Len())).Name
 					}
+					if r.IntN(2) == 0 { // what was asked for just now, so that what is kept of it serves
+						j = last
+					}
+					last = j
 					want := plainChoice(rule, c, &j)
 					p, err := s.Plan(t.Context(), 0, []Job{j}, c)
 					if err != nil {
@@ -264,6 +294,9 @@ func TestAgainstPlainFormulas(t *testing.T) {
 						got = p.Assigned[0].Node
 						live = append(live, placed{j, got})
 						choices[got] = true
+					}
+					if usedRanking(s, &j) {
+						ranked++
 					}
 					if got != want {
 						t.Fatalf("step %d: job %+v goes to node %d, the formula says %d", step, j, got, want)
@@ -288,6 +321,9 @@ func TestAgainstPlainFormulas(t *testing.T) {
 				}
 				if len(choices) < 3 {
 					t.Errorf("only the nodes %v were ever chosen", choices)
+				}
+				if ranked < steps/10 {
+					t.Errorf("%d of %d choices were made from a ranking", ranked, steps)
 				}
 			})
 		}

@@ -56,6 +56,13 @@ func requested(free, need, per float64) float64 {
 	return 0
 }
 
+// shares makes a cost of a score of the shares of CPU and memory that would be reserved.
+func shares(score func(cpu, mem float64) float64) func(c *Cluster, j *Job, i int) float64 {
+	return func(c *Cluster, j *Job, i int) float64 {
+		return -score(requested(c.freeCPU[i], j.Requests.CPU, c.perCPU[i]), requested(c.freeMem[i], j.Requests.Memory, c.perMem[i]))
+	}
+}
+
 // The integer scores below follow kube-scheduler's NodeResourcesFit and NodeResourcesBalancedAllocation with equal
 // weights for CPU and memory (Kubernetes documentation, "Resource bin packing" and "Scheduler configuration"). The scheduler breaks ties at
 // random; here the earlier name wins.

@@ -12,23 +12,34 @@ import (
 // of job and node with the largest dot product of what the job needs and what the node has free, both as shares of the
 // largest node, plus a small bonus for jobs with little work left. The bonus weighs as their paper proposes: the mean
 // alignment over the mean remaining work.
-type tetris struct{}
+type tetris struct{ repeated }
 
-func (tetris) Name() string { return "tetris" }
+func newTetris() *tetris { return &tetris{repeated{cost: misaligned}} }
 
-func (tetris) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
+func (*tetris) Name() string { return "tetris" }
+
+// misaligned is the cost of one job alone: minus its alignment.
+func misaligned(c *Cluster, j *Job, i int) float64 { return -c.dot(j, i) }
+
+func (p *tetris) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
+	if len(jobs) == 1 {
+		return rounds(ctx, now, jobs, c, func(j *Job, c *Cluster) (int, float64) {
+			if t := p.ranking(j, c); t != nil {
+				return t.best()
+			}
+			return c.aligned(j, 0)
+		}, false)
+	}
 	var sumA, sumP float64
 	remaining := func(j *Job) float64 {
 		return j.Demand.Lifetime.Seconds() * (j.Requests.CPU/max(c.largest.CPU, 1e-9) + j.Requests.Memory/max(c.largest.Memory, 1))
 	}
-	if len(jobs) > 1 {
-		for k := range jobs {
-			j := &jobs[k]
-			if i, cost := c.aligned(j, 0); i >= 0 {
-				sumA += max(0, -cost)
-			}
-			sumP += remaining(j)
+	for k := range jobs {
+		j := &jobs[k]
+		if i, cost := c.aligned(j, 0); i >= 0 {
+			sumA += max(0, -cost)
 		}
+		sumP += remaining(j)
 	}
 	eps := 0.0
 	if sumP > 0 {
@@ -44,16 +55,17 @@ func (c *Cluster) aligned(j *Job, base float64) (int, float64) {
 	cpu, mem := part(s.cpu, c.largest.CPU), part(s.mem, c.largest.Memory)
 	partCPU, partMem := c.partCPU[:len(s.fitCPU)], c.partMem[:len(s.fitCPU)]
 	for i, fit := range s.fitCPU {
-		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
-			continue
-		}
 		v := cpu*partCPU[i] + mem*partMem[i]
 		if c.other {
 			v = c.dotOther(v, j, i)
 		}
-		if v = base - v; v < best {
-			at, best = i, v
+		if v = base - v; !(v < best) { // the fewest come further, whereas whether a job fits is hard to foresee
+			continue
 		}
+		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
+		}
+		at, best = i, v
 	}
 	return at, best
 }

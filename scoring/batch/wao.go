@@ -10,7 +10,30 @@ import (
 // scores 100, the highest 20, linear in integers; all equal score 20; a utilization above capacity scores 1 and a model that
 // fails 0. The highest score wins, then the earlier name. What a pod adds is its request. A switched-off server counts as an idle one: WAO does not know of it, and
 // compares the curve at two utilizations.
-type wao struct{ watts []int64 }
+type wao struct {
+	repeated
+	watts []int64
+}
+
+func newWAO() *wao { return &wao{repeated: repeated{cost: waoCost, high: true, more: true}} }
+
+// Costs of a node whose utilization would be above its capacity, and of one whose model fails.
+const (
+	waoFull    = 2 * unknownCost
+	waoNoModel = 3 * unknownCost
+)
+
+// waoCost is the watts that a request adds, cut to an integer.
+func waoCost(c *Cluster, j *Job, i int) float64 {
+	d := j.Requests.CPU * c.speed[i]
+	switch {
+	case c.curve[i] == nil:
+		return waoNoModel
+	case !(c.use[i]+d <= c.work[i]*(1+1e-9)):
+		return waoFull
+	}
+	return float64(int64(c.riseOf(&c.curveAt[i], c.curve[i], i, d)))
+}
 
 // waoOut stands for a node that is not compared.
 const waoOut = math.MaxInt64
@@ -24,6 +47,14 @@ func waoBest(lo, hi int64) int64 {
 }
 
 func (w *wao) choose(j *Job, _ time.Duration, c *Cluster) int {
+	if t := w.ranking(j, c); t != nil {
+		i, least := t.best()
+		if least >= unknownCost {
+			return i
+		}
+		most := waoBest(int64(least), int64(t.high[1]))
+		return t.first(func(v float64) bool { return v < unknownCost && int64(v) <= most })
+	}
 	lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
 	s := c.scan(j)
 	n := len(s.fitCPU)

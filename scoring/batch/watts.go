@@ -18,6 +18,8 @@ func (c *Cluster) added(i int, cores float64) float64 {
 	return c.riseOf(&c.curveAt[i], p, i, cores)
 }
 
+func addedBy(c *Cluster, j *Job, i int) float64 { return c.added(i, j.Demand.CPU) }
+
 // energyAware takes the node where the job adds the fewest watts now, the watts of an idle server that must be
 // switched on included.
 type energyAware struct{}
