@@ -54,8 +54,12 @@ type Cluster struct {
 	envAt, curveAt   []slopeAt
 	// floor is a slope that the next cores cannot cost less than: where the node stands on its envelope, and on servers that stay on no more than the flattest of the
 	// curve that is left. -Inf is not known.
-	floor                []float64
-	flattest             [][]float64 // least slope of the curve from each knot on
+	floor    []float64
+	flattest [][]float64 // least slope of the curve from each knot on
+	// least is the least slope of the curve from where the node stands to full use, where that is worth knowing: bounded says so of curves that rise
+	// up to there, with slopes at which rounding comes nowhere near boundSlack. -Inf is not known.
+	least                []float64
+	bounded              []bool
 	envKnots, curveKnots [][]power.Knot
 	// The slope before each knot, in watts a core.
 	envSlopes, curveSlopes [][]float64
@@ -81,7 +85,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 	c := &Cluster{nodes: slices.Clone(nodes), order: make([]int, n), free: make([]Resources, n), jobs: make([]int32, n),
 		until: make([]time.Duration, n), switchOff: o.SwitchOff,
 		freeCPU: make([]float64, n), freeMem: make([]float64, n), fitCPU: make([]float64, n), work: make([]float64, n), perWork: make([]float64, n), rises: make([]bool, n), envAt: make([]slopeAt, n), curveAt: make([]slopeAt, n), use: make([]float64, n),
-		floor: make([]float64, n), flattest: make([][]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n),
+		floor: make([]float64, n), least: make([]float64, n), bounded: make([]bool, n), flattest: make([][]float64, n), envKnots: make([][]power.Knot, n), curveKnots: make([][]power.Knot, n),
 		envSlopes: make([][]float64, n), curveSlopes: make([][]float64, n), perCPU: make([]float64, n), perMem: make([]float64, n),
 		curve: make([]*power.Piecewise, n), env: make([]*power.Piecewise, n),
 		speed: make([]float64, n), partCPU: make([]float64, n), partMem: make([]float64, n)}
@@ -141,7 +145,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 // learn takes over a node's model.
 func (c *Cluster) learn(ctx context.Context, i int) error {
 	d := &c.nodes[i]
-	c.curve[i], c.env[i], c.floor[i] = nil, nil, math.Inf(-1)
+	c.curve[i], c.env[i], c.floor[i], c.least[i] = nil, nil, math.Inf(-1), math.Inf(-1)
 	c.curveAt[i], c.envAt[i] = slopeAt{room: -1}, slopeAt{room: -1}
 	if d.Err != nil || d.Predictor == nil || !(c.work[i] > 0) {
 		return nil
@@ -165,6 +169,8 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 	c.envKnots[i], c.curveKnots[i] = c.env[i].Knots(), knots
 	c.envSlopes[i], c.curveSlopes[i] = slopes(c.envKnots[i], c.perWork[i]), slopes(knots, c.perWork[i])
 	c.flattest[i] = flattestFrom(c.curveSlopes[i])
+	const steep = 1e6 // watts, for all of a server
+	c.bounded[i] = c.rises[i] && knots[len(knots)-1].Utilization == 1 && p.Peak() <= steep && slices.Max(c.curveSlopes[i])*c.work[i] <= steep
 	c.locate(i)
 	return nil
 }

@@ -18,6 +18,7 @@ type peaks struct {
 	repeated
 	fitter    exponentialFit
 	fits      []fitted // of each node
+	list      []int32  // nodes that fit
 	low, high []float64
 }
 
@@ -73,22 +74,20 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 		return i
 	}
 	s := c.scan(j)
-	n := len(s.fitCPU)
+	p.list = c.fitting(&s, j, p.list)
+	n := len(p.list)
 	p.low, p.high = slices.Grow(p.low[:0], n)[:n], slices.Grow(p.high[:0], n)[:n]
-	fits, low, high, curve, use, work, speed := p.fits[:n], p.low[:n], p.high[:n], c.curve[:n], c.use[:n], c.work[:n], c.speed[:n]
+	fits, low, high, curve, use, work, speed := p.fits, p.low, p.high, c.curve, c.use, c.work, c.speed
 	leastHigh, mostLow, unknown := math.Inf(1), math.Inf(-1), -1
-	for i, fit := range s.fitCPU {
-		low[i], high[i] = math.Inf(1), math.Inf(-1) // no candidate
-		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
-			continue
-		}
+	for k, i := range p.list {
+		low[k], high[k] = math.Inf(1), math.Inf(-1) // no candidate
 		f := &fits[i]
 		if f.curve != curve[i] || f.use != use[i] || f.work != work[i] {
-			p.look(f, c, i)
+			p.look(f, c, int(i))
 		}
 		if f.curve == nil {
 			if unknown < 0 {
-				unknown = i
+				unknown = int(i)
 			}
 			continue
 		}
@@ -96,34 +95,36 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 		v := f.level * (y * (1 + y*(1./2+y*(1./6+y*(1./24+y*(1./120+y*(1./720)))))))
 		slack := seriesSlack*math.Abs(v) + levelSlack*math.Abs(f.level)
 		if !(math.Abs(y) <= seriesEnd) {
-			v, slack = p.rise(c, i, s.cpu), 0
+			v, slack = p.rise(c, int(i), s.cpu), 0
 		}
 		if unranked(v) || v < -math.MaxFloat64 { // an exponential far beyond its fit
 			if unknown < 0 {
-				unknown = i
+				unknown = int(i)
 			}
 			continue
 		}
-		low[i], high[i] = v-slack, v+slack
-		if high[i] < leastHigh {
-			leastHigh = high[i]
+		l, h := v-slack, v+slack
+		low[k], high[k] = l, h
+		if h < leastHigh {
+			leastHigh = h
 		}
-		if low[i] > mostLow {
-			mostLow = low[i]
+		if l > mostLow {
+			mostLow = l
 		}
 	}
 	lo, hi := math.Inf(1), math.Inf(-1)
-	for i, l := range low {
-		if high[i] >= l && (l <= leastHigh || high[i] >= mostLow) {
-			v := p.rise(c, i, s.cpu)
+	for k, l := range low {
+		if h := high[k]; h >= l && (l <= leastHigh || h >= mostLow) {
+			v := p.rise(c, int(p.list[k]), s.cpu)
 			lo, hi = min(lo, v), max(hi, v)
 		}
 	}
 	limit := lo + (hi-lo)*0.0101 // a little more than what scores 100
-	for i, l := range low {
-		if l > limit || high[i] < l {
+	for k, l := range low {
+		if l > limit || high[k] < l {
 			continue
 		}
+		i := int(p.list[k])
 		v := p.rise(c, i, s.cpu)
 		if v == v && peaksBest(v, lo, hi) {
 			return i

@@ -21,6 +21,9 @@ func (c *Cluster) locate(i int) {
 	c.envAt[i].find(c.envKnots[i], c.envSlopes[i], u, c.work[i])
 	n := c.curveAt[i].find(c.curveKnots[i], c.curveSlopes[i], u, c.work[i])
 	c.floor[i] = math.Inf(-1)
+	if c.least[i] = c.floor[i]; c.bounded[i] {
+		c.least[i] = c.flattest[i][n]
+	}
 	if c.rises[i] && c.envAt[i].room > 0 {
 		c.floor[i] = c.envAt[i].slope
 		if !c.switchOff {

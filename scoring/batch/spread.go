@@ -68,8 +68,12 @@ func shares(score func(cpu, mem float64) float64) func(c *Cluster, j *Job, i int
 // random; here the earlier name wins.
 //
 // Cutting digits never makes a positive number larger, so the same formula without cuts bounds a score from above. Most nodes are
-// passed over by that bound, which is a few additions, once a good one has been seen; cutSlack is more than its rounding.
+// passed over by that bound, which is a few additions, once a good one has been seen; cutSlack is more than its rounding. Whether a job fits is asked
+// afterwards, because processors foresee it badly. The bounds hold for shares of at most 1: a node that the job fills but for what fitSlack forgives is never passed over.
 const cutSlack = 1e-6
+
+// brims tells whether a job may fill a node to more than its brim.
+func brims(free, need float64) bool { return math.Abs(free-need) <= 2*fitSlack }
 
 // whole cuts the digits after the point; a share that is free or reserved is not negative.
 func whole(x float64) float64 { return float64(int64(x)) }
@@ -80,12 +84,13 @@ type leastAllocated struct{}
 func (leastAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 	best, most := -1, math.Inf(-1)
 	s := c.scan(j)
-	for i, fit := range s.fitCPU {
-		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+	fitCPU, freeCPU, freeMem, perCPU, perMem := s.slices()
+	for i, free := range freeCPU {
+		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
+		if 50*((1-cpu)+(1-mem))+cutSlack < most+1 && !brims(free, s.cpu) {
 			continue
 		}
-		cpu, mem := requested(s.freeCPU[i], s.cpu, s.perCPU[i]), requested(s.freeMem[i], s.mem, s.perMem[i])
-		if 50*((1-cpu)+(1-mem))+cutSlack < most+1 && cpu <= 1 && mem <= 1 {
+		if s.cpu > fitCPU[i] || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j) {
 			continue
 		}
 		if v := freeScore(cpu, mem); v > most {
@@ -105,12 +110,14 @@ type mostAllocated struct{}
 func (mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 	best, most := -1, math.Inf(-1)
 	s := c.scan(j)
-	for i, fit := range s.fitCPU {
-		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+	fitCPU, freeCPU, freeMem, perCPU, perMem := s.slices()
+	for i, free := range freeCPU {
+		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
+		bound := 50*(cpu+mem) - 1e4*(max(0, cpu-1)+max(0, mem-1)) // low where the job does not fit
+		if bound+cutSlack < most+1 && !brims(free, s.cpu) && cpu >= 0 && mem >= 0 {
 			continue
 		}
-		cpu, mem := requested(s.freeCPU[i], s.cpu, s.perCPU[i]), requested(s.freeMem[i], s.mem, s.perMem[i])
-		if 50*(cpu+mem)+cutSlack < most+1 && cpu >= 0 && mem >= 0 {
+		if s.cpu > fitCPU[i] || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j) {
 			continue
 		}
 		if v := reservedScore(cpu, mem); v > most {
@@ -130,17 +137,14 @@ type kubernetes struct{}
 func (kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
 	best, most := -1, math.Inf(-1)
 	s := c.scan(j)
-	for i, fit := range s.fitCPU {
-		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+	fitCPU, freeCPU, freeMem, perCPU, perMem := s.slices()
+	for i, free := range freeCPU {
+		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
+		// Without cuts the score is 50·(1−cpu) + 50·(1−mem) + 100 − 50·|cpu−mem|.
+		if 200-100*max(cpu, mem)+cutSlack < most+1 && !brims(free, s.cpu) {
 			continue
 		}
-		cpu, mem := requested(s.freeCPU[i], s.cpu, s.perCPU[i]), requested(s.freeMem[i], s.mem, s.perMem[i])
-		// Without cuts the score is 50·(1−cpu) + 50·(1−mem) + 100 − 50·|cpu−mem|.
-		tight := cpu
-		if mem > tight {
-			tight = mem
-		}
-		if 200-100*tight+cutSlack < most+1 && tight <= 1 {
+		if s.cpu > fitCPU[i] || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j) {
 			continue
 		}
 		if v := kubernetesScore(cpu, mem); v > most {

@@ -12,7 +12,8 @@ import (
 // compares the curve at two utilizations.
 type wao struct {
 	repeated
-	watts []int64
+	fits  []int32 // nodes
+	watts []int64 // that each adds
 }
 
 func newWAO() *wao { return &wao{repeated: repeated{cost: waoCost, high: true, more: true}} }
@@ -57,25 +58,22 @@ func (w *wao) choose(j *Job, _ time.Duration, c *Cluster) int {
 	}
 	lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
 	s := c.scan(j)
-	n := len(s.fitCPU)
-	w.watts = slices.Grow(w.watts[:0], n)[:n]
-	watts, at, use, work, curve, speed := w.watts[:n], c.curveAt[:n], c.use[:n], c.work[:n], c.curve[:n], c.speed[:n]
+	w.fits = c.fitting(&s, j, w.fits)
+	w.watts = slices.Grow(w.watts[:0], len(w.fits))[:len(w.fits)]
+	watts, at, use, work, curve, speed := w.watts, c.curveAt, c.use, c.work, c.curve, c.speed
 	over, failed := -1, -1 // the first of each
-	for i, fit := range s.fitCPU {
-		watts[i] = waoOut
-		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
-			continue
-		}
+	for k, i := range w.fits {
+		watts[k] = waoOut
 		if curve[i] == nil {
 			if failed < 0 {
-				failed = i
+				failed = int(i)
 			}
 			continue
 		}
 		d := s.cpu * speed[i]
 		if !(use[i]+d <= work[i]*(1+1e-9)) {
 			if over < 0 {
-				over = i
+				over = int(i)
 			}
 			continue
 		}
@@ -83,9 +81,9 @@ func (w *wao) choose(j *Job, _ time.Duration, c *Cluster) int {
 		if a := &at[i]; d <= a.room {
 			v = int64(a.slope * d)
 		} else {
-			v = int64(c.riseOf(a, curve[i], i, d))
+			v = int64(c.riseOf(a, curve[i], int(i), d))
 		}
-		watts[i] = v
+		watts[k] = v
 		lo, hi = min(lo, v), max(hi, v)
 	}
 	if lo > hi { // nobody's watts are known
@@ -95,5 +93,5 @@ func (w *wao) choose(j *Job, _ time.Duration, c *Cluster) int {
 		return over
 	}
 	most := waoBest(lo, hi)
-	return slices.IndexFunc(watts, func(v int64) bool { return v <= most })
+	return int(w.fits[slices.IndexFunc(watts, func(v int64) bool { return v <= most })])
 }

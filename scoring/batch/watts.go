@@ -27,17 +27,18 @@ type energyAware struct{}
 func (energyAware) choose(j *Job, _ time.Duration, c *Cluster) int {
 	best, least, unknown := -1, math.Inf(1), -1
 	s, d := c.scan(j), j.Demand.CPU
-	at := c.curveAt[:len(s.fitCPU)]
-	for i, fit := range s.fitCPU {
-		if s.cpu > fit || s.mem > s.freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+	fitCPU, freeMem := s.fitCPU, s.freeMem[:len(s.fitCPU)]
+	slope, use, work := c.least[:len(fitCPU)], c.use[:len(fitCPU)], c.work[:len(fitCPU)]
+	for i, fit := range fitCPU {
+		// Within the curve each core adds no less than its least slope says, from off still more. Few nodes come further, whereas whether a job fits
+		// is hard for a processor to foresee.
+		if slope[i]*d*(1-1e-6)-boundSlack > least && use[i]+d <= work[i] {
 			continue
 		}
-		var v float64
-		if a := &at[i]; d <= a.room && !(c.switchOff && c.jobs[i] == 0) {
-			v = a.slope * d
-		} else {
-			v = c.added(i, d)
+		if s.cpu > fit || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j) {
+			continue
 		}
+		v := c.added(i, d)
 		if v < least {
 			best, least = i, v
 		} else if unknown < 0 && unranked(v) {
@@ -49,3 +50,6 @@ func (energyAware) choose(j *Job, _ time.Duration, c *Cluster) int {
 	}
 	return best
 }
+
+// boundSlack is more than the rounding of added watts.
+const boundSlack = 1e-8
