@@ -49,7 +49,7 @@ func (w *Writer) find(ctx context.Context) (finding, error) {
 
 // rewrite writes all chains and removes what else was found in the table. Elements that are there already stay
 // untouched: one that is removed and added again could be missed by a packet in between.
-func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, found finding) map[element]int {
+func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, found finding) map[pair]int {
 	d := &w.d
 	tx.Add(&knftables.Table{Comment: new("shares of Services by Leastwatt; do not edit")})
 	keep := make(map[string]bool)
@@ -69,10 +69,10 @@ func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, fou
 		tx.Add(o)
 		keep[nameOf(o)] = true
 	}
-	refs := make(map[element]int)
+	pairs, wantedElements := make(map[pair]int), make(map[element]bool)
 	keys := slices.Sorted(maps.Keys(next))
 	for _, k := range keys {
-		p := next[k]
+		p := d.render(next[k].port)
 		for _, c := range p.chains {
 			keep[c.name] = true
 			tx.Add(&knftables.Chain{Name: c.name})
@@ -87,7 +87,11 @@ func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, fou
 			tx.Add(&knftables.Counter{Name: c})
 		}
 		for _, e := range p.elements {
-			refs[e]++
+			wantedElements[e] = true
+		}
+		for _, x := range p.pairs {
+			pairs[x]++
+			wantedElements[x.element()] = true
 		}
 	}
 	for _, c := range shared {
@@ -97,22 +101,22 @@ func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, fou
 		tx.Add(&knftables.Rule{Chain: h.name, Rule: h.rule})
 	}
 	for _, k := range keys {
-		for _, c := range next[k].chains {
+		for _, c := range d.render(next[k].port).chains {
 			addRules(tx, c)
 		}
 	}
 	for _, e := range slices.SortedFunc(maps.Keys(found.elements), compare) {
-		if refs[e] == 0 {
+		if !wantedElements[e] {
 			tx.Delete(e.object())
 		}
 	}
-	for _, e := range slices.SortedFunc(maps.Keys(refs), compare) {
+	for _, e := range slices.SortedFunc(maps.Keys(wantedElements), compare) {
 		if !found.elements[e] {
 			tx.Add(e.object())
 		}
 	}
 	w.removeStale(tx, found.names, keep)
-	return refs
+	return pairs
 }
 
 // removeStale deletes chains, maps and sets that an earlier life of this table left.
@@ -140,8 +144,8 @@ func (w *Writer) removeStale(tx *knftables.Transaction, found map[string][]strin
 	}
 }
 
-// update writes what differs from what was applied and returns the elements then referred to.
-func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *Result) map[element]int {
+// update writes what differs from what was applied and returns how many more or fewer ports then have each pair.
+func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *Result) map[pair]int {
 	var keys []string // of the ports that change, in order
 	for k, p := range w.ports {
 		if next[k] != p {
@@ -154,34 +158,40 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 		}
 	}
 	if len(keys) == 0 {
-		return w.refs
+		return nil
 	}
 	slices.Sort(keys)
 	r.Changed = len(keys)
-	refs := maps.Clone(w.refs)
-	touched := make(map[element]bool)
+	pairs := make(map[pair]int)
+	before, after := make(map[element]bool), make(map[element]bool)
 	oldChains, newChains := make(map[string]chain), make(map[string]chain)
 	oldSets, newSets := make(map[string]affinitySet), make(map[string]affinitySet)
 	oldCounters, newCounters := make(map[string]bool), make(map[string]bool)
 	for _, k := range keys {
 		if p := w.ports[k]; p != nil {
-			for _, e := range p.elements {
-				refs[e]--
-				touched[e] = true
+			old := w.d.render(p.port)
+			for _, x := range old.pairs {
+				pairs[x]--
 			}
-			collect(p, oldChains, oldSets, oldCounters)
+			collect(&old, before, oldChains, oldSets, oldCounters)
 		}
 		if p := next[k]; p != nil {
-			for _, e := range p.elements {
-				refs[e]++
-				touched[e] = true
+			now := w.d.render(p.port)
+			for _, x := range now.pairs {
+				pairs[x]++
 			}
-			collect(p, newChains, newSets, newCounters)
+			collect(&now, after, newChains, newSets, newCounters)
 		}
 	}
-	elements := slices.SortedFunc(maps.Keys(touched), compare)
-	for _, e := range elements {
-		if w.refs[e] > 0 && refs[e] == 0 {
+	for x, n := range pairs {
+		if had := w.pairs[x]; had > 0 && had+n == 0 {
+			before[x.element()] = true
+		} else if had == 0 && n > 0 {
+			after[x.element()] = true
+		}
+	}
+	for _, e := range slices.SortedFunc(maps.Keys(before), compare) {
+		if !after[e] {
 			tx.Delete(e.object())
 		}
 	}
@@ -212,12 +222,9 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 	for _, c := range changed {
 		addRules(tx, c)
 	}
-	for _, e := range elements {
-		if w.refs[e] == 0 && refs[e] > 0 {
+	for _, e := range slices.SortedFunc(maps.Keys(after), compare) {
+		if !before[e] {
 			tx.Add(e.object())
-		}
-		if refs[e] == 0 {
-			delete(refs, e)
 		}
 	}
 	removed := func(name string) bool { _, ok := newChains[name]; return !ok }
@@ -241,10 +248,13 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 			tx.Delete(&knftables.Counter{Name: name})
 		}
 	}
-	return refs
+	return pairs
 }
 
-func collect(p *wanted, chains map[string]chain, sets map[string]affinitySet, counters map[string]bool) {
+func collect(p *rendering, elements map[element]bool, chains map[string]chain, sets map[string]affinitySet, counters map[string]bool) {
+	for _, e := range p.elements {
+		elements[e] = true
+	}
 	for _, c := range p.counters {
 		counters[c] = true
 	}

@@ -41,7 +41,23 @@ type rendering struct {
 	counters  []string
 	elements  []element
 	addresses int                     // how many of the elements are addresses and ports; they come first
+	pairs     []pair                  // of the elements of the hairpin set; other ports may have them too
 	seen      map[netip.AddrPort]bool // while it is written: endpoints that have what they need
+}
+
+// A pair is an endpoint's element of the hairpin set in few bytes: a thousand Services have 20,000.
+type pair struct {
+	addr  [16]byte
+	port  uint16
+	proto Protocol
+}
+
+func pairOf(proto Protocol, a netip.AddrPort) pair { return pair{a.Addr().As16(), a.Port(), proto} }
+
+// element returns what a pair is in the table.
+func (p pair) element() element {
+	host := netip.AddrFrom16(p.addr).Unmap().String()
+	return element{hairpinSet, host + " . " + host + " . " + string(p.proto) + " . " + strconv.Itoa(int(p.port)), ""}
 }
 
 type chain struct {
@@ -201,7 +217,7 @@ func (d *dialect) divide(r *rendering, p *port, v *division) []string {
 		first := !r.seen[e.addr]
 		r.seen[e.addr] = true
 		if first {
-			r.elements = append(r.elements, element{hairpinSet, host + " . " + host + " . " + proto + " . " + p16, ""})
+			r.pairs = append(r.pairs, pairOf(p.Protocol, e.addr))
 		}
 		if p.affinity == 0 {
 			list.WriteString(host + " . " + p16)

@@ -18,13 +18,24 @@ type Writer struct {
 	mu    sync.Mutex
 	known bool               // guarded by mu: what follows is what the kernel has
 	ports map[string]*wanted // by protocol and name
-	refs  map[element]int
+	pairs map[pair]int       // how many ports have an endpoint; its element of the hairpin set is shared
 }
 
-// A wanted port is what was applied.
+// A wanted port is what was applied. Its rules are not kept, but written again when it changes.
 type wanted struct {
 	*port
-	rendering
+	claims   []string // addresses and ports that nobody else may have
+	counters []string
+}
+
+// want returns what is kept of a port.
+func (d *dialect) want(p *port) *wanted {
+	r := d.render(p)
+	w := &wanted{port: p, counters: r.counters}
+	for _, e := range r.elements[:r.addresses] {
+		w.claims = append(w.claims, e.key)
+	}
+	return w
 }
 
 // Result says what an Apply did.
@@ -72,15 +83,16 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 	var r Result
 	next := w.normalize(services, &r)
 	tx := w.nft.NewTransaction()
-	var refs map[element]int
+	var pairs map[pair]int // that become more or fewer
 	if w.known {
-		refs = w.update(tx, next, &r)
+		pairs = w.update(tx, next, &r)
 	} else {
 		found, err := w.find(ctx)
 		if err != nil {
 			return r, fmt.Errorf("nftables: list table %s: %w", w.d.options.Table, err)
 		}
-		refs = w.rewrite(tx, next, found)
+		w.pairs = make(map[pair]int)
+		pairs = w.rewrite(tx, next, found)
 		r.Changed = len(next)
 	}
 	if r.Operations = tx.NumOperations(); r.Operations > 0 {
@@ -89,7 +101,12 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 			return r, fmt.Errorf("nftables: write table %s: %w", w.d.options.Table, err)
 		}
 	}
-	w.known, w.ports, w.refs = true, next, refs
+	for k, n := range pairs {
+		if w.pairs[k] += n; w.pairs[k] == 0 {
+			delete(w.pairs, k)
+		}
+	}
+	w.known, w.ports = true, next
 	return r, nil
 }
 
@@ -148,7 +165,7 @@ func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
 				continue
 			}
 			if old == nil || !old.same(p) {
-				old = &wanted{port: p, rendering: w.d.render(p)}
+				old = w.d.want(p)
 			}
 		}
 		if err := claim(owner, old); err != nil {
@@ -162,13 +179,13 @@ func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
 
 // claim gives a Service's addresses to it, unless another one has one of them.
 func claim(owner map[string]string, p *wanted) error {
-	for _, e := range p.elements[:p.addresses] {
-		if other, ok := owner[e.key]; ok {
-			return fmt.Errorf("%s belongs to %q: %w", e.key, other, ErrDuplicate)
+	for _, c := range p.claims {
+		if other, ok := owner[c]; ok {
+			return fmt.Errorf("%s belongs to %q: %w", c, other, ErrDuplicate)
 		}
 	}
-	for _, e := range p.elements[:p.addresses] {
-		owner[e.key] = p.Name
+	for _, c := range p.claims {
+		owner[c] = p.Name
 	}
 	return nil
 }
