@@ -10,9 +10,9 @@
 // capability NET_ADMIN alone; the programs nft and conntrack; NODE_NAME from the downward API; a kernel of 5.6 or later. No
 // mount, no privileged mode. A role that may
 //
-//	get, list, watch   services, nodes                        (core)
-//	get, list, watch   endpointslices                         (discovery.k8s.io)
-//	create, patch      events                                 (events.k8s.io)
+//	list, watch     services, nodes                        (core)
+//	list, watch     endpointslices                         (discovery.k8s.io)
+//	create, patch   events                                 (events.k8s.io)
 //
 // and its usual arguments are
 //
@@ -25,7 +25,7 @@
 // With -gateway it writes no rules but the same shares as weights of the backendRefs of HTTPRoutes (Gateway API v1) that
 // carry the annotation leastwatt.github.io/weights: "true", by server-side apply with the field manager leastwatt. One
 // process in the cluster does that, more of them wait for its Lease; it needs no capability, host network or root, but
-// POD_NAMESPACE and a role that may get, list, watch and patch httproutes (gateway.networking.k8s.io), get, list and watch
+// POD_NAMESPACE and a role that may list, watch and patch httproutes (gateway.networking.k8s.io), list and watch
 // nodes and endpointslices, create and patch events, and in its own namespace get, create and update leases
 // (coordination.k8s.io).
 //

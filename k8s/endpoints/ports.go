@@ -3,6 +3,7 @@ package endpoints
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -156,10 +157,12 @@ func familyOf(ip netip.Addr) v1.IPFamily {
 	return v1.IPv6Protocol
 }
 
-// endpoints returns a Service port's endpoints from all slices, each address once: ready wins over terminating.
+// endpoints returns a Service port's endpoints from all slices, each address once: ready wins over terminating, that over
+// neither, and then what the slice says whose name comes first.
 func (w *world) endpoints(key types.NamespacedName, sp *v1.ServicePort, protocol v1.Protocol, f v1.IPFamily) []backend {
 	byAddr := make(map[netip.AddrPort]backend)
-	for _, sl := range w.slices[key] {
+	for _, name := range slices.Sorted(maps.Keys(w.slices[key])) {
+		sl := w.slices[key][name]
 		if sl.family != f {
 			continue
 		}
@@ -169,7 +172,7 @@ func (w *world) endpoints(key types.NamespacedName, sp *v1.ServicePort, protocol
 			}
 			for i := range sl.endpoints {
 				b := sl.endpoints[i].backend(ep.number, key.Namespace)
-				if old, there := byAddr[b.addr]; !there || b.ready && !old.ready {
+				if old, there := byAddr[b.addr]; !there || b.rank() > old.rank() {
 					byAddr[b.addr] = b
 				}
 			}

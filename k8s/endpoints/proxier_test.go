@@ -237,6 +237,51 @@ func TestConditionsAndPolicies(t *testing.T) {
 	}
 }
 
+// Where several slices have one address, ready wins over terminating, that over neither, and then the first by name.
+func TestOneAddressInSeveralSlices(t *testing.T) {
+	zone := func(z string) func(*discovery.Endpoint) {
+		return func(e *discovery.Endpoint) {
+			e.Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: z}}}
+		}
+	}
+	gone := func(e *discovery.Endpoint) { e.Conditions.Ready = new(false) }
+	ending := func(e *discovery.Endpoint) {
+		e.Conditions = discovery.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
+	}
+	for name, c := range map[string]struct {
+		first, second, other discovery.Endpoint
+		want                 string
+	}{
+		"hints, ours first":         {endpoint("10.0.0.1", "a", zone("z1")), endpoint("10.0.0.1", "a", zone("z2")), endpoint("10.0.0.2", "b", zone("z2")), "1"},
+		"hints, ours second":        {endpoint("10.0.0.1", "a", zone("z2")), endpoint("10.0.0.1", "a", zone("z1")), endpoint("10.0.0.2", "b", zone("z1")), "2"},
+		"ready wins":                {endpoint("10.0.0.1", "a", gone), endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b"), "12"},
+		"terminating beats neither": {endpoint("10.0.0.1", "a", gone), endpoint("10.0.0.1", "a", ending), endpoint("10.0.0.2", "b", gone), "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r recorder
+				p := start(t, &r, endpoints.Options{Node: "us"})
+				p.OnTopologyChange(map[string]string{v1.LabelTopologyZone: "z1"})
+				p.OnServiceAdd(service("web"))
+				p.OnEndpointSliceAdd(slice("web-2", "web", c.second))
+				p.OnEndpointSliceAdd(slice("web-1", "web", c.first))
+				p.OnEndpointSliceAdd(slice("web-3", "web", c.other))
+				for range 20 { // a map's order would show itself
+					p.OnEndpointSliceUpdate(nil, slice("web-3", "web", c.other))
+					settle()
+					got := ""
+					for _, e := range r.last[web].Endpoints {
+						got += fmt.Sprint(e.Addr.Addr().As4()[3])
+					}
+					if got != c.want {
+						t.Fatalf("endpoints %q, want %q", got, c.want)
+					}
+				}
+			})
+		})
+	}
+}
+
 // What comes from outside follows its own policy.
 func TestFromOutside(t *testing.T) {
 	nodePort := func(s *v1.Service) { s.Spec.Type, s.Spec.Ports[0].NodePort = v1.ServiceTypeNodePort, 30080 }

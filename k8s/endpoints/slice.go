@@ -114,6 +114,17 @@ type backend struct {
 	hints          *hints
 }
 
+// rank orders what slices say of one address.
+func (b *backend) rank() int {
+	switch {
+	case b.ready:
+		return 2
+	case b.serving:
+		return 1
+	}
+	return 0
+}
+
 func (e *sliceEndpoint) backend(port uint16, namespace string) backend {
 	b := backend{candidate: candidate{addr: netip.AddrPortFrom(e.ip, port), node: e.node.Value()}, ready: e.ready, serving: e.serving, hints: e.hints}
 	if e.pod != "" {
