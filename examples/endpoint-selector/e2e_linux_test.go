@@ -124,13 +124,15 @@ func besideKubeProxy(t *testing.T) {
 		"ip link set lo up", "ip link add v0 type veth peer name v1", "ip link set v0 up", "ip link set v1 up",
 		"ip addr add 10.77.0.1/24 dev v0", "ip route add default via 10.77.0.254",
 		"ip addr add 10.77.1.2/32 dev lo", "ip addr add 10.77.1.3/32 dev lo", "ip addr add 10.77.1.4/32 dev lo",
+		"ip addr add fd77::1/64 dev v0 nodad", "ip -6 route add default via fd77::fe dev v0",
+		"ip addr add fd77:1::2/128 dev lo nodad", "ip addr add fd77:1::3/128 dev lo nodad", "ip addr add fd77:1::4/128 dev lo nodad",
 	} {
 		a := strings.Fields(c)
 		if out, err := exec.Command(a[0], a[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", c, err, out)
 		}
 	}
-	err := controlplane.Run(t.Context(), controlplane.ForTest(t, ""), controlplane.Options{Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
+	err := controlplane.Run(t.Context(), controlplane.ForTest(t, ""), controlplane.Options{Parent: t.TempDir(), APIServer: []string{"--service-cluster-ip-range=10.96.0.0/16,fd96::/112"}}, func(ctx context.Context, c *controlplane.Cluster) error {
 		client, err := c.Client()
 		if err != nil {
 			return err
@@ -156,7 +158,13 @@ type stage struct {
 	line       *line // our proxy's only way to the API server
 }
 
-var servers = map[string]string{"cheap": "10.77.1.2", "middle": "10.77.1.3", "dear": "10.77.1.4"}
+// What a thing is in each family: every Service here has both.
+type both [2]string
+
+var (
+	servers  = map[string]both{"cheap": {"10.77.1.2", "fd77:1::2"}, "middle": {"10.77.1.3", "fd77:1::3"}, "dear": {"10.77.1.4", "fd77:1::4"}}
+	protocol = both{"IPv4", "IPv6"}
+)
 
 func (s *stage) play(ctx context.Context) {
 	t := s.t
@@ -166,15 +174,18 @@ func (s *stage) play(ctx context.Context) {
 			t.Fatal(err)
 		}
 	}
-	us := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "us"}, Status: v1.NodeStatus{Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: "10.77.0.1"}}}}
+	us := &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "us"}, Status: v1.NodeStatus{Addresses: []v1.NodeAddress{
+		{Type: v1.NodeInternalIP, Address: "10.77.0.1"}, {Type: v1.NodeInternalIP, Address: "fd77::1"}}}}
 	if _, err := s.client.CoreV1().Nodes().Create(ctx, us, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for name, ip := range servers {
-		serve(t, name, ip)
+	for name, ips := range servers {
+		for _, ip := range ips {
+			serve(t, name, ip)
+		}
 	}
 	proxy := exec.CommandContext(ctx, os.Getenv("LEASTWATT_KUBE_PROXY"), "--kubeconfig="+s.kubeconfig, "--proxy-mode=nftables", "--hostname-override=us",
-		"--cluster-cidr=10.77.0.0/16", "--bind-address=127.0.0.1", "--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256")
+		"--cluster-cidr=10.77.0.0/16,fd77::/16", "--bind-address=127.0.0.1", "--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256")
 	proxy.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := proxy.Start(); err != nil {
 		t.Fatal(err)
@@ -186,16 +197,20 @@ func (s *stage) play(ctx context.Context) {
 	udp := s.service(ctx, "names", v1.ProtocolUDP, true)
 
 	registry := prometheus.NewRegistry()
-	writer, err := nftables.Open("ip", nftables.Options{LocalCIDRs: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/16")}})
-	if err != nil {
-		t.Fatal(err)
+	appliers := map[v1.IPFamily]endpoints.Applier{}
+	for name, family := range families {
+		w, err := nftables.Open(family, nftables.Options{LocalCIDRs: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/16"), netip.MustParsePrefix("fd77::/16")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		appliers[name] = w
 	}
 	view := models(t)
 	wire, err := s.line.client()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: writer}, endpoints.Options{Node: "us", View: view, Registerer: registry,
+	p, err := endpoints.New(appliers, endpoints.Options{Node: "us", View: view, Registerer: registry,
 		Weigher: &balancing.Optimal{Floor: 0.3}, Refresh: time.Second, Forget: forget(slog.New(slog.DiscardHandler))})
 	if err != nil {
 		t.Fatal(err)
@@ -206,42 +221,54 @@ func (s *stage) play(ctx context.Context) {
 	wg.Go(func() { _ = p.Run(running) })
 	defer wg.Wait()
 	defer stop()
-	s.until("our Service answers", func() bool { return dial(ours) != "" })
-	s.until("kube-proxy's Service answers", func() bool { return dial(stock) != "" })
-	theirs := kubeProxyTable(t)
+	for f := range protocol {
+		s.until("our Service answers by "+protocol[f], func() bool { return dial(ours[f]) != "" })
+		s.until("kube-proxy's Service answers by "+protocol[f], func() bool { return dial(stock[f]) != "" })
+	}
+	theirs := kubeProxyTables(t)
 
 	const n = 3000
-	s.split("ours", func() map[string]int { return count(ours, n) }, shares(t, registry, "ours"), n)
 	third := map[string]float64{"cheap": 1. / 3, "middle": 1. / 3, "dear": 1. / 3}
-	for line := range strings.Lines(nftList(t, "-s", "list", "table", "ip", "leastwatt")) {
-		if strings.Contains(line, "numgen") {
-			t.Logf("rule: %s", strings.TrimSpace(line))
+	for f, table := range (both{"ip", "ip6"}) {
+		s.split("ours, "+protocol[f], func() map[string]int { return count(ours[f], n) }, shares(t, registry, "ours", f), n)
+		s.split("ours, UDP over "+protocol[f], func() map[string]int { return ask(udp[f], n) }, shares(t, registry, "names", f), n)
+		s.split("kube-proxy's, "+protocol[f], func() map[string]int { return count(stock[f], n) }, third, n)
+		for line := range strings.Lines(nftList(t, "-s", "list", "table", table, "leastwatt")) {
+			if strings.Contains(line, "numgen") {
+				t.Logf("rule: %s", strings.TrimSpace(line))
+			}
 		}
-	}
-	s.split("kube-proxy's", func() map[string]int { return count(stock, n) }, third, n)
-	if got := ask(udp, 300); len(got) < 2 || got["?"] > 0 {
-		t.Errorf("UDP: %v", got)
 	}
 
 	// An endpoint that turns unready gets nothing after a second; an established connection of it lives on.
-	held := holdTo(t, ours, "cheap")
+	var held [2]net.Conn
+	for f := range held {
+		held[f] = holdTo(t, ours[f], "cheap")
+	}
 	began := time.Now()
 	s.endpoints(ctx, "ours", v1.ProtocolTCP, true, "cheap")
-	s.until("the unready endpoint gets nothing", func() bool { return shares(t, registry, "ours")["cheap"] == 0 })
+	s.until("the unready endpoint gets nothing", func() bool {
+		return shares(t, registry, "ours", 0)["cheap"] == 0 && shares(t, registry, "ours", 1)["cheap"] == 0
+	})
 	t.Logf("unready to no share: %v", time.Since(began).Round(time.Millisecond))
-	if got := count(ours, 500); got["cheap"] > 0 || got[""] > 0 {
-		t.Errorf("after cheap turned unready: %v", got)
+	for f, c := range held {
+		if got := count(ours[f], 500); got["cheap"] > 0 || got[""] > 0 {
+			t.Errorf("after cheap turned unready, by %s: %v", protocol[f], got)
+		}
+		if !echoes(c) {
+			t.Errorf("the established connection is cut: %s", protocol[f])
+		}
+		c.Close()
 	}
-	if !echoes(held) {
-		t.Error("the established connection is cut")
-	}
-	held.Close()
 
 	// A UDP client that keeps its port moves on when its endpoint goes: conntrack forgets it.
-	client, name := udpClient(t, udp)
-	s.endpoints(ctx, "names", v1.ProtocolUDP, true, name)
-	s.until("the UDP client meets another server", func() bool { now := client(); return now != name && now != "" })
-	s.endpoints(ctx, "names", v1.ProtocolUDP, true, "")
+	for f := range protocol {
+		client, name := udpClient(t, udp[f])
+		s.endpoints(ctx, "names", v1.ProtocolUDP, true, name)
+		s.until("the UDP client meets another server by "+protocol[f], func() bool { now := client(); return now != name && now != "" })
+		s.endpoints(ctx, "names", v1.ProtocolUDP, true, "")
+		s.until("the server is back", func() bool { return shares(t, registry, "names", f)[name] > 0 })
+	}
 
 	// The API server goes away: traffic goes on, weights are refreshed, and what changed meanwhile is seen afterwards.
 	away := outage(t)
@@ -249,7 +276,8 @@ func (s *stage) play(ctx context.Context) {
 	s.endpoints(ctx, "ours", v1.ProtocolTCP, true, "middle")
 	met, refreshed, began := map[string]int{}, 0, time.Now()
 	for last := p.Written(); time.Since(began) < away || refreshed < 5; time.Sleep(10 * time.Millisecond) {
-		met[dial(ours)]++
+		met[dial(ours[0])]++
+		met[dial(ours[1])]++
 		if now := p.Written(); now != last {
 			last, refreshed = now, refreshed+1
 		}
@@ -261,31 +289,37 @@ func (s *stage) play(ctx context.Context) {
 	if met[""] > 0 || met["cheap"] > 0 || met["middle"] == 0 {
 		t.Errorf("without an API server the connections are %v", met)
 	}
-	if sh := shares(t, registry, "ours"); sh["middle"] == 0 || sh["cheap"] != 0 {
+	if sh := shares(t, registry, "ours", 0); sh["middle"] == 0 || sh["cheap"] != 0 {
 		t.Errorf("without an API server the shares are %v", sh)
 	}
 	if err := s.line.mend(); err != nil {
 		t.Fatal(err)
 	}
 	began = time.Now()
-	s.until("the change is seen afterwards", func() bool { sh := shares(t, registry, "ours"); return sh["cheap"] > 0 && sh["middle"] == 0 })
+	s.until("the change is seen afterwards", func() bool { sh := shares(t, registry, "ours", 1); return sh["cheap"] > 0 && sh["middle"] == 0 })
 	t.Logf("back to the change seen: %v", time.Since(began).Round(100*time.Millisecond))
 	s.endpoints(ctx, "ours", v1.ProtocolTCP, true, "cheap")
-	s.until("and the next one", func() bool { sh := shares(t, registry, "ours"); return sh["cheap"] == 0 && sh["middle"] > 0 })
+	s.until("and the next one", func() bool { sh := shares(t, registry, "ours", 1); return sh["cheap"] == 0 && sh["middle"] > 0 })
 
 	// The proxy stops: traffic goes on. A new one adopts the table.
 	stop()
 	wg.Wait()
-	if got := count(ours, 100); got[""] > 0 {
-		t.Errorf("while no proxy runs: %v", got)
+	for f := range protocol {
+		if got := count(ours[f], 100); got[""] > 0 {
+			t.Errorf("while no proxy runs, by %s: %v", protocol[f], got)
+		}
 	}
 	var printed, said bytes.Buffer
 	if err := run(ctx, []string{"-print", "-kubeconfig", s.kubeconfig, "-node", "us"}, &printed, &said); err != nil {
 		t.Errorf("-print: %v\n%s", err, said.String())
 	}
-	vip, _, _ := strings.Cut(ours, ":")
-	if text := printed.String(); !strings.Contains(text, vip+" . tcp . 80 : goto svc-") || !strings.Contains(text, "numgen random mod 10000 map { 0-4999 : 10.77.1.3 . 8080, 5000-9999 : 10.77.1.4 . 8080 }") || !strings.Contains(text, "ip6 leastwatt") {
-		t.Errorf("-print:\n%s\n%s", text, said.String())
+	text := printed.String()
+	for f, want := range (both{"numgen random mod 10000 map { 0-4999 : 10.77.1.3 . 8080, 5000-9999 : 10.77.1.4 . 8080 }",
+		"numgen random mod 10000 map { 0-4999 : fd77:1::3 . 8080, 5000-9999 : fd77:1::4 . 8080 }"}) {
+		vip, _, err := net.SplitHostPort(ours[f])
+		if err != nil || !strings.Contains(text, vip+" . tcp . 80 : goto svc-") || !strings.Contains(text, want) {
+			t.Errorf("-print, %s: %v\n%s\n%s", protocol[f], err, text, said.String())
+		}
 	}
 	if err := run(ctx, []string{"-cleanup"}, &printed, &said); err != nil {
 		t.Errorf("-cleanup: %v", err)
@@ -293,11 +327,13 @@ func (s *stage) play(ctx context.Context) {
 	if out, _ := exec.Command("nft", "list", "tables").CombinedOutput(); strings.Contains(string(out), "leastwatt") || !strings.Contains(string(out), "kube-proxy") {
 		t.Errorf("after the clean-up: %s", out)
 	}
-	if now := kubeProxyTable(t); now != theirs {
+	if now := kubeProxyTables(t); now != theirs {
 		t.Errorf("kube-proxy's rules before ours:\n%s\nand after:\n%s", theirs, now)
 	}
-	if got := count(stock, 300); got[""] > 0 {
-		t.Errorf("kube-proxy's Service after our clean-up: %v", got)
+	for f := range protocol {
+		if got := count(stock[f], 300); got[""] > 0 {
+			t.Errorf("kube-proxy's Service after our clean-up, by %s: %v", protocol[f], got)
+		}
 	}
 }
 
@@ -318,11 +354,12 @@ func models(t *testing.T) func() *scoring.View {
 	return f.View
 }
 
-// service creates a Service with the three endpoints and returns its address.
-func (s *stage) service(ctx context.Context, name string, protocol v1.Protocol, ours bool) string {
+// service creates a Service of both families with the three endpoints and returns its addresses.
+func (s *stage) service(ctx context.Context, name string, protocol v1.Protocol, ours bool) both {
 	svc := &v1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{},
 		Annotations: map[string]string{balancing.CPUAnnotation: "50m", endpoints.RateAnnotation: "200"}},
-		Spec: v1.ServiceSpec{Ports: []v1.ServicePort{{Name: "p", Port: 80, Protocol: protocol}}}}
+		Spec: v1.ServiceSpec{IPFamilyPolicy: new(v1.IPFamilyPolicyRequireDualStack), IPFamilies: []v1.IPFamily{v1.IPv4Protocol, v1.IPv6Protocol},
+			Ports: []v1.ServicePort{{Name: "p", Port: 80, Protocol: protocol}}}}
 	if ours {
 		svc.Labels[endpoints.NameLabel] = endpoints.DefaultName
 	}
@@ -331,26 +368,28 @@ func (s *stage) service(ctx context.Context, name string, protocol v1.Protocol, 
 		s.t.Fatal(err)
 	}
 	s.endpoints(ctx, name, protocol, ours, "")
-	return svc.Spec.ClusterIP + ":80"
+	return both{net.JoinHostPort(svc.Spec.ClusterIPs[0], "80"), net.JoinHostPort(svc.Spec.ClusterIPs[1], "80")}
 }
 
-// endpoints creates or updates a Service's slice; all servers are ready but one.
+// endpoints creates or updates a Service's slices; all servers are ready but one.
 func (s *stage) endpoints(ctx context.Context, name string, protocol v1.Protocol, ours bool, unready string) {
-	sl := &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{discovery.LabelServiceName: name}},
-		AddressType: discovery.AddressTypeIPv4, Ports: []discovery.EndpointPort{{Name: new("p"), Port: new(int32(8080)), Protocol: &protocol}}}
-	if ours {
-		sl.Labels[endpoints.NameLabel] = endpoints.DefaultName
-	}
-	for node, ip := range servers {
-		sl.Endpoints = append(sl.Endpoints, discovery.Endpoint{Addresses: []string{ip}, NodeName: &node, Conditions: discovery.EndpointConditions{Ready: new(node != unready)}})
-	}
-	slices := s.client.DiscoveryV1().EndpointSlices("default")
-	_, err := slices.Create(ctx, sl, metav1.CreateOptions{})
-	if err != nil {
-		_, err = slices.Update(ctx, sl, metav1.UpdateOptions{})
-	}
-	if err != nil {
-		s.t.Fatal(err)
+	for f, family := range []discovery.AddressType{discovery.AddressTypeIPv4, discovery.AddressTypeIPv6} {
+		sl := &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name + "-" + strings.ToLower(string(family)), Namespace: "default", Labels: map[string]string{discovery.LabelServiceName: name}},
+			AddressType: family, Ports: []discovery.EndpointPort{{Name: new("p"), Port: new(int32(8080)), Protocol: &protocol}}}
+		if ours {
+			sl.Labels[endpoints.NameLabel] = endpoints.DefaultName
+		}
+		for node, ips := range servers {
+			sl.Endpoints = append(sl.Endpoints, discovery.Endpoint{Addresses: []string{ips[f]}, NodeName: &node, Conditions: discovery.EndpointConditions{Ready: new(node != unready)}})
+		}
+		slices := s.client.DiscoveryV1().EndpointSlices("default")
+		_, err := slices.Create(ctx, sl, metav1.CreateOptions{})
+		if err != nil {
+			_, err = slices.Update(ctx, sl, metav1.UpdateOptions{})
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 
@@ -358,7 +397,7 @@ func (s *stage) until(what string, ok func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			out, _ := exec.Command("nft", "list", "table", "ip", "leastwatt").CombinedOutput()
+			out, _ := exec.Command("nft", "list", "ruleset").CombinedOutput()
 			s.t.Fatalf("never: %s\n%s", what, out)
 		}
 	}
@@ -381,10 +420,10 @@ func (s *stage) split(what string, sample func() map[string]int, want map[string
 	s.t.Errorf("%s: the split does not match the shares", what)
 }
 
-// kubeProxyTable returns kube-proxy's rules without what its counters and clients make of them.
-func kubeProxyTable(t *testing.T) string {
+// kubeProxyTables returns kube-proxy's rules without what its counters and clients make of them.
+func kubeProxyTables(t *testing.T) string {
 	t.Helper()
-	return nftList(t, "-s", "list", "table", "ip", "kube-proxy")
+	return nftList(t, "-s", "list", "table", "ip", "kube-proxy") + nftList(t, "-s", "list", "table", "ip6", "kube-proxy")
 }
 
 func nftList(t *testing.T, args ...string) string {
@@ -425,8 +464,8 @@ func udpClient(t *testing.T, addr string) (ask func() string, first string) {
 	return ask, first
 }
 
-// shares reads a Service's shares by node from the metrics.
-func shares(t *testing.T, r *prometheus.Registry, service string) map[string]float64 {
+// shares reads a Service's shares by node in one family from the metrics.
+func shares(t *testing.T, r *prometheus.Registry, service string, family int) map[string]float64 {
 	t.Helper()
 	families, err := r.Gather()
 	if err != nil {
@@ -442,7 +481,7 @@ func shares(t *testing.T, r *prometheus.Registry, service string) map[string]flo
 			for _, l := range m.Label {
 				labels[l.GetName()] = l.GetValue()
 			}
-			if labels["service"] == service {
+			if labels["service"] == service && strings.HasPrefix(labels["endpoint"], "[") == (family == 1) {
 				out[labels["node"]] = m.Gauge.GetValue()
 			}
 		}
@@ -452,11 +491,11 @@ func shares(t *testing.T, r *prometheus.Registry, service string) map[string]flo
 
 // serve answers TCP connections and UDP packets with the server's name, then echoes.
 func serve(t *testing.T, name, ip string) {
-	l, err := net.Listen("tcp", ip+":8080")
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "8080"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := net.ListenPacket("udp", ip+":8080")
+	u, err := net.ListenPacket("udp", net.JoinHostPort(ip, "8080"))
 	if err != nil {
 		t.Fatal(err)
 	}
