@@ -15,23 +15,48 @@ import (
 // Where there are many rows, a sixty-fourth of the problem is solved first, roughly and in the same way, and its rows say what they would
 // give for each column. Columns that cost every row the same are looked at as one.
 //
+// After some rounds finish looks whether what rows have can be proved already, which it mostly can be long before.
+//
 // It returns false where a cost is +Inf, where costs are of so different sizes that the bit would matter, and where it takes too long.
 func (s *solver) auction() bool {
 	most, sum := 0.0, 0.0
-	for _, c := range s.cost {
-		c = math.Abs(c)
-		most = max(most, c)
-		sum += c
+	for i := range s.rows {
+		m, x := sizes(s.line(i))
+		most, sum = max(most, m), sum+x
 	}
 	if most > MaxCost || most == 0 || !(most <= 1e4*(sum/float64(len(s.cost)))) {
 		return false
 	}
 	a := newAuction(s)
 	s.slack = 1e-13 * most
-	if !a.rounds(most, s.slack/4) {
-		return false
+	return a.rounds(most, s.slack/4, true) && (a.proved || a.settle(a.duals()))
+}
+
+// sizes returns the largest size of a line's costs and the sum of all, which four sums at a time make quickly.
+func sizes(line []float64) (most, sum float64) {
+	var m, n, w, x, y, z float64
+	for len(line) >= 4 {
+		a, b, c, d := math.Abs(line[0]), math.Abs(line[1]), math.Abs(line[2]), math.Abs(line[3])
+		if a > m {
+			m = a
+		}
+		if b > n {
+			n = b
+		}
+		if c > m {
+			m = c
+		}
+		if d > n {
+			n = d
+		}
+		w, x, y, z = w+a, x+b, y+c, z+d
+		line = line[4:]
 	}
-	return a.settle()
+	for _, c := range line {
+		c = math.Abs(c)
+		m, w = max(m, c), w+c
+	}
+	return max(m, n), w + x + y + z
 }
 
 type auction struct {
@@ -41,7 +66,10 @@ type auction struct {
 	has     []int32 // column of each row, or none
 	free    []int32 // rows to bid
 	bids    int
+	proved  bool
 	work    []float64
+	list    []int32
+	few     []int32
 	sorted  []float64
 	width   float64   // what limits were above the least
 	near    []nearest // of each row
@@ -53,7 +81,7 @@ type auction struct {
 
 func newAuction(s *solver) *auction {
 	a := &auction{s: s, price: make([]float64, s.cols), owner: make([]int32, s.cols), has: make([]int32, s.rows), near: make([]nearest, s.rows),
-		work: make([]float64, s.cols)}
+		work: make([]float64, s.cols), list: make([]int32, s.cols)}
 	for j := range a.owner {
 		a.owner[j] = none
 	}
@@ -77,7 +105,7 @@ func (a *auction) guess(most float64) bool {
 		}
 	}
 	b := newAuction(small)
-	if !b.rounds(most, most/float64(32*small.rows)) {
+	if !b.rounds(most, most/float64(32*small.rows), false) {
 		return false
 	}
 	base := b.base()
@@ -95,17 +123,22 @@ func (a *auction) guess(most float64) bool {
 	return true
 }
 
-// rounds lowers the bit to last. What costs are at most says how large it is at first.
-func (a *auction) rounds(most, last float64) bool {
+// rounds lowers the bit to last, or until what rows have is proved to be the optimum, if that is asked for. What costs are at most says how large
+// the bit is at first.
+func (a *auction) rounds(most, last float64, prove bool) bool {
 	bit := most / 4
 	if a.s.rows >= 8*sampled && a.guess(most) {
 		bit = 2.5 * most / float64(a.s.rows)
 	}
-	for ; ; bit = max(bit/6, last) {
+	for n := 0; ; bit = max(bit/6, last) {
 		if !a.round(bit) {
 			return false
 		}
 		if bit <= last {
+			return true
+		}
+		if n++; prove && n > 1 && a.finish(bit) {
+			a.proved = true
 			return true
 		}
 	}
@@ -208,15 +241,21 @@ func (a *auction) base() float64 {
 	return base
 }
 
-// settle turns prices into dual values and proves them.
-func (a *auction) settle() bool {
-	s, base := a.s, a.base()
-	dual := make([]float64, s.cols)
+// duals turns prices into dual values of the columns.
+func (a *auction) duals() []float64 {
+	base := a.base()
+	dual := make([]float64, a.s.cols)
 	for j, p := range a.price {
 		if a.owner[j] >= 0 {
 			dual[j] = min(0, base-p)
 		}
 	}
+	return dual
+}
+
+// settle proves that what rows have is the optimum, by the dual values of the columns, and takes it over.
+func (a *auction) settle(dual []float64) bool {
+	s := a.s
 	for i, j := range a.has {
 		u := s.cost[i*s.cols+int(j)] - dual[j]
 		line := s.line(i)

@@ -50,49 +50,78 @@ func (a *auction) among(n *nearest) (best, second float64, at int32) {
 func (a *auction) look(i int32) {
 	groups := len(a.groups)
 	line := a.cost[int(i)*groups : (int(i)+1)*groups]
-	value := a.work[:groups]
-	least := math.Inf(1)
-	for g, p := range a.low[:groups] {
-		v := line[g] + p
-		value[g] = v
-		if v < least {
-			least = v
-		}
-	}
 	n := &a.near[i]
 	if groups <= candidates/2 {
 		n.limit = math.Inf(1)
-	} else {
-		n.limit = least + a.width
+		n.take(a.below(line, n.limit), line)
+		return
 	}
-	if n.take(value, line); groups > candidates/2 && n.n < candidates/4 || n.n > candidates {
-		a.sorted = append(a.sorted[:0], value...)
-		n.limit = nthLeast(a.sorted, min(candidates*3/4, groups-1))
-		a.width = n.limit - least // a good guess for the next row
-		n.take(value, line)
-		for g, v := range value { // as many of the equal ones as there is room for
-			if n.n >= candidates*3/4 {
-				break
-			}
-			if v == n.limit {
-				n.group[n.n], n.cost[n.n] = int32(g), line[g]
-				n.n++
+	// Nothing is below both the old limit and the best of the old candidates, so that a limit is known before the least is.
+	least, _, _ := a.among(n)
+	if least = min(least, n.limit); math.IsInf(least, -1) {
+		least = math.Inf(1)
+		low := a.low[:len(line)]
+		for g, c := range line {
+			if v := c + low[g]; v < least {
+				least = v
 			}
 		}
 	}
+	n.limit = least + a.width
+	found := a.below(line, n.limit)
+	if len(found) < candidates/4 {
+		n.limit = least + 4*a.width
+		found = a.below(line, n.limit)
+	}
+	if len(found) < candidates/4 {
+		found = a.below(line, math.Inf(1))
+	}
+	if len(found) > candidates {
+		found = a.fewer(found, line, n)
+		a.width = n.limit - least // a good guess for the next row
+	}
+	n.take(found, line)
 }
 
-// take lists the groups below the limit. More than there is room for are only counted.
-func (n *nearest) take(value, line []float64) {
-	limit, at := n.limit, int32(0)
-	line = line[:len(value)]
-	for g, v := range value {
-		if v < limit {
-			if at < candidates {
-				n.group[at], n.cost[at] = int32(g), line[g]
-			}
-			at++
+// fewer keeps of a list of groups the cheapest for a row, which has their costs in line, and sets the row's limit.
+func (a *auction) fewer(list []int32, line []float64, n *nearest) []int32 {
+	value := a.work[:len(list)]
+	for k, g := range list {
+		value[k] = line[g] + a.low[g]
+	}
+	a.sorted = append(a.sorted[:0], value...)
+	n.limit = nthLeast(a.sorted, candidates*3/4)
+	var few, equal []int32 = a.few[:0], nil
+	for k, v := range value {
+		if v < n.limit {
+			few = append(few, list[k])
+		} else if v == n.limit && len(equal) < candidates {
+			equal = append(equal, list[k])
 		}
 	}
-	n.n = at
+	a.few = append(few, equal[:min(len(equal), candidates*3/4-len(few))]...) // as many of the equal ones as there is room for
+	return a.few
+}
+
+// below lists the groups that cost a row less than a limit. It adds all and counts those: a processor foresees no branch here.
+func (a *auction) below(line []float64, limit float64) []int32 {
+	low, list := a.low[:len(line)], a.list[:len(line)]
+	at := 0
+	for g, c := range line {
+		list[at] = int32(g)
+		less := 0
+		if c+low[g] < limit {
+			less = 1
+		}
+		at += less
+	}
+	return list[:at]
+}
+
+// take makes groups the candidates.
+func (n *nearest) take(groups []int32, line []float64) {
+	n.n = int32(copy(n.group[:], groups))
+	for k, g := range n.group[:n.n] {
+		n.cost[k] = line[g]
+	}
 }

@@ -62,7 +62,11 @@ func newSolver(rows, cols int, cost []float64) *solver {
 func (s *solver) check(turned bool) error {
 	inf := math.Inf(1)
 	for i := range s.rows {
-		for j, c := range s.line(i) {
+		line := s.line(i)
+		if tame(line) {
+			continue
+		}
+		for j, c := range line {
 			if !(c >= -MaxCost && (c <= MaxCost || c == inf)) {
 				if turned {
 					i, j = j, i
@@ -72,6 +76,24 @@ func (s *solver) check(turned bool) error {
 		}
 	}
 	return nil
+}
+
+// tame tells that all costs are finite and in range; of those within a billionth of its end it does not say so. A factor takes larger ones to infinity, and
+// infinity, like NaN, times 0 is NaN: four sums at a time show it without a branch.
+func tame(line []float64) bool {
+	const beyond = math.MaxFloat64 / MaxCost * (1 + 1e-9)
+	var a, b, c, d float64
+	for len(line) >= 4 {
+		a += line[0] * beyond * 0
+		b += line[1] * beyond * 0
+		c += line[2] * beyond * 0
+		d += line[3] * beyond * 0
+		line = line[4:]
+	}
+	for _, v := range line {
+		a += v * beyond * 0
+	}
+	return a+b+c+d == 0
 }
 
 func (s *solver) line(i int) []float64 { return s.cost[i*s.cols : (i+1)*s.cols] }
@@ -115,20 +137,51 @@ func (s *solver) byStake() []int32 {
 	order := make([]int32, s.rows)
 	for i := range s.rows {
 		order[i] = int32(i)
-		least, sum, n := math.Inf(1), 0.0, 0
-		for _, c := range s.line(i) {
+		stake[i] = lost(s.line(i))
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(stake[b], stake[a]) })
+	return order
+}
+
+// lost is the mean of the costs that are not +Inf less the least: first as if none were, with four sums at a time.
+func lost(line []float64) float64 {
+	var w, x, y, z float64
+	least, rest := math.Inf(1), line
+	for len(rest) >= 4 {
+		a, b, c, d := rest[0], rest[1], rest[2], rest[3]
+		if a < least {
+			least = a
+		}
+		if b < least {
+			least = b
+		}
+		if c < least {
+			least = c
+		}
+		if d < least {
+			least = d
+		}
+		w, x, y, z = w+a, x+b, y+c, z+d
+		rest = rest[4:]
+	}
+	for _, c := range rest {
+		least = min(least, c)
+		w += c
+	}
+	sum, n := w+x+y+z, len(line)
+	if !(sum <= math.MaxFloat64) {
+		sum, n = 0, 0
+		for _, c := range line {
 			if c <= MaxCost {
-				least = min(least, c)
 				sum += c
 				n++
 			}
 		}
-		if n > 0 {
-			stake[i] = sum/float64(n) - least
-		}
 	}
-	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(stake[b], stake[a]) })
-	return order
+	if n == 0 {
+		return 0
+	}
+	return sum/float64(n) - least
 }
 
 // reduce is the augmenting row reduction: each free row takes its cheapest column at the price
