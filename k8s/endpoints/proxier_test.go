@@ -580,6 +580,7 @@ func TestWatchWithTheRealWriter(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
+	wait := watched(client)
 	wg.Go(func() { _ = p.Watch(ctx, client) })
 	wg.Go(func() { _ = p.Run(ctx) })
 	defer wg.Wait()
@@ -610,6 +611,7 @@ func TestWatchWithTheRealWriter(t *testing.T) {
 			t.Fatalf("%d metrics, %v: want two shares, and watts and ages of endpoints and nodes", n, err)
 		}
 	}
+	wait()
 	if err := client.CoreV1().Services("shop").Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

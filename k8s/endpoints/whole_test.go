@@ -17,7 +17,9 @@ import (
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/knftables"
 
 	"github.com/leastwatt/leastwatt/balancing/nftables"
@@ -95,6 +97,7 @@ func TestFlappingOnTheWholePath(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running, busy sync.WaitGroup
+	wait := watched(client)
 	running.Go(func() { _ = p.Watch(ctx, client) })
 	running.Go(func() { _ = p.Run(ctx) })
 	defer running.Wait()
@@ -111,6 +114,7 @@ func TestFlappingOnTheWholePath(t *testing.T) {
 			}
 		}
 	}
+	wait()
 	await("all Services are written", func(d string) bool { return strings.Count(d, "numgen random") == 3 })
 
 	const rounds = 50
@@ -242,4 +246,20 @@ func TestWriteSeries(t *testing.T) {
 			t.Errorf("%d families, %v: want latency and failures", len(families), err)
 		}
 	})
+}
+
+// watched returns what waits until both Services and EndpointSlices are watched: a fake client tells nobody what changes
+// between a list and its watch.
+func watched(client *fake.Clientset) (wait func()) {
+	var begun sync.WaitGroup
+	for _, resource := range []string{"services", "endpointslices"} {
+		begun.Add(1)
+		once := sync.OnceFunc(begun.Done)
+		client.PrependWatchReactor(resource, func(a clienttesting.Action) (bool, watch.Interface, error) {
+			w, err := client.Tracker().Watch(a.GetResource(), a.GetNamespace(), a.(clienttesting.WatchActionImpl).ListOptions)
+			once()
+			return true, w, err
+		})
+	}
+	return begun.Wait
 }

@@ -28,7 +28,8 @@ type prepared struct {
 	prices [demands]prices
 	costs  []scoring.Cost // memory for the scorer
 	round  uint32
-	last   int // the server that was looked up last
+	few    []int32 // the places of this round's candidates, where they are few
+	last   int     // the server that was looked up last
 
 	usage *Usage
 	ended *ended    // nil where nobody follows pods
@@ -169,12 +170,12 @@ func (w *prepared) hear() {
 	}
 }
 
-// seat marks the server as the k-th candidate of this round, and tells whether the view has it.
-func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
+// seat marks the server as the k-th candidate of this round, and returns its place in the view, or -1.
+func (w *prepared) seat(info fwk.NodeInfo, k int) int {
 	node := info.Node()
 	i := w.find(info, node)
 	if i < 0 {
-		return false
+		return -1
 	}
 	mark := &w.marks[i]
 	mark.round, mark.candidate = w.round, int32(k)
@@ -196,7 +197,7 @@ func (w *prepared) seat(info fwk.NodeInfo, k int) bool {
 			mark.version++
 		}
 	}
-	return true
+	return i
 }
 
 // find returns the place of a server, or -1 if the view lacks it.

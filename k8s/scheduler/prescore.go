@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -21,10 +22,22 @@ type state struct {
 	places *places
 	found  []*v1.Node
 	cycle  fwk.CycleState // that it was left in
-	cost   []float64      // NaN is unknown, +Inf over capacity
+	few    []int32        // the candidates' places, ascending, where they are few; nil where all have a cost
+	cost   []float64      // beside few or the view: NaN is unknown, +Inf over capacity
 	tie    []float32
 	best   []int32 // places among the candidates of the best, best first
 	per    float64 // raw score of one unit of cost
+}
+
+// at returns where the cost of the i-th server of the view stands, or -1.
+func (s *state) at(i int) int {
+	if s.few == nil || i < 0 {
+		return i
+	}
+	if k, ok := slices.BinarySearch(s.few, int32(i)); ok {
+		return k
+	}
+	return -1
 }
 
 // Clone implements the framework's StateData.
@@ -47,19 +60,28 @@ func (p *Plugin) read(cs fwk.CycleState) *state {
 // the scorer breaks ties, then by name.
 func (s *state) before(a, b string) bool {
 	if s != nil {
-		i, j := s.view.Index(a), s.view.Index(b)
-		if i < 0 || j < 0 {
-			return i >= 0
-		}
+		i, j := s.known(a), s.known(b)
 		switch {
+		case i < 0 || j < 0:
+			// A cost of an earlier cycle may be unknown by now, which then loses.
+			if i >= 0 || j >= 0 {
+				return i >= 0
+			}
 		case s.cost[i] != s.cost[j]:
-			// A cost of an earlier cycle may be unknown by now: NaN then loses.
-			return s.cost[i] < s.cost[j] || math.IsNaN(s.cost[j])
+			return s.cost[i] < s.cost[j]
 		case s.tie[i] != s.tie[j]:
 			return s.tie[i] < s.tie[j]
 		}
 	}
 	return a < b
+}
+
+// known returns where the cost of a server stands, or -1 where it is not known.
+func (s *state) known(name string) int {
+	if i := s.at(s.view.Index(name)); i >= 0 && !math.IsNaN(s.cost[i]) {
+		return i
+	}
+	return -1
 }
 
 // PreScore predicts what the pod would cost on every candidate. It reads memory only. It returns Skip when
@@ -91,6 +113,10 @@ func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, n
 	return nil
 }
 
+// fewest is up to how many candidates are looked at alone, without those beside them: kube-scheduler asks about the
+// one node that it has just filled while it reuses what it knows of the others.
+const fewest = 8
+
 // tally is what came out for the candidates of one cycle.
 type tally struct {
 	candidates, known, over int
@@ -106,9 +132,13 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	w.look(p.site.View())
 	w.hear()
 	w.round++
+	w.few = w.few[:0]
 	for k, info := range nodes {
-		if !w.seat(info, k) {
+		i := w.seat(info, k)
+		if i < 0 {
 			t.unknown[notWatched]++
+		} else if len(nodes) <= fewest {
+			w.few = append(w.few, int32(i))
 		}
 	}
 	all, err := p.score(ctx, d, now)
@@ -117,14 +147,25 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	}
 	n := len(w.nodes)
 	w.lent = true
-	s := &state{view: w.view, places: w.places, found: w.found, cost: make([]float64, n), tie: make([]float32, n)}
-	for i := range w.marks {
+	s := &state{view: w.view, places: w.places, found: w.found}
+	if len(nodes) <= fewest {
+		s.few = append(make([]int32, 0, len(w.few)), w.few...)
+		slices.Sort(s.few)
+		s.few = slices.Compact(s.few)
+		n = len(s.few)
+	}
+	s.cost, s.tie = make([]float64, n), make([]float32, n)
+	for k := range s.cost {
+		i := k
+		if s.few != nil {
+			i = int(s.few[k])
+		}
 		if w.marks[i].round != w.round {
-			s.cost[i] = math.NaN()
+			s.cost[k] = math.NaN()
 			continue
 		}
 		c := &all[i]
-		s.cost[i], s.tie[i] = c.value, c.tie
+		s.cost[k], s.tie[k] = c.value, c.tie
 		switch {
 		case math.Abs(c.value) <= math.MaxFloat64:
 			t.known++
@@ -174,7 +215,7 @@ func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk
 	if s == nil {
 		return rawUnknown, nil
 	}
-	i := s.places.find(info, info.Node(), s.found)
+	i := s.at(s.places.find(info, info.Node(), s.found))
 	if i < 0 {
 		return rawUnknown, nil
 	}

@@ -85,6 +85,17 @@ func (p *Plugin) score(ctx context.Context, d scoring.Demand, now time.Time) ([]
 	if s, ok := p.scorer.(scoring.SeparateScorer); !ok || !s.ScoresSeparately() {
 		return all.of, p.scoreTogether(ctx, all)
 	}
+	for _, i := range w.few {
+		if w.marks[i].version != all.of[i].version {
+			if err := p.ask(ctx, d, w.nodes[i:i+1]); err != nil {
+				return nil, err
+			}
+			w.keep(all, int(i), &w.costs[0])
+		}
+	}
+	if len(w.few) > 0 {
+		return all.of, nil
+	}
 	for i := 0; i < len(w.marks); {
 		j := i
 		for end := min(i+piece, len(w.marks)); j < end && w.marks[j].round == w.round && w.marks[j].version != all.of[j].version; {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,6 +174,40 @@ func TestPlacesByName(t *testing.T) {
 		strange.generation = n.generation
 		if got := places.find(strange, strange.node, found); got != -1 {
 			t.Fatalf("a node that the view lacks is found at %d", got)
+		}
+	}
+}
+
+// A cycle about a few nodes gives them the scores that they have among all, and orders them as it orders all.
+func TestFewCandidatesScoreAsAmongAll(t *testing.T) {
+	s := newSite(curves(t, 40)...)
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0.1, 0.3, 0.7, 0.99)
+	all, pd := s.infos(), pod("p", "1500m")
+	want, _ := cycle(t, p, pd, all)
+	whole := p.last.Load()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for n := range 2 * fewest {
+		some := slices.Clone(all)
+		rng.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] })
+		some = some[:n+1]
+		got, _ := cycle(t, p, pd, some)
+		part := p.last.Load()
+		for _, a := range some {
+			name := a.Node().Name
+			if got[name] != want[name] {
+				t.Errorf("raw score of %s among %d is %d: want %d as among all", name, len(some), got[name], want[name])
+			}
+			for _, b := range some {
+				if x, y := part.before(name, b.Node().Name), whole.before(name, b.Node().Name); x != y {
+					t.Errorf("%s before %s among %d is %v: want %v as among all", name, b.Node().Name, len(some), x, y)
+				}
+			}
+		}
+		for _, other := range all[:5] {
+			if !slices.Contains(some, other) && part.before(other.Node().Name, some[0].Node().Name) {
+				t.Errorf("%s, no candidate, is preferred to %s, which is one", other.Node().Name, some[0].Node().Name)
+			}
 		}
 	}
 }

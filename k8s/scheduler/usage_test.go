@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -125,32 +126,30 @@ func TestWhenPodsRan(t *testing.T) {
 
 // The informer tells which pods end.
 func TestFollowsPodsThatEnd(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	h, e := newHandle(), new(ended)
-	p := started(pod("p", "1"), time.Now(), time.Now())
-	p.Spec.NodeName = "n"
-	if _, err := h.client.CoreV1().Pods("default").Create(ctx, p, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.follow(ctx, h); err != nil {
-		t.Fatal(err)
-	}
-	h.factory.Start(ctx.Done())
-	h.factory.WaitForCacheSync(ctx.Done())
-	if err := h.client.CoreV1().Pods("default").Delete(ctx, "p", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	for e.changes.Load() == 0 {
-		select {
-		case <-ctx.Done():
-			t.Fatal("it was not told")
-		case <-time.After(time.Millisecond):
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		h, e := newHandle(), new(ended)
+		p := started(pod("p", "1"), time.Now(), time.Now())
+		p.Spec.NodeName = "n"
+		if _, err := h.client.CoreV1().Pods("default").Create(ctx, p, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if got := e.on("n"); len(got) != 1 || got[0].uid != "p" {
-		t.Errorf("ended on n: %+v", got)
-	}
+		if err := e.follow(ctx, h); err != nil {
+			t.Fatal(err)
+		}
+		h.factory.Start(ctx.Done())
+		h.factory.WaitForCacheSync(ctx.Done())
+		synctest.Wait() // the fake client tells nobody what changes between a list and its watch
+		if err := h.client.CoreV1().Pods("default").Delete(ctx, "p", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := e.on("n"); len(got) != 1 || got[0].uid != "p" {
+			t.Errorf("ended on n: %+v", got)
+		}
+		cancel()
+		h.factory.Shutdown()
+	})
 }
 
 // What comes first decides: requests instead of dead sensors, or instead of all; without them a dead node is unknown.
