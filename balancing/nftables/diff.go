@@ -49,7 +49,7 @@ func (w *Writer) find(ctx context.Context) (finding, error) {
 
 // rewrite writes all chains and removes what else was found in the table. Elements that are there already stay
 // untouched: one that is removed and added again could be missed by a packet in between.
-func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, found finding) map[pair]int {
+func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, found finding) map[pair]int32 {
 	d := &w.d
 	tx.Add(&knftables.Table{Comment: new("shares of Services by Leastwatt; do not edit")})
 	keep := make(map[string]bool)
@@ -69,7 +69,7 @@ func (w *Writer) rewrite(tx *knftables.Transaction, next map[string]*wanted, fou
 		tx.Add(o)
 		keep[nameOf(o)] = true
 	}
-	pairs, wantedElements := make(map[pair]int), make(map[element]bool)
+	pairs, wantedElements := make(map[pair]int32), make(map[element]bool)
 	keys := slices.Sorted(maps.Keys(next))
 	for _, k := range keys {
 		p := d.render(next[k].port)
@@ -145,7 +145,7 @@ func (w *Writer) removeStale(tx *knftables.Transaction, found map[string][]strin
 }
 
 // update writes what differs from what was applied and returns how many more or fewer ports then have each pair.
-func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *Result) map[pair]int {
+func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *Result) map[pair]int32 {
 	var keys []string // of the ports that change, in order
 	for k, p := range w.ports {
 		if next[k] != p {
@@ -162,7 +162,7 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 	}
 	slices.Sort(keys)
 	r.Changed = len(keys)
-	pairs := make(map[pair]int)
+	pairs := make(map[pair]int32)
 	before, after := make(map[element]bool), make(map[element]bool)
 	oldChains, newChains := make(map[string]chain), make(map[string]chain)
 	oldSets, newSets := make(map[string]affinitySet), make(map[string]affinitySet)

@@ -45,19 +45,23 @@ type rendering struct {
 	seen      map[netip.AddrPort]bool // while it is written: endpoints that have what they need
 }
 
-// A pair is an endpoint's element of the hairpin set in few bytes: a thousand Services have 20,000.
+// A pair is an endpoint's element of the hairpin set in few bytes and no pointer: a thousand Services have 20,000.
 type pair struct {
 	addr  [16]byte
 	port  uint16
-	proto Protocol
+	proto uint8 // index of protocols
 }
 
-func pairOf(proto Protocol, a netip.AddrPort) pair { return pair{a.Addr().As16(), a.Port(), proto} }
+var protocols = [...]Protocol{TCP, UDP, SCTP}
+
+func pairOf(proto Protocol, a netip.AddrPort) pair {
+	return pair{a.Addr().As16(), a.Port(), uint8(slices.Index(protocols[:], proto))}
+}
 
 // element returns what a pair is in the table.
 func (p pair) element() element {
 	host := netip.AddrFrom16(p.addr).Unmap().String()
-	return element{hairpinSet, host + " . " + host + " . " + string(p.proto) + " . " + strconv.Itoa(int(p.port)), ""}
+	return element{hairpinSet, host + " . " + host + " . " + string(protocols[p.proto]) + " . " + strconv.Itoa(int(p.port)), ""}
 }
 
 type chain struct {

@@ -12,13 +12,14 @@ import (
 
 // A Writer keeps the table of one family at the Services that were last applied. It is safe for concurrent use.
 type Writer struct {
-	nft knftables.Interface
-	d   dialect
+	d    dialect
+	open func() (knftables.Interface, error) // nil: what nft is cannot be made anew
 
 	mu    sync.Mutex
-	known bool               // guarded by mu: what follows is what the kernel has
-	ports map[string]*wanted // by protocol and name
-	pairs map[pair]int       // how many ports have an endpoint; its element of the hairpin set is shared
+	nft   knftables.Interface // guarded by mu
+	known bool                // guarded by mu: what follows is what the kernel has
+	ports map[string]*wanted  // by protocol and name
+	pairs map[pair]int32      // how many ports have an endpoint; its element of the hairpin set is shared
 }
 
 // A wanted port is what was applied. Its rules are not kept, but written again when it changes.
@@ -54,12 +55,21 @@ func Open(f knftables.Family, o Options) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	nft, err := knftables.New(f, opts.Table)
+	open := func() (knftables.Interface, error) { return knftables.New(f, opts.Table) }
+	nft, err := open()
 	if err != nil {
 		return nil, fmt.Errorf("nftables, family %s: %w (it needs the nft program, root or CAP_NET_ADMIN, and Linux 5.6)", f, err)
 	}
-	return New(nft, f, o)
+	w, err := New(nft, f, o)
+	if err != nil {
+		return nil, err
+	}
+	w.open = open
+	return w, nil
 }
+
+// manyOperations is from when on a transaction's text, which knftables keeps as long as it lives, is worth a new one: 0.7 MB.
+const manyOperations = 5000
 
 // New returns a writer that runs its transactions on nft, which must be for family f and o's table.
 func New(nft knftables.Interface, f knftables.Family, o Options) (*Writer, error) {
@@ -70,7 +80,7 @@ func New(nft knftables.Interface, f knftables.Family, o Options) (*Writer, error
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{nft: nft, d: dialectOf(f, opts)}, nil
+	return &Writer{d: dialectOf(f, opts), nft: nft}, nil
 }
 
 // Apply makes the table hold these Services and no others, in one transaction with what changed since the last
@@ -83,7 +93,7 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 	var r Result
 	next := w.normalize(services, &r)
 	tx := w.nft.NewTransaction()
-	var pairs map[pair]int // that become more or fewer
+	var pairs map[pair]int32 // that become more or fewer
 	if w.known {
 		pairs = w.update(tx, next, &r)
 	} else {
@@ -91,7 +101,7 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 		if err != nil {
 			return r, fmt.Errorf("nftables: list table %s: %w", w.d.options.Table, err)
 		}
-		w.pairs = make(map[pair]int)
+		w.pairs = make(map[pair]int32)
 		pairs = w.rewrite(tx, next, found)
 		r.Changed = len(next)
 	}
@@ -99,6 +109,11 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 		if err := w.nft.Run(ctx, tx); err != nil {
 			w.known = false
 			return r, fmt.Errorf("nftables: write table %s: %w", w.d.options.Table, err)
+		}
+		if r.Operations >= manyOperations && w.open != nil {
+			if nft, err := w.open(); err == nil { // else the old one goes on
+				w.nft = nft
+			}
 		}
 	}
 	for k, n := range pairs {
@@ -208,7 +223,7 @@ type Flow struct {
 // [Options.Count], and runs nft once.
 func (w *Writer) Connections(ctx context.Context) ([]Flow, error) {
 	w.mu.Lock()
-	by := make(map[string]*wanted, len(w.ports))
+	nft, by := w.nft, make(map[string]*wanted, len(w.ports))
 	for _, p := range w.ports {
 		for _, c := range p.counters {
 			by[c] = p
@@ -218,7 +233,7 @@ func (w *Writer) Connections(ctx context.Context) ([]Flow, error) {
 	if !w.d.options.Count {
 		return nil, fmt.Errorf("nftables: connections are not counted: set Options.Count")
 	}
-	counters, err := w.nft.ListCounters(ctx)
+	counters, err := nft.ListCounters(ctx)
 	if err != nil && !knftables.IsNotFound(err) {
 		return nil, fmt.Errorf("nftables: list counters of table %s: %w", w.d.options.Table, err)
 	}

@@ -54,7 +54,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(30) // one of these runs on every node: rather some CPU than twice the memory
+		debug.SetGCPercent(laterGC) // one of these runs on every node: rather some CPU than twice the memory
 	}
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, context.Canceled) {
 		if !errors.Is(err, flag.ErrHelp) {
