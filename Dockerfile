@@ -10,8 +10,8 @@ ARG PROGRAM
 RUN test -n "$PROGRAM" && version=$(cd examples && go list -m -f '{{.Version}}' k8s.io/kubernetes) && \
     CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=$version" -o /program "./examples/$PROGRAM"
 
-# What the endpoint selector calls: nft and conntrack.
-FROM debian:bookworm-slim AS with-nftables
+# What the endpoint selector calls: nft and conntrack. nft 1.1.3 (Debian 13) reads less of the rules before it changes one than 1.0.6 (Debian 12).
+FROM debian:trixie-slim AS with-nftables
 RUN apt-get update && apt-get install -y --no-install-recommends nftables conntrack && rm -rf /var/lib/apt/lists/*
 COPY --from=build /program /program
 ENTRYPOINT ["/program"]
