@@ -144,8 +144,13 @@ func (w *Writer) removeStale(tx *knftables.Transaction, found map[string][]strin
 	}
 }
 
-// update writes what differs from what was applied and returns how many more or fewer ports then have each pair.
-func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *Result) map[pair]int32 {
+// maxLeft is how many elements of endpoints that are gone may stay in the hairpin set, which they do no harm.
+const maxLeft = 1000
+
+// update writes what differs from what was applied. It returns how many more or fewer ports then have each pair, and which
+// pairs it removed. An endpoint that goes leaves its element until others are written as well: nft reads all maps before it
+// changes an element, which takes 0.2 s with 1,000 Services, and an endpoint that flaps is soon back.
+func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *Result) (pairs map[pair]int32, removed []pair) {
 	var keys []string // of the ports that change, in order
 	for k, p := range w.ports {
 		if next[k] != p {
@@ -158,11 +163,11 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 		}
 	}
 	if len(keys) == 0 {
-		return nil
+		return nil, nil
 	}
 	slices.Sort(keys)
 	r.Changed = len(keys)
-	pairs := make(map[pair]int32)
+	pairs = make(map[pair]int32)
 	before, after := make(map[element]bool), make(map[element]bool)
 	oldChains, newChains := make(map[string]chain), make(map[string]chain)
 	oldSets, newSets := make(map[string]affinitySet), make(map[string]affinitySet)
@@ -184,11 +189,21 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 		}
 	}
 	for x, n := range pairs {
-		if had := w.pairs[x]; had > 0 && had+n == 0 {
-			before[x.element()] = true
-		} else if had == 0 && n > 0 {
+		if _, there := w.pairs[x]; !there && n > 0 {
 			after[x.element()] = true
 		}
+	}
+	for x, n := range w.pairs {
+		if n+pairs[x] == 0 {
+			removed = append(removed, x)
+		}
+	}
+	if len(removed) > maxLeft || !maps.Equal(before, after) {
+		for _, x := range removed {
+			before[x.element()] = true
+		}
+	} else {
+		removed = nil
 	}
 	for _, e := range slices.SortedFunc(maps.Keys(before), compare) {
 		if !after[e] {
@@ -227,14 +242,14 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 			tx.Add(e.object())
 		}
 	}
-	removed := func(name string) bool { _, ok := newChains[name]; return !ok }
+	gone := func(name string) bool { _, ok := newChains[name]; return !ok }
 	for _, name := range slices.Sorted(maps.Keys(oldChains)) {
-		if removed(name) {
+		if gone(name) {
 			tx.Flush(&knftables.Chain{Name: name})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(oldChains)) {
-		if removed(name) {
+		if gone(name) {
 			tx.Delete(&knftables.Chain{Name: name})
 		}
 	}
@@ -248,7 +263,7 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 			tx.Delete(&knftables.Counter{Name: name})
 		}
 	}
-	return pairs
+	return pairs, removed
 }
 
 func collect(p *rendering, elements map[element]bool, chains map[string]chain, sets map[string]affinitySet, counters map[string]bool) {

@@ -19,7 +19,7 @@ type Writer struct {
 	nft   knftables.Interface // guarded by mu
 	known bool                // guarded by mu: what follows is what the kernel has
 	ports map[string]*wanted  // by protocol and name
-	pairs map[pair]int32      // how many ports have an endpoint; its element of the hairpin set is shared
+	pairs map[pair]int32      // of each element of the hairpin set: how many ports have the endpoint
 }
 
 // A wanted port is what was applied. Its rules are not kept, but written again when it changes.
@@ -94,8 +94,9 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 	next := w.normalize(services, &r)
 	tx := w.nft.NewTransaction()
 	var pairs map[pair]int32 // that become more or fewer
+	var removed []pair
 	if w.known {
-		pairs = w.update(tx, next, &r)
+		pairs, removed = w.update(tx, next, &r)
 	} else {
 		found, err := w.find(ctx)
 		if err != nil {
@@ -116,10 +117,11 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 			}
 		}
 	}
-	for k, n := range pairs {
-		if w.pairs[k] += n; w.pairs[k] == 0 {
-			delete(w.pairs, k)
-		}
+	for x, n := range pairs {
+		w.pairs[x] += n
+	}
+	for _, x := range removed {
+		delete(w.pairs, x)
 	}
 	w.known, w.ports = true, next
 	return r, nil
