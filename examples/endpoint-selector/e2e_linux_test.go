@@ -408,11 +408,12 @@ func (s *stage) until(what string, ok func() bool) {
 func (s *stage) split(what string, sample func() map[string]int, want map[string]float64, n int) {
 	s.t.Helper()
 	for range 2 {
-		got, chi := sample(), 0.0
+		got, chi, parts := sample(), 0.0, map[string]string{}
 		for name, p := range want {
 			chi += math.Pow(float64(got[name])-float64(n)*p, 2) / (float64(n) * p)
+			parts[name] = fmt.Sprintf("%.4g", p)
 		}
-		s.t.Logf("%s: shares %v, of %d connections %v, chi-square %.2f", what, want, n, got, chi)
+		s.t.Logf("%s: shares %v, of %d connections %v, chi-square %.2f", what, parts, n, got, chi)
 		if len(want) == 3 && chi < 9.210 {
 			return
 		}

@@ -193,7 +193,7 @@ func thousand(ctx context.Context, t *testing.T, client *kubernetes.Clientset, k
 	t.Logf("peak at the start %.1f MB", float64(1024*kB(t, fmt.Sprintf("/proc/%d/status", program.Process.Pid), "VmHWM:"))/1e6)
 }
 
-// What the program may hold at rest with 1,000 Services of 20 endpoints. It allocates 28 to 33 MB; how many pages of its
+// What the program may hold at rest with 1,000 Services of 20 endpoints. It allocates 26 to 33 MB; how many pages of its
 // file are resident besides, 20 to 25 MB, is up to the kernel.
 const (
 	maxResident  = 60e6
