@@ -269,12 +269,12 @@ func TestOneAddressInSeveralSlices(t *testing.T) {
 				for range 20 { // a map's order would show itself
 					p.OnEndpointSliceUpdate(nil, slice("web-3", "web", c.other))
 					settle()
-					got := ""
+					var got strings.Builder
 					for _, e := range r.last[web].Endpoints {
-						got += fmt.Sprint(e.Addr.Addr().As4()[3])
+						got.WriteString(fmt.Sprint(e.Addr.Addr().As4()[3]))
 					}
-					if got != c.want {
-						t.Fatalf("endpoints %q, want %q", got, c.want)
+					if got.String() != c.want {
+						t.Fatalf("endpoints %q, want %q", got.String(), c.want)
 					}
 				}
 			})
