@@ -57,6 +57,9 @@ func (t *fitTree) next(i int, cpu, mem float64) int {
 		return -1
 	}
 	k := t.size + i
+	if i == 0 {
+		k = 1 // no need to climb
+	}
 	for {
 		if t.cpu[k] >= cpu && t.mem[k] >= mem {
 			if k >= t.size {

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/scoring"
@@ -12,6 +13,9 @@ func (s *simulation) arrive(j *Job) {
 	if k >= 0 {
 		s.free = s.jobs[k].next
 	} else {
+		if n := len(s.jobs); n == cap(s.jobs) {
+			s.jobs = slices.Grow(s.jobs, max(n, 16)) // a move costs much
+		}
 		s.jobs = append(s.jobs, live{})
 		k = int32(len(s.jobs) - 1)
 	}

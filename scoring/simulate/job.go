@@ -16,6 +16,7 @@ type Job struct {
 	Name     string
 	Arrival  time.Duration
 	Duration time.Duration // on a server of speed 1; shorter on a faster one only if Scales
+	Deadline time.Duration // when it should have ended; 0 is none
 	Requests batch.Resources
 
 	// Use is the share of the requested CPU that it really uses; 0 means all of it. Profile, if not
@@ -28,9 +29,8 @@ type Job struct {
 	Scales bool
 
 	Priority int
-	Deadline time.Duration // when it should have ended; 0 is none
-	Pinned   bool          // it must not be moved
-	Suspend  bool          // it may be stopped and go on later
+	Pinned   bool // it must not be moved
+	Suspend  bool // it may be stopped and go on later
 
 	// Class groups jobs whose lifetimes resemble each other; "" groups by the size of the request.
 	Class string
