@@ -113,7 +113,8 @@ func (mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
 	fitCPU, freeCPU, freeMem, perCPU, perMem := s.slices()
 	for i, free := range freeCPU {
 		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
-		bound := 50*(cpu+mem) - 1e4*(max(0, cpu-1)+max(0, mem-1)) // low where the job does not fit
+		overCPU, overMem := cpu-1, mem-1
+		bound := 50*(cpu+mem) - 5e3*(overCPU+math.Abs(overCPU)+overMem+math.Abs(overMem)) // low where the job does not fit
 		if bound+cutSlack < most+1 && !brims(free, s.cpu) && cpu >= 0 && mem >= 0 {
 			continue
 		}
@@ -141,7 +142,7 @@ func (kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
 	for i, free := range freeCPU {
 		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
 		// Without cuts the score is 50·(1−cpu) + 50·(1−mem) + 100 − 50·|cpu−mem|.
-		if 200-100*max(cpu, mem)+cutSlack < most+1 && !brims(free, s.cpu) {
+		if (200-100*cpu+cutSlack < most+1 || 200-100*mem+cutSlack < most+1) && !brims(free, s.cpu) {
 			continue
 		}
 		if s.cpu > fitCPU[i] || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j) {
