@@ -24,7 +24,8 @@ type solver struct {
 	rowOf    []int32 // of each column, or none
 	spent    []bool  // per column
 	anySpent bool
-	slack    float64 // by how much rounding may break the law
+	slack    float64   // by how much rounding may break the law
+	stake    []float64 // what rows have to lose, where check found it
 
 	// One search. dist is the reduced length of the best path to a column, via the row it came from.
 	dist   []float64
@@ -58,12 +59,20 @@ func newSolver(rows, cols int, cost []float64) *solver {
 	return s
 }
 
-// check reports the first cost that is out of range. In a turned matrix rows are the caller's columns.
+// check reports the first cost that is out of range. In a turned matrix rows are the caller's columns. While a row is at hand it finds what that has to lose,
+// where solve will ask: large matrices come slowly from memory.
 func (s *solver) check(turned bool) error {
 	inf := math.Inf(1)
+	if contested, tied := s.contested(); !contested || tied {
+		s.stake = make([]float64, s.rows)
+	}
 	for i := range s.rows {
 		line := s.line(i)
-		if tame(line) {
+		fine := tame(line)
+		if s.stake != nil {
+			s.stake[i] = lost(line)
+		}
+		if fine {
 			continue
 		}
 		for j, c := range line {
@@ -133,11 +142,16 @@ func (s *solver) solve() {
 // order, as with costs that are products of a demand and a free capacity, a row with less at stake then
 // settles for the next column at once instead of shifting all the rows before it.
 func (s *solver) byStake() []int32 {
-	stake := make([]float64, s.rows)
+	stake := s.stake
+	if stake == nil {
+		stake = make([]float64, s.rows)
+		for i := range stake {
+			stake[i] = lost(s.line(i))
+		}
+	}
 	order := make([]int32, s.rows)
-	for i := range s.rows {
+	for i := range order {
 		order[i] = int32(i)
-		stake[i] = lost(s.line(i))
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(stake[b], stake[a]) })
 	return order
