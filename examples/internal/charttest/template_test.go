@@ -15,10 +15,13 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	rbac "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	kubescheduler "k8s.io/kube-scheduler/config/v1"
 	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/k8s/scheduler"
 )
 
 // object is what a test looks at in a manifest.
@@ -153,6 +156,8 @@ func TestValuesAreChecked(t *testing.T) {
 	for set, want := range map[string]string{
 		"scheduler.repicas=3":                            "repicas",
 		"scheduler.mode=off":                             "mode",
+		"scheduler.clientConnection.qps=0":               "qps",
+		"scheduler.clientConnection.burst=1.5":           "burst",
 		"scheduler.args.mode=shadow":                     "args",
 		"config.sensor={}":                               "config",
 		"secrets={UPPER}":                                "secrets",
@@ -177,6 +182,119 @@ func TestValuesAreChecked(t *testing.T) {
 	}
 	if _, err := render(t, "--set=metricsAdapter.enabled=true,metricsAdapter.tls.existingSecret=mine"); err == nil || !strings.Contains(err.Error(), "caBundle") {
 		t.Errorf("a certificate without its authority: %v", err)
+	}
+}
+
+// schedulerConfig is what the chart tells its scheduler, read strictly, and the arguments of its plugins as JSON.
+func schedulerConfig(t *testing.T, args ...string) (*kubescheduler.KubeSchedulerConfiguration, map[string]*runtime.Unknown) {
+	t.Helper()
+	all, err := render(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		if text := o.Data["scheduler.yaml"]; text != "" {
+			c := new(kubescheduler.KubeSchedulerConfiguration)
+			if err := sigsyaml.UnmarshalStrict([]byte(text), c); err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			plugins := make(map[string]*runtime.Unknown)
+			for _, p := range c.Profiles[0].PluginConfig {
+				plugins[p.Name] = &runtime.Unknown{Raw: p.Args.Raw, ContentType: runtime.ContentTypeJSON}
+			}
+			return c, plugins
+		}
+	}
+	t.Fatal("the chart tells its scheduler nothing")
+	return nil, nil
+}
+
+// In shadow mode nothing of Kubernetes' own choice is taken away: what is measured must be measured against it.
+func TestTemplateShadowDisablesNothing(t *testing.T) {
+	disabled := func(args ...string) []string {
+		c, _ := schedulerConfig(t, args...)
+		var names []string
+		for _, p := range c.Profiles[0].Plugins.Score.Disabled {
+			names = append(names, p.Name)
+		}
+		return names
+	}
+	if got, want := disabled(), []string{"NodeResourcesFit", "NodeResourcesBalancedAllocation"}; !slices.Equal(got, want) {
+		t.Errorf("mode decide disables the scores %v, want %v", got, want)
+	}
+	if got := disabled("--set=scheduler.mode=shadow"); len(got) > 0 {
+		t.Errorf("mode shadow disables the scores %v", got)
+	}
+}
+
+// The scheduler's rate of requests is a value.
+func TestTemplateClientConnection(t *testing.T) {
+	for set, want := range map[string][2]int{"scheduler.enabled=true": {50, 100}, "scheduler.clientConnection.qps=500,scheduler.clientConnection.burst=1000": {500, 1000}} {
+		c, _ := schedulerConfig(t, "--set="+set)
+		if got := [2]int{int(c.ClientConnection.QPS), int(c.ClientConnection.Burst)}; got != want {
+			t.Errorf("%s: qps and burst are %v, want %v", set, got, want)
+		}
+	}
+}
+
+// Each plugin has its arguments; what PowerCap and LeastWattPlacement take as LeastWatt does they have of it, unless they
+// are told otherwise.
+func TestTemplateArguments(t *testing.T) {
+	_, plugins := schedulerConfig(t, "--set=scheduler.powerCap.enabled=true,scheduler.powerCap.args.caps[0].name=pdu,scheduler.powerCap.args.caps[0].watts=1,scheduler.placement.enabled=true,"+
+		"scheduler.spreadRate.enabled=true,scheduler.spreadRate.args.topologyKeys={rack}",
+		`--set-json=scheduler.args={"config":"/other.yaml","podUsageAssumption":0.5,"defaultPodCPU":"200m","utilization":["requests"],"gpuResources":["a.b/gpu"],"gpuUsageAssumption":0.25,"events":true}`,
+		`--set-json=scheduler.placement.args={"podUsageAssumption":0.75}`)
+	if a, err := scheduler.DecodeSpreadArgs(plugins["SpreadRate"]); err != nil || !slices.Equal(a.TopologyKeys, []string{"rack"}) {
+		t.Errorf("SpreadRate: %+v, %v", a, err)
+	}
+	all, err := scheduler.DecodeArgs(plugins["LeastWatt"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field, value := range reflect.ValueOf(all.Usage).Fields() {
+		if field.IsExported() && reflect.DeepEqual(value.Interface(), reflect.ValueOf(defaults(t)).FieldByIndex(field.Index).Interface()) {
+			t.Errorf("%s has its default %v: set it in this test", field.Name, value)
+		}
+	}
+	powerCap, err := scheduler.DecodeCapArgs(plugins["PowerCap"])
+	if err != nil || powerCap.Config != all.Config || !reflect.DeepEqual(powerCap.Usage, all.Usage) {
+		t.Errorf("PowerCap: %+v, %v; want the usage of LeastWatt, %+v", powerCap, err, all)
+	}
+	placement, err := scheduler.DecodePlacementArgs(plugins["LeastWattPlacement"])
+	if err != nil || placement.PodUsageAssumption != 0.75 || placement.DefaultPodCPU != "200m" {
+		t.Errorf("LeastWattPlacement: %+v, %v; want its own assumption, and the rest of LeastWatt", placement, err)
+	}
+}
+
+// defaults is what is assumed of pods where nothing is said.
+func defaults(t *testing.T) scheduler.Usage {
+	a, err := scheduler.DecodePlacementArgs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Usage
+}
+
+// One replica has no budget, with which its node could not be drained.
+func TestTemplateDisruptionBudgets(t *testing.T) {
+	for replicas, want := range map[string]int{"0": 0, "1": 0, "2": 4} {
+		set := everything[0]
+		for _, component := range []string{"scheduler", "controller", "gateway", "shift"} {
+			set += "," + component + ".replicas=" + replicas
+		}
+		all, err := render(t, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, o := range all {
+			if o.Kind == "PodDisruptionBudget" {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%s replicas: %d budgets, want %d", replicas, n, want)
+		}
 	}
 }
 

@@ -105,6 +105,13 @@ subjects: [{kind: ServiceAccount, name: {{ include "leastwatt.name" . }}, namesp
 {{- define "leastwatt.jobsToken" -}}{{ default (printf "%s-token" (include "leastwatt.name" (list . "jobs"))) .Values.jobs.token.existingSecret }}{{- end -}}
 {{- define "leastwatt.jobsTokenKey" -}}{{ if .Values.jobs.token.existingSecret }}{{ .Values.jobs.token.key }}{{ else }}token{{ end }}{{- end -}}
 
+{{/* Arguments of a plugin, over those of the plugin LeastWatt that it takes too: (list ARGS-OF-LEASTWATT ITS-OWN) */}}
+{{- define "leastwatt.sharedArgs" -}}
+{{- $args := pick (index . 0) "config" "podUsageAssumption" "defaultPodCPU" "utilization" "gpuResources" "gpuUsageAssumption" -}}
+{{- range $name, $value := index . 1 }}{{ $_ := set $args $name $value }}{{ end -}}
+{{- toYaml $args -}}
+{{- end -}}
+
 {{/* The port of a URL. */}}
 {{- define "leastwatt.portOf" -}}
 {{- $port := regexReplaceAll "^https?://[^/]*?(:([0-9]+))?(/.*)?$" . "${2}" -}}
