@@ -263,7 +263,7 @@ func published(dir string) (*corpus, error) {
 	return c, nil
 }
 
-// embedded is the same without any file: the embedded servers, and two synthetic traces.
+// embedded is the same without any file: the embedded servers, and three synthetic traces, one of them of jobs that take a large part of a server.
 func embedded() *corpus {
 	c := &corpus{machines: embeddedMachines(), jobs: map[string][]simulate.Job{}}
 	jobs := synthetic()
@@ -274,5 +274,11 @@ func embedded() *corpus {
 		long[i].Requests.CPU = min(4, long[i].Requests.CPU)
 	}
 	c.add("longer", long)
+	coarse := slices.Clone(jobs)
+	for i := range coarse {
+		coarse[i].Duration *= 3
+		coarse[i].Requests.CPU = 16 * float64(1+i%4)
+	}
+	c.add("coarse", coarse)
 	return c
 }

@@ -44,8 +44,8 @@ func TestEvaluateEmbedded(t *testing.T) {
 			t.Errorf("below the bound: %+v", c)
 		}
 	}
-	// reference: 6 cells × 8, twice; the others 6 cells × (2 + 1 with moves), twice.
-	if want := 6*8*2 + 3*6*3*2; len(d.Cells) != want {
+	// reference: 6 cells × 8, twice; the others 9 cells × (2 + 1 with moves), twice.
+	if want := 6*8*2 + 3*9*3*2; len(d.Cells) != want {
 		t.Errorf("%d cells, want %d", len(d.Cells), want)
 	}
 }

@@ -68,7 +68,9 @@ type Cluster struct {
 	tree                   *fitTree
 	// freed has the changes of what is free, touched these and the changes of all else that costs depend on.
 	freed, touched changes
-	other          bool // some node or job has GPUs or other resources
+	models         uint64        // counts changes of models, and of which nodes take jobs
+	other          bool          // some node or job has GPUs or other resources
+	journal        *[]nodeBefore // what Reserve has changed, where someone may want to undo it
 }
 
 // ClusterOptions tune a [Cluster]. The zero value is a cluster whose nodes are always on.
@@ -145,6 +147,7 @@ func NewCluster(ctx context.Context, nodes []Node, o ClusterOptions) (*Cluster, 
 // learn takes over a node's model.
 func (c *Cluster) learn(ctx context.Context, i int) error {
 	d := &c.nodes[i]
+	c.models++
 	c.curve[i], c.env[i], c.floor[i], c.least[i] = nil, nil, math.Inf(-1), math.Inf(-1)
 	c.curveAt[i], c.envAt[i] = slopeAt{room: -1}, slopeAt{room: -1}
 	if d.Err != nil || d.Predictor == nil || !(c.work[i] > 0) {
@@ -237,6 +240,9 @@ func (c *Cluster) fitsSpecial(i int, j *Job) bool {
 // Reserve places a job on a node as of now: its requests are taken and its expected work counts as use. The
 // job need not fit.
 func (c *Cluster) Reserve(i int, j *Job, now time.Duration) {
+	if c.journal != nil {
+		*c.journal = append(*c.journal, nodeBefore{c.use[i], c.until[i], c.nodes[i].Off})
+	}
 	c.take(i, j, 1)
 	c.jobs[i]++
 	if j.Demand.Lifetime > 0 {
@@ -256,6 +262,24 @@ func (c *Cluster) Release(i int, j *Job) {
 	c.free[i] = c.nodes[i].Allocatable.clone()
 	c.use[i] = 0
 	c.refresh(i)
+}
+
+// nodeBefore is what of a node releasing a job does not give back.
+type nodeBefore struct {
+	use   float64
+	until time.Duration
+	off   bool
+}
+
+// undo takes back a plan that was reserved with a journal, and nothing else has been reserved since.
+func (c *Cluster) undo(p *Plan, jobs []Job) {
+	for n, a := range slices.Backward(p.Assigned) {
+		i, b := a.Node, &(*c.journal)[n]
+		c.Release(i, &jobs[a.Job])
+		c.use[i], c.until[i], c.nodes[i].Off = b.use, b.until, b.off
+		c.locate(i)
+	}
+	*c.journal = (*c.journal)[:0]
 }
 
 func (c *Cluster) take(i int, j *Job, sign float64) {
@@ -312,6 +336,7 @@ func (c *Cluster) SetOff(i int, off bool) {
 // SetDown says whether a node takes jobs.
 func (c *Cluster) SetDown(i int, down bool) {
 	c.nodes[i].Down = down
+	c.models++
 	c.refresh(i)
 }
 

@@ -13,6 +13,7 @@ type price struct {
 	slopes  []float64 // of all segments, in order
 	cores   []float64 // cumulated
 	total   float64   // cores in use and placed since
+	models  uint64    // how often the cluster's models had changed when they were sorted
 	sorted  time.Duration
 	summed  time.Duration
 }
@@ -27,8 +28,10 @@ const (
 func (p *price) look(c *Cluster, now time.Duration) {
 	fresh := p.cluster != c || now < p.sorted || now < p.summed
 	if fresh || now-p.sorted >= priceSorts {
-		p.sort(c)
-		p.cluster, p.sorted = c, now
+		if p.cluster != c || p.models != c.models {
+			p.sort(c)
+		}
+		p.cluster, p.models, p.sorted = c, c.models, now
 	}
 	if fresh || now-p.summed >= priceSums {
 		p.total, p.summed = 0, now

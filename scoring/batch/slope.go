@@ -25,10 +25,7 @@ func (c *Cluster) locate(i int) {
 		c.least[i] = c.flattest[i][n]
 	}
 	if c.rises[i] && c.envAt[i].room > 0 {
-		c.floor[i] = c.envAt[i].slope
-		if !c.switchOff {
-			c.floor[i] = min(c.floor[i], c.flattest[i][n])
-		}
+		c.floor[i] = min(c.envAt[i].slope, c.flattest[i][n])
 	}
 }
 

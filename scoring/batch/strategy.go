@@ -166,6 +166,15 @@ type greedy struct {
 	one  []Assignment // room for plans of one job, many at a time
 }
 
+func (g *greedy) usesEnds(*Cluster) bool { return false }
+
+// UsesEnds reports whether a strategy may go by until when nodes are in use, which [Cluster.SetUntil] tells. For one that does not, nobody needs to find
+// that out.
+func UsesEnds(s Strategy, c *Cluster) bool {
+	u, ok := s.(interface{ usesEnds(*Cluster) bool })
+	return !ok || u.usesEnds(c)
+}
+
 func (g *greedy) Name() string { return g.name }
 
 func (g *greedy) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {

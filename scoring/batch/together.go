@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Plan places one job by its score. Jobs that come together are placed from the largest to the smallest if there is room for all, and
-// then moved and exchanged among each other while that lowers the sum of the envelopes: what all of them add to the cluster. Who gets a node and who
-// waits is decided in the order given.
+// Plan places one job by its score. Jobs that come together are placed from the largest to the smallest if that leaves none waiting, and
+// then moved and exchanged among each other while that lowers the sum of the envelopes: what all of them add to the cluster. Where not all fit, who gets
+// a node and who waits is decided in the order given.
 func (l *leastwatt) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
 	if !c.switchOff {
 		l.price.look(c, now)
@@ -28,26 +28,22 @@ func (l *leastwatt) Plan(ctx context.Context, now time.Duration, jobs []Job, c *
 	if coming >= 0 && coming <= math.MaxFloat64 {
 		l.coming = coming
 	}
-	before := l.remember(c)
-	p, err := l.greedy.Plan(ctx, now, jobs, c)
-	if err == nil && len(p.Waiting) == 0 {
-		before.undo(&p, jobs, c)
-		if p, err = l.largestFirst(ctx, now, jobs, c); err == nil && len(p.Waiting) > 0 {
-			before.undo(&p, jobs, c)
-			p, err = l.greedy.Plan(ctx, now, jobs, c)
-		}
+	l.before = l.before[:0]
+	c.journal = &l.before
+	p, err := l.largestFirst(ctx, now, jobs, c)
+	if err == nil && len(p.Waiting) > 0 {
+		c.undo(&p, jobs)
+		p, err = l.greedy.Plan(ctx, now, jobs, c)
 	}
 	l.coming = 0
-	if err == nil && len(p.Assigned) > 1 {
-		s := newShuffle(c, jobs, &p)
-		if s.improve(ctx) {
-			before.undo(&p, jobs, c)
-			for a := range p.Assigned {
-				p.Assigned[a].Node = s.at[a]
-				c.Reserve(s.at[a], &jobs[p.Assigned[a].Job], now)
-			}
+	if s := &l.shuffle; err == nil && len(p.Assigned) > 1 && s.start(c, jobs, &p) && s.improve(ctx) {
+		c.undo(&p, jobs)
+		for a := range p.Assigned {
+			p.Assigned[a].Node = s.at[a]
+			c.Reserve(s.at[a], &jobs[p.Assigned[a].Job], now)
 		}
 	}
+	c.journal = nil
 	l.placed(&p, jobs)
 	return p, err
 }
@@ -82,80 +78,58 @@ func (l *leastwatt) largestFirst(ctx context.Context, now time.Duration, jobs []
 	return p, err
 }
 
-// A memory is what releasing a job does not give back.
-type memory struct {
-	use   []float64
-	until []time.Duration
-	off   []bool
-}
-
-func (l *leastwatt) remember(c *Cluster) *memory {
-	m := &l.before
-	m.use, m.until = append(m.use[:0], c.use...), append(m.until[:0], c.until...)
-	m.off = m.off[:0]
-	for i := range c.nodes {
-		m.off = append(m.off, c.nodes[i].Off)
-	}
-	return m
-}
-
-// undo takes a plan back.
-func (m *memory) undo(p *Plan, jobs []Job, c *Cluster) {
-	for _, a := range p.Assigned {
-		c.Release(a.Node, &jobs[a.Job])
-	}
-	for _, a := range p.Assigned {
-		i := a.Node
-		c.use[i], c.until[i], c.nodes[i].Off = m.use[i], m.until[i], m.off[i]
-		c.locate(i)
-	}
-}
-
-// A shuffle moves and exchanges the jobs of one plan.
+// A shuffle moves and exchanges the jobs of one plan. Its slices are kept from one plan to the next.
 type shuffle struct {
 	c                       *Cluster
 	at                      []int // node of each assignment
 	cpu, mem, demand        []float64
 	use, freeCPU, freeMem   []float64
-	watts                   []float64 // of each node, along its envelope
-	movable                 []int     // assignments
+	env                     []slopeAt
+	movable                 []int // assignments
 	rnd                     *rand.Rand
 	evaluations, exchanging int
 }
 
 const (
 	shufflePasses = 3
-	// shuffleWork bounds how many nodes one plan looks at: about a second's work.
+	// shuffleWork bounds how many nodes one plan looks at: a fraction of a second's work.
 	shuffleWork = 1 << 26
 	// exchanges is how many pairs are tried for each job in a pass.
 	exchanges = 40
+	// patience is how many pairs for each job may bring nothing before a pass ends.
+	patience = 8
 	// leastGain in watts is worth a change.
 	leastGain = 1e-6
 )
 
-func newShuffle(c *Cluster, jobs []Job, p *Plan) *shuffle {
-	n := len(p.Assigned)
-	s := &shuffle{c: c, at: make([]int, n), cpu: make([]float64, n), mem: make([]float64, n), demand: make([]float64, n),
-		use: slices.Clone(c.use), freeCPU: slices.Clone(c.fitCPU), freeMem: slices.Clone(c.freeMem), watts: make([]float64, c.Len()),
-		rnd: rand.New(rand.NewPCG(uint64(n), 0x73687566))}
-	for i := range s.watts {
-		if c.env[i] != nil {
-			s.watts[i] = s.wattsAt(i, s.use[i])
-		}
-	}
+// start takes a plan over and reports whether any of its jobs may be moved.
+func (s *shuffle) start(c *Cluster, jobs []Job, p *Plan) bool {
+	s.c, s.evaluations, s.exchanging = c, 0, 0
+	s.at, s.cpu, s.mem, s.demand, s.movable = s.at[:0], s.cpu[:0], s.mem[:0], s.demand[:0], s.movable[:0]
 	for a := range p.Assigned {
 		j := &jobs[p.Assigned[a].Job]
-		s.at[a] = p.Assigned[a].Node
-		s.cpu[a], s.mem[a], s.demand[a] = j.Requests.CPU, j.Requests.Memory, j.Demand.CPU
-		if r := &j.Requests; c.env[s.at[a]] != nil && j.Node == "" && r.GPU == 0 && len(r.Other) == 0 && j.Demand.CPU > 0 {
+		at := p.Assigned[a].Node
+		s.at, s.cpu, s.mem, s.demand = append(s.at, at), append(s.cpu, j.Requests.CPU), append(s.mem, j.Requests.Memory), append(s.demand, j.Demand.CPU)
+		if r := &j.Requests; c.env[at] != nil && j.Node == "" && r.GPU == 0 && len(r.Other) == 0 && j.Demand.CPU > 0 {
 			s.movable = append(s.movable, a)
 		}
 	}
-	return s
+	if len(s.movable) < 2 {
+		return false // one by itself is where it belongs
+	}
+	s.use, s.freeCPU, s.freeMem = append(s.use[:0], c.use...), append(s.freeCPU[:0], c.fitCPU...), append(s.freeMem[:0], c.freeMem...)
+	s.env = append(s.env[:0], c.envAt...)
+	s.rnd = rand.New(rand.NewPCG(uint64(len(s.at)), 0x73687566))
+	return true
 }
 
-func (s *shuffle) wattsAt(i int, use float64) float64 {
-	return float64(s.c.env[i].At(max(0, use) * s.c.perWork[i]))
+// rise is what d more cores on node i add along its envelope; fewer take away.
+func (s *shuffle) rise(i int, d float64) float64 {
+	if at := &s.env[i]; d >= 0 && d <= at.room {
+		return at.slope * d
+	}
+	u, per := s.use[i], s.c.perWork[i]
+	return float64(s.c.env[i].Rise(max(0, u)*per, max(0, u+d)*per))
 }
 
 // shift books job a out of or into node i.
@@ -163,7 +137,7 @@ func (s *shuffle) shift(a, i int, sign float64) {
 	s.use[i] += sign * s.demand[a]
 	s.freeCPU[i] -= sign * s.cpu[a]
 	s.freeMem[i] -= sign * s.mem[a]
-	s.watts[i] = s.wattsAt(i, s.use[i])
+	s.env[i].find(s.c.envKnots[i], s.c.envSlopes[i], max(0, s.use[i])*s.c.perWork[i], s.c.work[i])
 }
 
 // improve reports whether any job has another node now.
@@ -177,11 +151,15 @@ func (s *shuffle) improve(ctx context.Context) bool {
 			}
 			changed = s.move(a) || changed
 		}
-		for n := range exchanges * len(s.movable) {
+		failed := 0 // in a row
+		for n := 0; n < exchanges*len(s.movable) && failed < patience*len(s.movable); n++ {
 			if s.exchanging++; s.exchanging > shuffleWork/8 || n&0xfff == 0xfff && ctx.Err() != nil {
 				break
 			}
-			changed = s.exchange(s.movable[s.rnd.IntN(len(s.movable))], s.movable[s.rnd.IntN(len(s.movable))]) || changed
+			failed++
+			if s.exchange(s.movable[s.rnd.IntN(len(s.movable))], s.movable[s.rnd.IntN(len(s.movable))]) {
+				changed, failed = true, 0
+			}
 		}
 		if !changed {
 			break
@@ -193,21 +171,29 @@ func (s *shuffle) improve(ctx context.Context) bool {
 
 // move takes job a to the node where it adds the fewest watts, if that is another one.
 func (s *shuffle) move(a int) bool {
-	from := s.at[a]
-	here := s.watts[from]
-	s.shift(a, from, -1)
-	best, least := from, here-s.watts[from]-leastGain
+	from, d, cpu, mem := s.at[a], s.demand[a], s.cpu[a], s.mem[a]
+	best, least := from, -s.rise(from, -d)-leastGain
+	n := len(s.freeCPU)
+	env, freeMem := s.env[:n], s.freeMem[:n]
 	for i, free := range s.freeCPU {
-		if s.cpu[a] > free || s.mem[a] > s.freeMem[i] || s.c.env[i] == nil || i == from {
+		at := &env[i]
+		if max(cpu-free, at.slope*d-least) > 0 { // an envelope only becomes steeper
 			continue
 		}
-		if w := s.wattsAt(i, s.use[i]+s.demand[a]) - s.watts[i]; w < least {
+		if cpu > free || mem > freeMem[i] || i == from || s.c.env[i] == nil {
+			continue
+		}
+		if w := s.rise(i, d); w < least {
 			best, least = i, w
 		}
 	}
-	s.at[a] = best
+	if best == from {
+		return false
+	}
+	s.shift(a, from, -1)
 	s.shift(a, best, 1)
-	return best != from
+	s.at[a] = best
+	return true
 }
 
 // exchange lets jobs a and b change places, if that saves and both fit.
@@ -217,7 +203,7 @@ func (s *shuffle) exchange(a, b int) bool {
 	if i == k || d == 0 || cpu > s.freeCPU[i] || -cpu > s.freeCPU[k] || mem > s.freeMem[i] || -mem > s.freeMem[k] {
 		return false
 	}
-	if s.wattsAt(i, s.use[i]+d)+s.wattsAt(k, s.use[k]-d) >= s.watts[i]+s.watts[k]-leastGain {
+	if s.rise(i, d)+s.rise(k, -d) >= -leastGain {
 		return false
 	}
 	s.shift(a, i, -1)

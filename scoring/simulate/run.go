@@ -100,6 +100,7 @@ func newSimulation(ctx context.Context, cfg *Config) (*simulation, error) {
 	if cfg.Window <= 0 {
 		cfg.Window = 100
 	}
+	s.ends = batch.UsesEnds(cfg.Strategy, c)
 	s.res.Strategy = cfg.Strategy.Name()
 	return s, nil
 }

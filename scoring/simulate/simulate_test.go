@@ -337,3 +337,26 @@ func TestRebalancing(t *testing.T) {
 		t.Errorf("%d moves: %.4f of the bound, %.4f without; %d and %d finished", moved.Moves, moved.OverBound(), still.OverBound(), moved.Finished, still.Finished)
 	}
 }
+
+// asking hides from the simulator that a strategy does not go by until when servers are in use.
+type asking struct{ batch.Strategy }
+
+// TestEndsThatNobodyAsksFor: what the simulator does not find out for a strategy changes nothing of what the strategy does.
+func TestEndsThatNobodyAsksFor(t *testing.T) {
+	for _, name := range batch.Names() {
+		for _, off := range []bool{false, true} {
+			do := func(s batch.Strategy) *Result {
+				g := Generator{Shapes: someShapes(), Load: 0.6, Cores: 6 * 32, Until: 6 * time.Hour, Stationary: true, Seed: 5}
+				r, err := Run(t.Context(), Config{Nodes: manyNodes(t, 6), Strategy: s, SwitchOff: off}, g.Workload())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r
+			}
+			got, want := do(strategy(t, name)), do(asking{strategy(t, name)})
+			if got.Energy != want.Energy || got.MeanWait != want.MeanWait || got.SwitchOns != want.SwitchOns {
+				t.Errorf("%s, off %v: %v and mean wait %v, asked for ends %v and %v", name, off, got.Energy, got.MeanWait, want.Energy, want.MeanWait)
+			}
+		}
+	}
+}

@@ -101,7 +101,7 @@ func (s *simulation) part(k int32) {
 
 // expectEnd tells the cluster until when a node is expected to be needed.
 func (s *simulation) expectEnd(i int32) {
-	if s.cfg.Lifetimes == Hidden {
+	if s.cfg.Lifetimes == Hidden || !s.ends {
 		return
 	}
 	var most time.Duration

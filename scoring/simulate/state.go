@@ -80,6 +80,7 @@ type simulation struct {
 	free    int32
 	events  eventHeap
 	pending []int32
+	ends    bool // whether the strategy goes by until when servers are in use
 	// ranked says that jobs differ in priority, disorder that pending is not in its order.
 	ranked, disorder bool
 	rnd              *rand.Rand
