@@ -177,11 +177,8 @@ func (s *shuffle) move(a int) bool {
 	env, freeMem := s.env[:n], s.freeMem[:n]
 	for i, free := range s.freeCPU {
 		at := &env[i]
-		if max(cpu-free, at.slope*d-least) > 0 { // an envelope only becomes steeper
-			continue
-		}
-		if cpu > free || mem > freeMem[i] || i == from || s.c.env[i] == nil {
-			continue
+		if at.slope*d > least || cpu > free || mem > freeMem[i] || i == from || s.c.env[i] == nil {
+			continue // an envelope only becomes steeper
 		}
 		if w := s.rise(i, d); w < least {
 			best, least = i, w
