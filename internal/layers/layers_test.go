@@ -49,7 +49,7 @@ var rules = []rule{
 	{"sensors/grid/forecast", []string{"sensors"}, []string{"gonum.org/v1/gonum"}, "regression needs linear algebra"},
 
 	{"scoring", []string{"power", "sensors"}, nil, "the core decides in memory"},
-	{"scoring/config", []string{"scoring", "power", "sensors", "internal"}, []string{"go.yaml.in/yaml/v3"}, "one YAML file, read as strictly as that of the sensors"},
+	{"scoring/config", []string{"scoring", "power", "sensors", "internal"}, []string{"go.yaml.in/yaml/v3", "github.com/prometheus/client_golang/prometheus"}, "one YAML file, read as strictly as that of the sensors; collectors stand beside what they measure"},
 
 	{"balancing", []string{"scoring", "power", "sensors"}, nil, "shares are computed in memory"},
 	{"balancing/nftables", []string{"balancing", "scoring", "power", "sensors"}, []string{"sigs.k8s.io/knftables"}, "rules through one library"},

@@ -3,6 +3,8 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,9 +13,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/leastwatt/leastwatt/power"
-	"github.com/leastwatt/leastwatt/power/model"
-	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/scoring/config"
 	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/kepler"
 	"github.com/leastwatt/leastwatt/sensors/redfish"
@@ -134,23 +134,21 @@ func faulty(t *testing.T, fault emulate.Fault, without []string, file string) (*
 		nodes = append(nodes, node(name, 10))
 	}
 	source := sensors.Merge(redfish.New(redfish.Nodes(bmcs), redfish.Options{Timeout: time.Second}), kepler.New(kepler.Nodes(exporters), kepler.Options{}))
-	bind := func(m scoring.Machine) (scoring.Spec, error) {
-		text := modelFile
-		if m.Name == "bad" {
-			text = cmp.Or(file, modelFile)
+	dir := t.TempDir()
+	for name, text := range map[string]string{"good.json": modelFile, "bad.json": cmp.Or(file, modelFile)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		read, err := model.Unmarshal([]byte(text))
-		if err != nil {
-			return scoring.Spec{}, err
-		}
-		watts, err := read.Predictor()
-		if err != nil {
-			return scoring.Spec{}, err
-		}
-		return scoring.Spec{Name: m.Name, Capacity: power.Capacity{Cores: m.Cores}, Predictor: watts, Model: read.Name}, nil
 	}
-	site := scoring.NewSite(sensors.NewPoller(source, nil, sensors.PollerOptions{Interval: 100 * time.Millisecond, Timeout: 2 * time.Second}), bind,
-		scoring.SiteOptions{Refresh: 50 * time.Millisecond})
+	c, err := config.Parse(filepath.Join(dir, "site.yaml"), []byte("scoring: {refresh: 50ms}\nmodels:\n"+
+		"- {name: of bad, kind: file, file: bad.json, nodes: [bad]}\n- {name: of others, kind: file, file: good.json}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := c.NewSite(config.SiteOptions{Sources: []sensors.SensorSource{source}, Interval: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	p, h := startLive(t, ctx, site, Options{}, nodes...)
 	t.Cleanup(func() {

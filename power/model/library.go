@@ -29,7 +29,7 @@ const racy = 2 * time.Second
 type LibraryOptions struct {
 	Interval time.Duration    // between two looks at the files; 0 means five seconds
 	Logger   *slog.Logger     // nil discards
-	OnChange func(*Set) error // called by Run after each change; an error ends Run
+	OnChange func(*Set) error // called by Run after each change of models, or of what is wrong with them; an error ends Run
 }
 
 // A Library holds the models of a file, or of the files *.json of a folder, and follows them while Run runs. A
@@ -110,24 +110,23 @@ func (l *Library) Load() error {
 func (l *Library) Run(ctx context.Context) error {
 	t := time.NewTicker(l.opts.Interval)
 	defer t.Stop()
-	known := ""
+	known := fmt.Sprint(error(nil))
 	for {
 		changed, err := l.look()
-		if text := fmt.Sprint(err); text != known {
-			if err != nil {
-				l.opts.Logger.Warn("power models", "path", l.path, "err", err)
-			}
-			known = text
+		text := fmt.Sprint(err)
+		if text != known && err != nil {
+			l.opts.Logger.Warn("power models", "path", l.path, "err", err)
 		}
-		if changed {
+		if changed || text != known {
 			s := l.Set()
-			l.opts.Logger.Info("power models changed", "path", l.path, "models", len(s.models))
+			l.opts.Logger.Info("power models changed", "path", l.path, "models", len(s.models), "wrong", len(s.errs))
 			if l.opts.OnChange != nil {
 				if err := l.opts.OnChange(s); err != nil {
 					return err
 				}
 			}
 		}
+		known = text
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -223,13 +223,47 @@ func TestModelFiles(t *testing.T) {
 	if s := bind(t, c, "n", nil); s.Model != "m" || !s.Prior || watts(t, s, power.State{Utilization: 0.5}) != 100 {
 		t.Errorf("bound %+v", s)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "bad.json"), []byte("{}"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"bad.json", "missing.json", "''"} {
+	for _, name := range []string{"missing.json", "''"} {
 		_, err = Parse(filepath.Join(dir, "site.yaml"), []byte("models:\n- kind: file\n  file: "+name))
 		if err == nil || !strings.Contains(err.Error(), "site.yaml:3: models[0].file") {
 			t.Errorf("model file %s: %v", name, err)
+		}
+	}
+}
+
+// A model file that is wrong is an error of the machines whose model it would be, and of no others.
+func TestBadModelFilesStayWithTheirMachines(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "all"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"n1", "n2"} {
+		if err := model.WriteFile(filepath.Join(dir, "all", name+".json"), &model.Model{Name: name, Form: power.Linear{Idle: 50, Peak: 150}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"lone", "all/n3", "all/PowerEdge R740"} {
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hw := map[string]string{HardwareLabel: "poweredge_r740"}
+	for yaml, want := range map[string]map[string]string{
+		"models: [{name: lone, kind: file, file: lone.json, nodes: [n3]}, {name: m, kind: file, file: all}, {name: rest, kind: prior}]": {
+			"n1": "", "n2": "", "n3": filepath.Join(dir, "lone.json"), "n4": "PowerEdge R740.json"},
+		"models: [{name: m, kind: file, file: all, bindings: [{model: n3, node: n5}]}]": {"n1": "", "n3": "n3.json", "n5": "n3.json"},
+	} {
+		c := parse(t, dir, yaml)
+		for name, file := range want {
+			spec, err := c.Bind(scoring.Machine{Name: name, Cores: 10, Labels: hw})
+			switch {
+			case file == "":
+				if err != nil || spec.Predictor == nil {
+					t.Errorf("%s: %+v, %v", name, spec, err)
+				}
+			case !errors.Is(err, power.ErrBadModel) || !strings.Contains(err.Error(), file):
+				t.Errorf("%s: %v: want an error of %s", name, err, file)
+			}
 		}
 	}
 }

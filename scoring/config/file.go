@@ -1,7 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,7 +35,7 @@ func (m *Model) readFile(p *place, s *fileSection) {
 		return
 	}
 	m.files = newFiles(path, info.IsDir(), model.LibraryOptions{})
-	if err := m.files.library.Load(); err != nil {
+	if err := m.files.load(); err != nil {
 		p.fail("file", "%w", err)
 	}
 	if len(s.Bindings) == 0 {
@@ -45,7 +48,7 @@ func (m *Model) readFile(p *place, s *fileSection) {
 	list := make([]model.Binding, len(s.Bindings))
 	for i, b := range s.Bindings {
 		list[i] = model.Binding(b)
-		if m.files.library.Set().Model(b.Model) == nil {
+		if set := m.files.library.Set(); set.Model(b.Model) == nil && m.files.wrong(set, b.Model) == nil {
 			p.fail("bindings", "[%d]: the folder has no model %q; it has %s", i, b.Model, strings.Join(m.files.library.Set().Names(), ", "))
 		}
 	}
@@ -58,30 +61,64 @@ func newFiles(path string, folder bool, o model.LibraryOptions) *files {
 	return &files{path: path, folder: folder, library: model.NewLibrary(path, o), made: make(map[*model.Model]power.Predictor)}
 }
 
+// load reads the files. A file that is wrong is an error of the machines whose model it would be, not of all: see
+// [files.model].
+func (f *files) load() error {
+	err := f.library.Load()
+	if len(f.library.Set().Errors()) > 0 {
+		return nil
+	}
+	return err
+}
+
+// wrong returns what is wrong with the file that a model of this name would be in, or nil.
+func (f *files) wrong(set *model.Set, name string) error {
+	file := name + ".json"
+	if err := set.Errors()[file]; err != nil {
+		return fmt.Errorf("%w: %s: %w", power.ErrBadModel, filepath.Join(f.path, file), err)
+	}
+	return nil
+}
+
 // model returns the model of a machine, or nil: that of the file; of a folder the one that is bound to it, else that
-// of the machine's name, else the one that is named like its hardware.
-func (f *files) model(x scoring.Machine, hardware []string) *model.Model {
+// of the machine's name, else the one that is named like its hardware. The error is that of a file which would have
+// the model and has none that can be used; files are taken to be named like their models.
+func (f *files) model(x scoring.Machine, hardware []string) (*model.Model, error) {
 	set := f.library.Set()
 	if !f.folder {
 		for _, n := range set.Names() {
-			return set.Model(n)
+			return set.Model(n), nil
 		}
-		return nil
+		for _, err := range set.Errors() {
+			return nil, fmt.Errorf("%w: %s: %w", power.ErrBadModel, f.path, err)
+		}
+		return nil, nil
+	}
+	named := func(name string) (*model.Model, error) {
+		if m := set.Model(name); m != nil {
+			return m, nil
+		}
+		return nil, f.wrong(set, name)
 	}
 	if f.bindings != nil {
 		if name, _ := f.bindings.Find(model.Node{Name: x.Name, Labels: x.Labels, Hardware: hardware}); name != "" {
-			return set.Model(name)
+			return named(name)
 		}
 	}
-	if m := set.Model(x.Name); m != nil {
-		return m
+	if m, err := named(x.Name); m != nil || err != nil {
+		return m, err
 	}
-	for _, n := range set.Names() {
+	all := set.Names()
+	for file := range set.Errors() {
+		all = append(all, strings.TrimSuffix(file, ".json"))
+	}
+	slices.Sort(all)
+	for _, n := range all {
 		if !strings.Contains(n, "*") && matchHardware(n, hardware) {
-			return set.Model(n)
+			return named(n)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // forget lets go of the predictors that were made.
@@ -109,11 +146,13 @@ func (f *files) predictor(x *Model, m *model.Model) (power.Predictor, error) {
 }
 
 func (x *Model) bindFile(m scoring.Machine, spec *scoring.Spec) error {
-	f := x.files.model(m, x.names(m))
+	f, err := x.files.model(m, x.names(m))
+	if err != nil {
+		return err
+	}
 	if f == nil {
 		return power.ErrNoModel // it was removed just now
 	}
-	var err error
 	if spec.Predictor, err = x.files.predictor(x, f); err != nil {
 		return err
 	}

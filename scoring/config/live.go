@@ -53,7 +53,7 @@ func newLive(c *Config, o *SiteOptions) (*live, error) {
 				return nil
 			}})
 			x.files.bindings = bindings
-			if err := x.files.library.Load(); err != nil {
+			if err := x.files.load(); err != nil {
 				return nil, fmt.Errorf("%s: model %q: %w", c.File, x.Name, err)
 			}
 		case x.remote != nil:

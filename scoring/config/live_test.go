@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/power/powertest"
@@ -233,4 +235,59 @@ func TestLearnedConformance(t *testing.T) {
 	if _, err := s.Predictor.Predict(t.Context(), power.State{Node: "forgotten", Utilization: 0.4}); err != nil {
 		t.Error(err)
 	}
+}
+
+// A file of a running site that is wrong, or comes to be, is told by a metric; where it would have a machine's model, the
+// machine says so, and what it had before it keeps.
+func TestSiteTellsBadModelFiles(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name string, peak power.Watts) {
+		if err := model.WriteFile(filepath.Join(dir, name+".json"), &model.Model{Name: name, Form: power.Linear{Idle: 50, Peak: peak}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("a", 150)
+	c := parse(t, dir, "models: [{name: lab, kind: file, file: .}]")
+	synctest.Test(t, func(t *testing.T) {
+		l, err := newLive(c, new(SiteOptions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.readings = &table{}
+		l.site = scoring.NewSite(l, l.bind, scoring.SiteOptions{})
+		for _, name := range []string{"a", "b"} {
+			l.site.Put(scoring.Machine{Name: name, Cores: 8})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = l.site.Run(ctx) })
+		check := func(when string, bad float64, wantB error) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got := testutil.ToFloat64(l); got != bad {
+				t.Errorf("%s: leastwatt_model_files_bad is %v: want %v", when, got, bad)
+			}
+			if n := l.site.View().Node("a"); n.Err != nil {
+				t.Errorf("%s: a: %v", when, n.Err)
+			}
+			if n := l.site.View().Node("b"); !errors.Is(n.Err, wantB) {
+				t.Errorf("%s: b: %v: want %v", when, n.Err, wantB)
+			}
+		}
+		check("one good file", 0, power.ErrNoModel)
+		spoil("b")
+		check("b comes and is wrong", 1, power.ErrBadModel)
+		spoil("a")
+		check("a is spoilt", 2, power.ErrBadModel)
+		put("b", 150)
+		check("b is mended", 1, nil)
+		cancel()
+		wg.Wait()
+	})
 }

@@ -141,8 +141,10 @@ func (m *Model) fits(x scoring.Machine) bool {
 	if !m.Selector.Matches(x.Labels) || m.Hardware != "" && !matchHardware(m.Hardware, m.names(x)) {
 		return false
 	}
-	if m.files != nil && m.files.model(x, m.names(x)) == nil {
-		return false // a folder without a model of this machine leaves it to the models after it
+	if m.files != nil {
+		if f, err := m.files.model(x, m.names(x)); f == nil && err == nil {
+			return false // a folder without a model of this machine leaves it to the models after it
+		}
 	}
 	// A machine that does not say what it is leaves the look-up to the models after it.
 	return !m.Published || x.Labels[m.HardwareLabel] != "" || x.Hardware.System != ""

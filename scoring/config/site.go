@@ -19,7 +19,7 @@ type SiteOptions struct {
 	// Logger is told what fails in the background; nil discards it.
 	Logger *slog.Logger
 
-	// Registerer is given the poller's metrics; nil means none.
+	// Registerer is given the metrics of the poller and of model files; nil means none.
 	Registerer sensors.Registerer
 
 	// Interval is between two reads of a node, where the file does not say; 0 means ten seconds.
@@ -78,7 +78,7 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 	po.Interval, po.MaxAge, po.Logger = cmp.Or(po.Interval, o.Interval), c.Scoring.MaxAge, o.Logger
 	p := sensors.NewPoller(set.Source, section.Nodes(), po)
 	if o.Registerer != nil {
-		if err := errors.Join(p.Register(o.Registerer), set.Register(o.Registerer)); err != nil {
+		if err := errors.Join(p.Register(o.Registerer), set.Register(o.Registerer), o.Registerer.Register(l)); err != nil {
 			return nil, errors.Join(err, set.Close(context.Background()))
 		}
 	}
