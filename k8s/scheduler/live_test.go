@@ -167,8 +167,17 @@ func TestReadingsAge(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		dead.Store(true)
 		time.Sleep(30 * time.Second)
-		if _, s := cycle(t, p, pod("p", "1"), infosOf(a, b)); s["b"] != 100 {
-			t.Errorf("after 30 s scores are %v: want b first", s)
+		if bad.hanging.Load() != 2 {
+			t.Fatalf("%d reads hang: want 2", bad.hanging.Load())
+		}
+		reads, before := good.reads.Load()+bad.reads.Load(), time.Now()
+		for range 100 {
+			if _, s := cycle(t, p, pod("p", "1"), infosOf(a, b)); s["b"] != 100 {
+				t.Fatalf("after 30 s scores are %v: want b first", s)
+			}
+		}
+		if n, d := good.reads.Load()+bad.reads.Load()-reads, time.Since(before); n != 0 || d != 0 {
+			t.Errorf("100 cycles with scores made %d reads and waited %v while every BMC hangs", n, d)
 		}
 		time.Sleep(time.Minute)
 		if raw, _ := cycle(t, p, pod("p", "1"), infosOf(a, b)); raw != nil {
