@@ -203,7 +203,7 @@ func (f *flags) compat(ctx context.Context, mgr ctrl.Manager, o *controllers.Opt
 		if len(w.Groups) == 0 {
 			return fmt.Errorf("--wao: the cluster has no NodeConfigs and NodeConfigTemplates of %s", groups(compat.WAOGroups))
 		}
-		o.Makers, o.Watches = append(o.Makers, w), append(o.Watches, w.Objects()...)
+		o.Makers, o.Watches = append(o.Makers, w), append(o.Watches, w.Watches()...)
 	}
 	if f.waoLabels {
 		o.Makers = append(o.Makers, &compat.Labels{Model: f.waoLabelsModel})

@@ -69,6 +69,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Run("Peaks", s.testPeaks)
 		t.Run("Replicas", s.testReplicas)
 		t.Run("Restart", s.testRestart)
+		t.Run("RestartWAO", s.testRestartWAO)
 		return nil
 	})
 	if err != nil {

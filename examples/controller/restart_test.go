@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
@@ -84,6 +86,73 @@ func (s *server) testRestart(t *testing.T) {
 		t.Errorf("%d reads, %d watches, %d writes", reads, watches, writes)
 	}
 	stop()
+}
+
+// The same with a NodeConfig for each node: a restart changes nothing, and a change of one NodeConfig has its node looked at and no other.
+func (s *server) testRestartWAO(t *testing.T) {
+	nodes := 200
+	if os.Getenv("LEASTWATT_SCALE") != "" {
+		nodes = 5000
+	}
+	config := func(name string, i int) *unstructured.Unstructured {
+		return object(t, fmt.Sprintf(`
+apiVersion: node.waok8s.github.io/v1beta1
+kind: NodeConfig
+metadata: {name: %s, namespace: leastwatt-system, labels: {scale: "yes"}}
+spec:
+  nodeName: %s
+  metricsCollector:
+    inletTemp: {type: Redfish, endpoint: "http://127.0.0.1:%d", fetchInterval: 1h}
+    deltaP: {type: "", endpoint: ""}
+  predictor: {}
+`, name, name, 20000+i))
+	}
+	name := func(i int) string { return fmt.Sprintf("wao-%04d", i) }
+	s.parallel(t, nodes, func(ctx context.Context, i int) error {
+		n := &v1.Node{}
+		n.Name, n.Labels = name(i), map[string]string{"scale": "yes"}
+		n.Status = newNode(n.Name, "10.9.0.1", nil).Status
+		return errors.Join(s.client.Create(ctx, n), s.client.Create(ctx, config(n.Name, i)))
+	})
+	t.Cleanup(func() {
+		_ = s.client.DeleteAllOf(context.Background(), config("x", 0), client.InNamespace(namespace), client.MatchingLabels{"scale": "yes"})
+		_ = s.client.DeleteAllOf(context.Background(), &v1.Node{}, client.MatchingLabels{"scale": "yes"})
+		_ = s.client.DeleteAllOf(context.Background(), &v1alpha1.NodeProfile{})
+	})
+	_, registry, stop := s.run(t, "--wao", "--interval=1h", "--kube-api-qps=2000", "--kube-api-burst=2000", "--workers=16")
+	within(t, 5*time.Minute, "every node has its profile", func() bool { return actions(t, registry)["create"] >= float64(nodes) })
+	stop()
+
+	begin := time.Now()
+	_, registry, _ = s.run(t, "--wao", "--interval=1h")
+	until(t, "every profile was looked at", func() bool { return actions(t, registry)["look"] >= float64(nodes) })
+	got := actions(t, registry)
+	t.Logf("%d profiles of NodeConfigs reconciled %.1f s after a restart: %v", nodes, time.Since(begin).Seconds(), got)
+	if got["create"]+got["update"]+got["delete"] != 0 {
+		t.Errorf("a restart changed profiles: %v", got)
+	}
+	change := func(i, port int) {
+		t.Helper()
+		old := object(t, "{apiVersion: node.waok8s.github.io/v1beta1, kind: NodeConfig}")
+		if err := s.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name(i)}, old); err != nil {
+			t.Fatal(err)
+		}
+		now := config(name(i), port)
+		now.SetResourceVersion(old.GetResourceVersion())
+		if err := s.client.Update(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the profile follows", func() bool { return urlOf(s.profile(t, name(i))) == fmt.Sprintf("http://127.0.0.1:%d", 20000+port) })
+	}
+	// What a change makes to be looked at is so before what the next makes: the queue keeps their order.
+	change(0, 30000)
+	before := actions(t, registry)["look"]
+	for i := range 5 {
+		change(i, 30001+i)
+	}
+	if looks := actions(t, registry)["look"] - before; looks >= float64(nodes) {
+		t.Errorf("%v nodes were looked at for five changes of one NodeConfig each: want one or two a change", looks)
+	}
 }
 
 func (s *server) parallel(t *testing.T, n int, f func(ctx context.Context, i int) error) {

@@ -3,6 +3,7 @@ package compat_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -13,11 +14,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/yaml"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/compat"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/inference"
 	"github.com/leastwatt/leastwatt/power/model"
@@ -90,6 +97,61 @@ func TestNodeConfigRefuses(t *testing.T) {
 		_, err := w.Profile(parse[compat.NodeConfig](t, strings.Replace(nodeConfig, x.old, x.with, 1)), x.namespace)
 		if err == nil || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%q: %v, want %q", x.with, err, x.want)
+		}
+	}
+}
+
+// What a node's profile costs to make does not grow with the NodeConfigs of other nodes, and each has its own, of the newer group first.
+func TestNodeConfigsAreFoundByNode(t *testing.T) {
+	work := func(nodes int) (lists, objects int) {
+		w := &compat.WAO{Groups: compat.WAOGroups, Namespace: "wao-system"}
+		b := fake.NewClientBuilder()
+		for _, x := range w.Watches() {
+			if x.Node != nil {
+				b = b.WithIndex(x.Object, controllers.NodeIndex, func(o client.Object) []string { return []string{x.Node(o)} })
+			}
+		}
+		for i := range nodes {
+			for k, g := range compat.WAOGroups {
+				o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"nodeName": fmt.Sprint("n", i), "metricsCollector": map[string]any{
+					"inletTemp": map[string]any{"type": "Redfish", "endpoint": fmt.Sprintf("https://10.%d.0.%d", k, i)}}}}}
+				o.SetGroupVersionKind(g.WithKind("NodeConfig"))
+				o.SetNamespace("wao-system")
+				o.SetName(fmt.Sprint("n", i))
+				b = b.WithObjects(o)
+			}
+		}
+		c := b.WithInterceptorFuncs(interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) error {
+			err := c.List(ctx, l, o...)
+			lists, objects = lists+1, objects+meta.LenList(l)
+			return err
+		}}).Build()
+		for i := range nodes {
+			got, err := w.Want(t.Context(), c, node(fmt.Sprint("n", i), "10.0.0.1", nil))
+			if err != nil || got == nil || got.Err != nil || got.Profile.Spec.Sensors[0].URL != fmt.Sprintf("https://10.0.0.%d", i) {
+				t.Fatalf("node %d of %d: %+v, %v", i, nodes, got, err)
+			}
+		}
+		return lists, objects
+	}
+	for _, nodes := range []int{1, 4, 16} {
+		if lists, objects := work(nodes); lists > 4*nodes || objects > 2*nodes {
+			t.Errorf("%d nodes: %d lists of %d objects: want at most four and two a node", nodes, lists, objects)
+		}
+	}
+}
+
+// A NodeConfig is looked at for its node alone, a template for all.
+func TestWatches(t *testing.T) {
+	for _, x := range (&compat.WAO{Groups: compat.WAOGroups}).Watches() {
+		o := x.Object.(*unstructured.Unstructured)
+		if kind := o.GetKind(); (kind == "NodeConfig") != (x.Node != nil) {
+			t.Errorf("%s: for one node: %v", kind, x.Node != nil)
+		} else if x.Node != nil {
+			o.Object["spec"] = map[string]any{"nodeName": "n1"}
+			if n := x.Node(o); n != "n1" {
+				t.Errorf("it is for %q", n)
+			}
 		}
 	}
 }

@@ -65,25 +65,38 @@ type WAO struct {
 	InsecureSkipVerify bool
 }
 
-// Objects returns what a manager watches for it.
-func (w *WAO) Objects() (all []client.Object) {
+// Watches returns what [controllers.Options] are to watch for it.
+func (w *WAO) Watches() (all []controllers.Watch) {
 	for _, g := range w.Groups {
-		for _, kind := range []string{"NodeConfig", "NodeConfigTemplate"} {
-			o := new(unstructured.Unstructured)
-			o.SetGroupVersionKind(g.WithKind(kind))
-			all = append(all, o)
-		}
+		config, template := new(unstructured.Unstructured), new(unstructured.Unstructured)
+		config.SetGroupVersionKind(g.WithKind("NodeConfig"))
+		template.SetGroupVersionKind(g.WithKind("NodeConfigTemplate"))
+		all = append(all, controllers.Watch{Object: config, Node: nodeOf}, controllers.Watch{Object: template})
 	}
 	return all
 }
 
-// Want implements [controllers.Maker].
+// nodeOf returns the node that a NodeConfig is for.
+func nodeOf(o client.Object) string {
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok {
+		return ""
+	}
+	name, _, _ := unstructured.NestedString(u.Object, "spec", "nodeName")
+	return name
+}
+
+// Want implements [controllers.Maker]. It needs the index [controllers.NodeIndex] of NodeConfigs.
 func (w *WAO) Want(ctx context.Context, c client.Reader, n *v1.Node) (*controllers.Wanted, error) {
 	for _, kind := range []string{"NodeConfig", "NodeConfigTemplate"} {
+		o := []client.ListOption{client.UnsafeDisableDeepCopy}
+		if kind == "NodeConfig" {
+			o = append(o, client.MatchingFields{controllers.NodeIndex: n.Name})
+		}
 		for _, g := range w.Groups {
 			list := new(unstructured.UnstructuredList)
 			list.SetGroupVersionKind(g.WithKind(kind + "List"))
-			if err := c.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			if err := c.List(ctx, list, o...); err != nil {
 				return nil, err
 			}
 			slices.SortFunc(list.Items, func(a, b unstructured.Unstructured) int {
@@ -110,7 +123,7 @@ func (w *WAO) one(kind string, o *unstructured.Unstructured, n *v1.Node) *contro
 	var c NodeConfig
 	if kind == "NodeConfig" {
 		// The name is looked at first: what is wrong with another node's object is not this node's.
-		if name, _, _ := unstructured.NestedString(spec, "nodeName"); name != n.Name {
+		if nodeOf(o) != n.Name {
 			return nil
 		}
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &c); err != nil {

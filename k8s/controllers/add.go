@@ -29,8 +29,8 @@ type Options struct {
 	// Makers ask for profiles where no NodeProfileTemplate does, in their order. Their objects are watched.
 	Makers []Maker
 
-	// Watches are the objects that the makers look at beside nodes: when one changes, every node is looked at again.
-	Watches []client.Object
+	// Watches are the objects that the makers look at beside nodes.
+	Watches []Watch
 
 	// Models are PowerModels that are kept in the cluster as other systems' objects say; nil is none.
 	Models []ModelSource
@@ -54,6 +54,20 @@ type Options struct {
 	// Registerer is given the metrics; nil means none.
 	Registerer prometheus.Registerer
 }
+
+// A Watch is one kind of object that makers look at: when one changes, the nodes that it is for are looked at again.
+type Watch struct {
+	// Object is an empty object of the kind.
+	Object client.Object
+
+	// Node returns the name of the one node that an object is for, or "" if it is for none. The manager's cache then has
+	// the index [NodeIndex] of the kind. Nil says that an object may be for any node.
+	Node func(client.Object) string
+}
+
+// NodeIndex is the cache's index by which makers list what is for one node, with [client.MatchingFields]: a list of all
+// for every node would be work that grows with the square of the cluster.
+const NodeIndex = "spec.nodeName"
 
 // Add adds the controllers to a manager, with the provider, which runs while the manager leads. The manager's cache
 // should have [profiles.Slim] as its transform.
@@ -93,7 +107,14 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	again := make(chan event.GenericEvent, 1)
 	b = b.WatchesRawSource(source.Channel(again, everyNode))
 	for _, w := range o.Watches {
-		b = b.Watches(w, everyNode, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
+		nodes := everyNode
+		if w.Node != nil {
+			nodes = handler.EnqueueRequestsFromMapFunc(w.requests)
+			if err := mgr.GetFieldIndexer().IndexField(ctx, w.Object, NodeIndex, w.index); err != nil {
+				return fmt.Errorf("controllers: index %T by its node: %w", w.Object, err)
+			}
+		}
+		b = b.Watches(w.Object, nodes, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
 	}
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("controllers: %w", err)
@@ -109,6 +130,22 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 		return err
 	}
 	return mgr.Add(provider{p})
+}
+
+// index returns what an object stands under in [NodeIndex].
+func (w Watch) index(o client.Object) []string {
+	if n := w.Node(o); n != "" {
+		return []string{n}
+	}
+	return nil
+}
+
+// requests returns the request for the node of an object; of a change, it is asked for both the old and the new.
+func (w Watch) requests(_ context.Context, o client.Object) []reconcile.Request {
+	if n := w.Node(o); n != "" {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: n}}}
+	}
+	return nil
 }
 
 // provider runs while the manager leads: two pollers would be twice the load on BMCs.
