@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -133,11 +132,8 @@ func (s *SpreadRate) rate(pod *v1.Pod) (rate float64, ref *metav1.OwnerReference
 				continue
 			}
 			rate, err = strconv.ParseFloat(text, 64)
-			if err == nil && !(rate >= 0 && rate <= 1) {
-				err = errors.New("want 0 to 1")
-			}
-			if err != nil {
-				return 0, ref, replicas, true, fmt.Errorf("annotation %s is %q: %w", name, text, err)
+			if err != nil || !(rate >= 0 && rate <= 1) { // what is wrong with it may be long, and is told at each try
+				return 0, ref, replicas, true, fmt.Errorf("annotation %s is %.40q: want a number from 0 to 1", name, text)
 			}
 			return rate, ref, replicas, true, nil
 		}

@@ -181,6 +181,10 @@ func TestSpreadAnnotations(t *testing.T) {
 			t.Errorf("rate %q: %v", rate, st)
 		}
 	}
+	// A pod is tried again and again: what its user wrote must not fill the log.
+	if st := s.PreScore(t.Context(), newState(), replica("p", "web", "web", strings.Repeat("9x", 100<<10)), nodes); !st.IsSkip() || len(st.Message()) > 256 {
+		t.Errorf("a rate of 200 KB is told in %d bytes", len(st.Message()))
+	}
 }
 
 func TestSpreadArgs(t *testing.T) {

@@ -49,7 +49,9 @@ func newItem(kind string, o client.Object, policy Policy, cores float64, limit t
 		i.duration = limit
 	}
 	if v, ok := told(ZoneAnnotation); ok {
-		i.zone = v
+		if i.zone = v; len(v) > 64 { // it is told in events
+			i.zone, i.bad = policy.Zone, fmt.Errorf("annotation %s is %.40q…: want the name of a zone, of at most 64 bytes", ZoneAnnotation, v)
+		}
 	}
 	const longest = 365 * 24 * time.Hour
 	if v, ok := told(DurationAnnotation); ok {

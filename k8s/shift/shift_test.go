@@ -254,6 +254,14 @@ func TestNotHeld(t *testing.T) {
 	if s := strings.Join(l.events.list, "\n"); !strings.Contains(s, "Warning Released garbled") {
 		t.Errorf("events %s", s)
 	}
+	// What users wrote is told in a few words, however much it is.
+	for _, name := range []string{ZoneAnnotation, DurationAnnotation, WattsAnnotation, MaxDelayAnnotation, DeadlineAnnotation, ReleaseByAnnotation} {
+		l := newLab(t, zoneDE, pod("long", noon, map[string]string{name: strings.Repeat("9x", 50<<10)}))
+		l.round()
+		if p := l.pod("long"); gated(p) || p.Annotations[ReasonAnnotation] == "" || len(p.Annotations[ReasonAnnotation]) > 256 || len(strings.Join(l.events.list, "")) > 512 {
+			t.Errorf("%s of 100 KB is told in %d bytes, events of %d", name, len(p.Annotations[ReasonAnnotation]), len(strings.Join(l.events.list, "")))
+		}
+	}
 }
 
 // Random outages of the provider, the API and the controller, random work: nothing is lost, nothing is held beyond its latest start for
