@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,8 +17,9 @@ const DecisionAnnotation = "leastwatt.github.io/decision"
 
 // An annotator writes why pods are where they are on them, in the background: no cycle waits for it.
 type annotator struct {
-	client kubernetes.Interface
-	queue  chan annotation
+	client  kubernetes.Interface
+	dropped prometheus.Counter
+	queue   chan annotation
 }
 
 type annotation struct {
@@ -29,8 +31,8 @@ type annotation struct {
 // maxAnnotations is how many pods may wait to be annotated; beyond it they are left without.
 const maxAnnotations = 1024
 
-func newAnnotator(ctx context.Context, client kubernetes.Interface) *annotator {
-	a := &annotator{client: client, queue: make(chan annotation, maxAnnotations)}
+func newAnnotator(ctx context.Context, client kubernetes.Interface, dropped prometheus.Counter) *annotator {
+	a := &annotator{client: client, dropped: dropped, queue: make(chan annotation, maxAnnotations)}
 	go a.run(ctx)
 	return a
 }
@@ -40,6 +42,7 @@ func (a *annotator) write(ctx context.Context, n annotation) {
 	select {
 	case a.queue <- n:
 	default:
+		a.dropped.Inc()
 		klog.FromContext(ctx).V(2).Info("Pod is not annotated: too many wait", "pod", klog.KRef(n.namespace, n.name))
 	}
 }

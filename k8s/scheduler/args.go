@@ -32,7 +32,7 @@ type Args struct {
 	KeepDecisions int `json:"keepDecisions"`
 
 	// ExplainCandidates is how many of the best candidates each kept decision explains, and how many of those
-	// that are unknown; 1 to 100. Default 5.
+	// that are unknown; 1 to 100, and times keepDecisions at most 50000, the most of all profiles counting. Default 5.
 	ExplainCandidates int `json:"explainCandidates"`
 }
 
@@ -62,6 +62,9 @@ func (a *Args) validate() error {
 	}
 	if a.ExplainCandidates < 1 || a.ExplainCandidates > 100 {
 		return fmt.Errorf("explainCandidates is %d: want 1 to 100", a.ExplainCandidates)
+	}
+	if a.KeepDecisions*a.ExplainCandidates > maxKept {
+		return errKept(a.KeepDecisions, a.ExplainCandidates)
 	}
 	return nil
 }

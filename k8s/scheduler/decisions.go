@@ -2,7 +2,10 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,6 +68,8 @@ type Decisions struct {
 	ring []record // guarded by mu
 	next int      // guarded by mu: where the next decision goes
 	size int      // guarded by mu: how many are kept at most
+	most int      // guarded by mu: how many candidates each explains at most
+	made int      // guarded by mu: how many there ever were
 }
 
 // A record is a decision before it is explained, which costs more than most are worth.
@@ -84,23 +89,38 @@ func (r record) clone() record {
 	return r
 }
 
-// keep makes room for n decisions; it never takes room away.
-func (d *Decisions) keep(n int) {
+// maxKept is how many candidates the kept decisions explain at most, all together: each takes about 450 bytes, for one that
+// is known and one that is not.
+const maxKept = 50000
+
+func errKept(decisions, candidates int) error {
+	return fmt.Errorf("keepDecisions × explainCandidates is %d × %d: want at most %d, which is 23 MB", decisions, candidates, maxKept)
+}
+
+// keep makes room for n decisions of so many candidates; it never takes room away. The decisions of all profiles are kept
+// in one place, so the most of each counts.
+func (d *Decisions) keep(n, candidates int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if a, b := max(n, d.size), max(candidates, d.most); a*b > maxKept {
+		return fmt.Errorf("of all profiles together, %w", errKept(a, b))
+	}
+	d.most = max(d.most, candidates)
 	if n > d.size {
 		// In order, oldest first, so that the ring can grow at its end.
 		d.ring = append(slices.Clone(d.ring[d.next:]), d.ring[:d.next]...)
 		d.size, d.next = n, len(d.ring)
 	}
+	return nil
 }
 
 // slot returns the place of the next record, with its memory to be used again, or nil if none are kept.
 func (d *Decisions) slot() *record {
-	switch {
-	case d.size == 0:
+	if d.size == 0 {
 		return nil
-	case len(d.ring) < d.size:
+	}
+	d.made++
+	if len(d.ring) < d.size {
 		d.ring = append(d.ring, record{})
 		d.next = len(d.ring) % d.size
 		return &d.ring[len(d.ring)-1]
@@ -208,6 +228,7 @@ func (p *Plugin) chose(pod *v1.Pod, node string, n *scoring.Node) {
 	if n != nil {
 		r.chosen, r.known = *n, true
 	}
+	p.told.put(*r)
 }
 
 // undone notes that a pod did not get to its node.
@@ -223,17 +244,42 @@ func (d *Decisions) undone(pod *v1.Pod, node string) {
 
 // Last returns the decisions that are kept, newest first, explained.
 func (d *Decisions) Last(ctx context.Context) []Decision {
+	return d.last(ctx, math.MaxInt, "")
+}
+
+// last returns up to n of them, whose NAMESPACE/NAME holds a text. It copies those alone, one at a time: the scheduler waits
+// meanwhile.
+func (d *Decisions) last(ctx context.Context, n int, pod string) []Decision {
 	d.mu.Lock()
-	records := make([]record, 0, len(d.ring))
-	for i := range d.ring {
-		records = append(records, d.ring[(d.next+len(d.ring)-1-i)%len(d.ring)].clone())
-	}
+	from := d.made
 	d.mu.Unlock()
-	out := make([]Decision, len(records))
-	for i := range records {
-		out[i] = records[i].explain(ctx)
+	var out []Decision
+	for i := from; i > 0 && len(out) < n; i-- {
+		r, ok, more := d.at(i, pod)
+		if !more {
+			break
+		}
+		if ok {
+			out = append(out, r.explain(ctx))
+		}
 	}
 	return out
+}
+
+// at returns a copy of the i-th decision that there ever was, if its name holds a text; more is false where neither it nor
+// one before it is kept.
+func (d *Decisions) at(i int, pod string) (r record, ok, more bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	back := d.made - i // from the newest
+	if back >= len(d.ring) {
+		return record{}, false, false
+	}
+	x := &d.ring[(d.next+2*len(d.ring)-1-back)%len(d.ring)]
+	if !strings.Contains(x.Namespace+"/"+x.Name, pod) {
+		return record{}, false, true
+	}
+	return x.clone(), true, true
 }
 
 func (r *record) explain(ctx context.Context) Decision {

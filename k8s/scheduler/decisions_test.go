@@ -1,8 +1,10 @@
 package scheduler
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -67,8 +69,11 @@ func TestDecisionsKeepTheLast(t *testing.T) {
 		t.Errorf("decisions are %v: want the last three, newest first", names())
 	}
 	// A profile that wants more makes room; one that wants fewer takes none away.
-	p.decisions.keep(5)
-	p.decisions.keep(2)
+	for _, n := range []int{5, 2} {
+		if err := p.decisions.keep(n, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := 5; i < 8; i++ {
 		cycle(t, p, pod(fmt.Sprint("p", i), "1"), infos)
 	}
@@ -79,6 +84,45 @@ func TestDecisionsKeepTheLast(t *testing.T) {
 	cycle(t, p, pod("p7", "1"), infos)
 	if fmt.Sprint(names()) != "[p7 p6 p5 p4 p3]" {
 		t.Errorf("decisions are %v: want p7 once", names())
+	}
+}
+
+// What profiles ask for in turn is bounded together: they share the room.
+func TestKeptIsBounded(t *testing.T) {
+	d := new(Decisions)
+	if err := errors.Join(d.keep(10000, 5), d.keep(500, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.keep(500, 100); err == nil || !strings.Contains(err.Error(), "10000 × 100") {
+		t.Errorf("10000 decisions of one profile and 100 candidates of another: %v", err)
+	}
+	if err := d.keep(10000, 5); err != nil {
+		t.Errorf("what was refused is kept: %v", err)
+	}
+}
+
+// Whoever asks for one decision has one copied, however many are kept: the scheduler waits for it.
+func TestLastCopiesWhatIsAskedFor(t *testing.T) {
+	allocs := func(keep int) (newest, named float64) {
+		s := newSite(line(t, "a", 100, 50, 30))
+		p := s.start(t, fmt.Sprintf(`{"keepDecisions":%d}`, keep))
+		s.refresh(t, s.now, 0.1)
+		infos := s.infos()
+		for i := range keep {
+			cycle(t, p, pod(fmt.Sprint("p", i, "-"), "1"), infos)
+		}
+		d := p.decisions
+		for n, name := range map[int]string{1: "", 10: "default/p1-"} {
+			if got := d.last(t.Context(), n, name); len(got) != 1 || name != "" && got[0].Name != "p1-" {
+				t.Errorf("up to %d named %q: %d decisions", n, name, len(got))
+			}
+		}
+		return testing.AllocsPerRun(10, func() { d.last(t.Context(), 1, "") }), testing.AllocsPerRun(10, func() { d.last(t.Context(), 10, "p1-") })
+	}
+	newest, named := allocs(3)
+	// A name of 32 bytes or more would be put together in new memory; these are shorter.
+	if n, m := allocs(300); n != newest || m != named {
+		t.Errorf("of 300 decisions one takes %v allocations, one by name %v: of 3 they take %v and %v", n, m, newest, named)
 	}
 }
 

@@ -3,8 +3,11 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,10 +25,11 @@ func (p *Plugin) PostBind(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, no
 	if p.events == nil && p.annotator == nil {
 		return
 	}
-	d, ok := p.decisions.of(ctx, pod.UID)
-	if !ok || d.Chosen != node {
+	r, ok := p.told.take(pod.UID)
+	if !ok || r.Chosen != node {
 		return
 	}
+	d := r.explain(ctx)
 	text := note(&d)
 	if p.events != nil {
 		p.events.Eventf(pod, nil, v1.EventTypeNormal, "PlacedByPower", "Scheduling", "%s", text)
@@ -73,17 +77,47 @@ func note(d *Decision) string {
 	return b.String()
 }
 
-// of returns the last decision on a pod, explained.
-func (d *Decisions) of(ctx context.Context, uid types.UID) (Decision, bool) {
-	d.mu.Lock()
-	for i := range d.ring {
-		r := d.ring[(d.next+len(d.ring)-1-i)%len(d.ring)]
-		if r.UID == uid {
-			r = r.clone()
-			d.mu.Unlock()
-			return r.explain(ctx), true
-		}
+// maxTold is of how many pods that are being bound it is kept what is to be told, about 1 KB each. A scheduler binds as
+// many at once as the API server is slow to take.
+const maxTold = 10000
+
+// A told keeps what is to be told of pods from Reserve to PostBind or Unreserve: the ring of decisions may have gone
+// round meanwhile. Nil keeps nothing.
+type told struct {
+	most    int
+	dropped prometheus.Counter
+
+	mu   sync.Mutex
+	pods map[types.UID]record // guarded by mu
+}
+
+func newTold(dropped prometheus.Counter) *told {
+	return &told{most: maxTold, dropped: dropped, pods: make(map[types.UID]record)}
+}
+
+// put keeps of a record what [note] needs.
+func (t *told) put(r record) {
+	if t == nil {
+		return
 	}
-	d.mu.Unlock()
-	return Decision{}, false
+	r.best, r.lost, r.scores = slices.Clone(r.best[:min(1, len(r.best))]), nil, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.pods[r.UID]; !ok && len(t.pods) >= t.most {
+		t.dropped.Inc()
+		return
+	}
+	t.pods[r.UID] = r
+}
+
+// take returns what was kept of a pod, and keeps it no longer.
+func (t *told) take(pod types.UID) (record, bool) {
+	if t == nil {
+		return record{}, false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, ok := t.pods[pod]
+	delete(t.pods, pod)
+	return r, ok
 }

@@ -20,6 +20,7 @@ type metrics struct {
 	unknown    *prometheus.CounterVec
 	assumed    *prometheus.CounterVec
 	duration   *prometheus.HistogramVec
+	untold     *prometheus.CounterVec
 
 	shadow *prometheus.CounterVec
 
@@ -47,6 +48,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "leastwatt_prescore_duration_seconds",
 			Help:    "Time to predict the cost of a pod on all candidates.",
 			Buckets: prometheus.ExponentialBuckets(10e-6, 2, 14)}, []string{"profile"}),
+		untold: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_notes_dropped_total",
+			Help: "Pods that got no event and no annotation (binding: too many were being bound), or no annotation (queue: too many waited for theirs), although it was asked for."},
+			[]string{"profile", "reason"}),
 		shadow: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_shadow_decisions_total",
 			Help: "Pods placed while the plugin only watched, by where it would have placed them: same, other (node), unknown (too little was known), unasked (one candidate, or scores reused)."},
 			[]string{"profile", "result"}),
@@ -78,7 +82,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.decisions, m.candidates, m.unknown, m.assumed, m.duration, m.shadow, m} {
+	for _, c := range []prometheus.Collector{m.decisions, m.candidates, m.unknown, m.assumed, m.duration, m.untold, m.shadow, m} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -94,10 +94,8 @@ func (d *Decisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	v := decisionsView{Decisions: []decisionView{}}
-	for _, x := range d.Last(r.Context()) {
-		if len(v.Decisions) < n && strings.Contains(x.Namespace+"/"+x.Name, q.Get("pod")) {
-			v.Decisions = append(v.Decisions, viewOf(&x))
-		}
+	for _, x := range d.last(r.Context(), n, q.Get("pod")) {
+		v.Decisions = append(v.Decisions, viewOf(&x))
 	}
 	var body bytes.Buffer
 	var err error

@@ -108,13 +108,18 @@ func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) 
 		}
 		f.metrics.cast(ctx, p.profile, p.shadow)
 	}
+	if err := f.decisions.keep(args.KeepDecisions, args.ExplainCandidates); err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", Name, err)
+	}
+	if args.Events || args.Annotate {
+		p.told = newTold(f.metrics.untold.WithLabelValues(p.profile, "binding"))
+	}
 	if args.Events {
 		p.events = h.EventRecorder()
 	}
 	if args.Annotate {
-		p.annotator = newAnnotator(ctx, h.ClientSet())
+		p.annotator = newAnnotator(ctx, h.ClientSet(), f.metrics.untold.WithLabelValues(p.profile, "queue"))
 	}
-	f.decisions.keep(args.KeepDecisions)
 	return p, nil
 }
 
@@ -168,6 +173,7 @@ type Plugin struct {
 	events eventRecorder // nil where none are wanted
 
 	annotator *annotator // nil where none is wanted
+	told      *told      // nil where neither is
 
 	last atomic.Pointer[state]
 
@@ -215,6 +221,7 @@ func (p *Plugin) Reserve(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, nod
 
 // Unreserve implements the framework's ReservePlugin: it notes that the pod did not get there.
 func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, node string) {
+	p.told.take(pod.UID)
 	p.decisions.undone(pod, node)
 	if p.shadow != nil {
 		p.shadow.gone(pod.UID)

@@ -163,7 +163,8 @@ func TestArgs(t *testing.T) {
 		`{"keepDecisions":-1}`:                            "keepDecisions",
 		`{"keepDecisions":0,"annotate":true}`:             "keepDecisions",
 		`{"explainCandidates":0}`:                         "explainCandidates",
-		`{`:                                               Name,
+		`{"keepDecisions":10000,"explainCandidates":100}`: "keepDecisions × explainCandidates is 10000 × 100: want at most 50000",
+		`{`: Name,
 	} {
 		if _, err := DecodeArgs(rawArgs(json)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), Name) {
 			t.Errorf("arguments %s: error %v: want one that names the plugin and %q", json, err, want)

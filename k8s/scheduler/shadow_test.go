@@ -105,6 +105,7 @@ func (e *events) Eventf(about, _ runtime.Object, kind, reason, _, note string, a
 func TestEvents(t *testing.T) {
 	s := newSite(line(t, "cheap", 10, 50, 5), line(t, "dear", 10, 50, 30))
 	p := s.start(t, "")
+	p.told = newTold(nil)
 	got := new(events)
 	s.refresh(t, s.now, 0.5)
 	pd := pod("web", "2")
