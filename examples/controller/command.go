@@ -50,6 +50,7 @@ type flags struct {
 
 	wao, waoInsecure, waoLabels            bool
 	waoLabelsModel, peaksFile, peaksConfig string
+	waoFormat                              string
 
 	registry prometheus.Registerer
 
@@ -75,6 +76,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.metricsServer, "metrics-server", false, "Read CPU in use from metrics.k8s.io where no sensor tells it.")
 	fs.BoolVar(&f.wao, "wao", false, "Read WAO's NodeConfigs and NodeConfigTemplates, of the groups "+groups(compat.WAOGroups)+".")
 	fs.BoolVar(&f.waoInsecure, "wao-insecure-skip-verify", false, "Verify no certificate of what WAO's objects name, as WAO does.")
+	fs.StringVar(&f.waoFormat, "wao-cpu-usage-format", string(compat.Raw), "The argument cpuUsageFormat of WAO's scheduler plugin, which its objects do not tell: in what its models want CPU in use, Raw (cores) or Percent.")
 	fs.BoolVar(&f.waoLabels, "wao-labels", false, "Read the node labels of WAO's first version: ambient/max, tensorflow/host and the others.")
 	fs.StringVar(&f.waoLabelsModel, "wao-labels-model", "", "The model's name of nodes without the label tensorflow/name.")
 	fs.StringVar(&f.peaksFile, "peaks-file", "", "PEAKS' node power models: a KubeSchedulerConfiguration, the plugin's arguments, or the models alone, in JSON or YAML.")
@@ -194,7 +196,11 @@ func (f *flags) provider(c *rest.Config, log *slog.Logger) (*profiles.Provider, 
 // compat adds what other systems left, as the flags say.
 func (f *flags) compat(ctx context.Context, mgr ctrl.Manager, o *controllers.Options) error {
 	if f.wao {
-		w := &compat.WAO{Namespace: f.namespace, InsecureSkipVerify: f.waoInsecure}
+		format, err := compat.ParseCPUUsageFormat(f.waoFormat)
+		if err != nil {
+			return fmt.Errorf("--wao-cpu-usage-format: %w", err)
+		}
+		w := &compat.WAO{Namespace: f.namespace, InsecureSkipVerify: f.waoInsecure, CPUUsageFormat: format}
 		for _, g := range compat.WAOGroups {
 			if has(mgr.GetRESTMapper(), g, "NodeConfig") && has(mgr.GetRESTMapper(), g, "NodeConfigTemplate") {
 				w.Groups = append(w.Groups, g)

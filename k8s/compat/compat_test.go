@@ -86,17 +86,59 @@ model:
 	}
 }
 
+// The cpuUsageFormat of WAO's plugin says what its models are sent for 8 of 32 cores in use, 24 degrees and 5 Pa: cores, or percent.
+func TestCPUUsageFormat(t *testing.T) {
+	for text, want := range map[string][]float64{"Raw": {8, 24, 5}, "Percent": {25, 24, 5}} {
+		format, err := compat.ParseCPUUsageFormat(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &compat.WAO{Namespace: "wao-system", CPUUsageFormat: format}
+		for _, direct := range []bool{true, false} {
+			c := parse[compat.NodeConfig](t, nodeConfig)
+			if !direct {
+				c.Predictor.PowerConsumption = nil // a BMC names the model server
+			}
+			got, err := w.Profile(c, "wao-system")
+			if err != nil {
+				t.Fatal(err)
+			}
+			features := inference.WAO(32) // what a model without features is sent
+			for i, f := range got.Spec.Model.Remote.Features {
+				features[i] = inference.Feature{Input: power.Input(f.Input), Scale: *f.Scale, Offset: f.Offset, Step: f.Step}
+			}
+			asked := &row{}
+			p, err := inference.New(asked, features, inference.PredictorOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Predict(t.Context(), power.State{Utilization: 0.25, InletTemp: new(power.Celsius(24)), PressureDelta: new(power.Pascals(5))}); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want, asked.last, cmpopts.EquateApprox(0, 1e-9)); d != "" {
+				t.Errorf("%s: %s", text, d)
+			}
+		}
+	}
+	for _, text := range []string{"", "percent", strings.Repeat("x", 1<<20)} {
+		if _, err := compat.ParseCPUUsageFormat(text); err == nil || !strings.Contains(err.Error(), "want Raw or Percent") || len(err.Error()) > 256 {
+			t.Errorf("%.10q: %.300v", text, err)
+		}
+	}
+}
+
 func TestNodeConfigRefuses(t *testing.T) {
 	w := &compat.WAO{Namespace: "wao-system"}
 	for _, x := range []struct{ old, with, namespace, want string }{
 		{"", "", "elsewhere", `basicAuthSecret: elsewhere/worker-0-redfish is in another namespace than "wao-system"`},
 		{"Redfish, endpoint", "Fake, endpoint", "wao-system", `metricsCollector.inletTemp: type "Fake" measures nothing here`},
 		{"/infer", "/ready", "wao-system", "want …/v2/models/NAME/versions/VERSION/infer"},
+		{"Redfish, endpoint", strings.Repeat("x", 1<<20) + ", endpoint", "wao-system", "measures nothing here"},
 		{"V2InferenceProtocol", "Fake", "wao-system", `predictor.powerConsumption: type "Fake" predicts nothing here`},
 	} {
 		_, err := w.Profile(parse[compat.NodeConfig](t, strings.Replace(nodeConfig, x.old, x.with, 1)), x.namespace)
-		if err == nil || !strings.Contains(err.Error(), x.want) {
-			t.Errorf("%q: %v, want %q", x.with, err, x.want)
+		if err == nil || !strings.Contains(err.Error(), x.want) || len(err.Error()) > 256 {
+			t.Errorf("%.40q: %.300v, want %q", x.with, err, x.want)
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/controllers"
+	"github.com/leastwatt/leastwatt/power"
 )
 
 // WAOGroups are the groups of WAO's resources, the newer one first.
@@ -63,6 +64,27 @@ type WAO struct {
 
 	// InsecureSkipVerify verifies no BMC's certificate, as WAO does. Without it, a Secret's ca.crt or the system's roots verify.
 	InsecureSkipVerify bool
+
+	// CPUUsageFormat is the argument cpuUsageFormat of WAO's scheduler plugin, which its objects do not tell: in what its
+	// models of power want CPU in use. "" is Raw.
+	CPUUsageFormat CPUUsageFormat
+}
+
+// A CPUUsageFormat is how WAO sends CPU in use to its models, as it spells it.
+type CPUUsageFormat string
+
+// The formats that WAO has.
+const (
+	Raw     CPUUsageFormat = "Raw"     // in cores
+	Percent CPUUsageFormat = "Percent" // of the server's cores
+)
+
+// ParseCPUUsageFormat returns the format of a text.
+func ParseCPUUsageFormat(text string) (CPUUsageFormat, error) {
+	if f := CPUUsageFormat(text); f == Raw || f == Percent {
+		return f, nil
+	}
+	return "", fmt.Errorf("cpuUsageFormat is %.64q: want %s or %s", text, Raw, Percent)
 }
 
 // Watches returns what [controllers.Options] are to watch for it.
@@ -215,7 +237,7 @@ func (w *WAO) secret(e *EndpointTerm, namespace string) (string, error) {
 		return "", nil
 	}
 	if namespace != w.Namespace {
-		return "", fmt.Errorf("basicAuthSecret: %s/%s is in another namespace than %q, the one that is read", namespace, e.BasicAuthSecret.Name, w.Namespace)
+		return "", fmt.Errorf("basicAuthSecret: %s/%.64s is in another namespace than %q, the one that is read", namespace, e.BasicAuthSecret.Name, w.Namespace)
 	}
 	return e.BasicAuthSecret.Name, nil
 }
@@ -231,7 +253,7 @@ func (w *WAO) sensor(e *EndpointTerm, namespace string) (v1alpha1.Sensor, error)
 	types := map[string]string{"Redfish": "redfish", "DifferentialPressureAPI": "pressure"}
 	s := v1alpha1.Sensor{Type: types[e.Type], URL: strings.TrimSuffix(e.Endpoint, "/"), Timeout: &metav1.Duration{Duration: 5 * time.Second}, TLS: w.tls(e.Endpoint)}
 	if s.Type == "" {
-		return s, fmt.Errorf("type %q measures nothing here: want Redfish or DifferentialPressureAPI", e.Type)
+		return s, fmt.Errorf("type %.64q measures nothing here: want Redfish or DifferentialPressureAPI", e.Type)
 	}
 	var err error
 	if s.SecretName, err = w.secret(e, namespace); err != nil {
@@ -253,7 +275,7 @@ func (w *WAO) predictor(c *NodeConfig, namespace string, spec *v1alpha1.NodeProf
 	case direct != nil && direct.Endpoint != "": // WAO asks the provider only for what is left out
 		term, field = direct, "predictor.powerConsumption"
 		if direct.Type != "V2InferenceProtocol" {
-			return fmt.Errorf("%s: type %q predicts nothing here: want V2InferenceProtocol", field, direct.Type)
+			return fmt.Errorf("%s: type %.64q predicts nothing here: want V2InferenceProtocol", field, direct.Type)
 		}
 		var err error
 		if r.URL, r.Name, r.Version, err = inferEndpoint(direct.Endpoint); err != nil {
@@ -262,7 +284,7 @@ func (w *WAO) predictor(c *NodeConfig, namespace string, spec *v1alpha1.NodeProf
 	case provider != nil && provider.Endpoint != "":
 		term, field = provider, "predictor.powerConsumptionEndpointProvider"
 		if provider.Type != "Redfish" {
-			return fmt.Errorf("%s: type %q names no model server: want Redfish", field, provider.Type)
+			return fmt.Errorf("%s: type %.64q names no model server: want Redfish", field, provider.Type)
 		}
 		r.URL, r.Discover = strings.TrimSuffix(provider.Endpoint, "/"), true
 	default:
@@ -274,6 +296,10 @@ func (w *WAO) predictor(c *NodeConfig, namespace string, spec *v1alpha1.NodeProf
 	}
 	r.Plaintext = r.SecretName != "" && strings.HasPrefix(r.URL, "http://")
 	r.TLS = w.tls(r.URL)
+	if w.CPUUsageFormat == Percent { // without features, a model is asked as by Raw
+		r.Features = []v1alpha1.Feature{{Input: string(power.InputUtilization), Scale: new(100.0)}, {Input: string(power.InputInletTemp), Scale: new(1.0)},
+			{Input: string(power.InputPressureDelta), Scale: new(1.0)}}
+	}
 	spec.Model = &v1alpha1.ModelReference{Remote: r}
 	return nil
 }
@@ -291,7 +317,7 @@ func inferEndpoint(endpoint string) (base, name, version string, err error) {
 		parts = []string{parts[0], parts[3]}
 	}
 	if !ok || len(parts) != 2 || parts[0] == "" || parts[1] != "infer" {
-		return "", "", "", fmt.Errorf("%q: want …/v2/models/NAME/versions/VERSION/infer or …/v2/models/NAME/infer", u.Redacted())
+		return "", "", "", fmt.Errorf("%.64q: want …/v2/models/NAME/versions/VERSION/infer or …/v2/models/NAME/infer", u.Redacted())
 	}
 	u.Path, u.RawQuery, u.Fragment = before, "", ""
 	return u.String(), parts[0], version, nil

@@ -37,7 +37,7 @@ type object struct {
 var everything = []string{"--set=gateway.enabled=true,jobs.enabled=true,jobs.grid=neso,jobs.credentials.secret=grid,jobs.nodes=name,jobs.sites=id,jobs.ingress.enabled=true,jobs.ingress.host=jobs.example.com,jobs.ingress.tlsSecret=jobs-tls," +
 	"jobs.scrape.n1=http://10.0.0.1:8080/metrics,jobsPush.enabled=true,scheduler.powerCap.enabled=true,scheduler.powerCap.args.caps[0].name=pdu,scheduler.spreadRate.enabled=true,scheduler.placement.enabled=true," +
 	"controller.enabled=true,metricsAdapter.enabled=true,endpointSelector.enabled=true,scheduler.profiles=true,scheduler.metricsServer=true," +
-	"controller.metricsServer=true,controller.compatibility.wao=true,controller.compatibility.waoLabels=true,controller.compatibility.peaksConfigMap=kube-system/peaks," +
+	"controller.metricsServer=true,controller.compatibility.wao=true,controller.compatibility.waoCPUUsageFormat=Percent,controller.compatibility.waoLabels=true,controller.compatibility.peaksConfigMap=kube-system/peaks," +
 	"shift.enabled=true,shift.grid=neso,shift.kueue=true,shift.webhook.enabled=true,shift.budgetNamespaces={research},shift.tell.zone=DE,monitoring.podMonitors.enabled=true,monitoring.rules.enabled=true,monitoring.dashboard.enabled=true,secrets={bmc}"}
 
 func render(t *testing.T, args ...string) ([]object, error) {
