@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,9 +42,9 @@ import (
 
 // flags are what the program is told.
 type flags struct {
-	kubeconfig, config, namespace, health, metrics string
-	elect, metricsServer                           bool
-	interval, learned                              time.Duration
+	kubeconfig, config, namespace, leaseNamespace, health, metrics string
+	elect, metricsServer                                           bool
+	interval, learned                                              time.Duration
 
 	// lease, renew and retry are how leaders are elected, as kube-controller-manager has them.
 	lease, renew, retry time.Duration
@@ -64,10 +65,11 @@ type flags struct {
 func (f *flags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "The file that leads to the API server; by default the pod's service account.")
 	fs.StringVar(&f.config, "leastwatt-config", "", "A configuration file of sensors and models, for what no NodeProfile or PowerModel says.")
-	fs.StringVar(&f.namespace, "secrets-namespace", "", "The one namespace in which Secrets are read, by name alone; it also holds the leader's lease. Without it none are read.")
+	fs.StringVar(&f.namespace, "secrets-namespace", "", "The one namespace in which Secrets are read, by name alone. Without it none are read.")
 	fs.StringVar(&f.health, "health-probe-bind-address", ":8081", "Where to serve /healthz and /readyz.")
 	fs.StringVar(&f.metrics, "metrics-bind-address", ":8080", "Where to serve /metrics; 0 is nowhere.")
-	fs.BoolVar(&f.elect, "leader-elect", false, "Let one of several replicas work; needs --secrets-namespace.")
+	fs.BoolVar(&f.elect, "leader-elect", false, "Let one of several replicas work; needs --leader-elect-namespace or --secrets-namespace.")
+	fs.StringVar(&f.leaseNamespace, "leader-elect-namespace", "", "The namespace of the leader's lease; by default that of --secrets-namespace.")
 	fs.DurationVar(&f.lease, "leader-elect-lease-duration", 15*time.Second, "After how long without a renewal of the leader's lease another replica may lead.")
 	fs.DurationVar(&f.renew, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up, and ends; less than the lease's duration.")
 	fs.DurationVar(&f.retry, "leader-elect-retry-period", 2*time.Second, "Between two tries to get or renew the lease.")
@@ -110,8 +112,9 @@ func newCommand() *cobra.Command {
 
 // run runs the controllers until ctx ends.
 func (f *flags) run(ctx context.Context, c *rest.Config) error {
-	if f.elect && f.namespace == "" {
-		return errors.New("--leader-elect needs --secrets-namespace, where its lease is")
+	leases := cmp.Or(f.leaseNamespace, f.namespace)
+	if f.elect && leases == "" {
+		return errors.New("--leader-elect needs --leader-elect-namespace or --secrets-namespace, where its lease is")
 	}
 	c = rest.CopyConfig(c)
 	c.QPS, c.Burst = f.qps, f.burst
@@ -126,7 +129,7 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 		Client:                  client.Options{Cache: &client.CacheOptions{Unstructured: true}},
 		LeaderElection:          f.elect,
 		LeaderElectionID:        "leastwatt-controller",
-		LeaderElectionNamespace: f.namespace, LeaderElectionReleaseOnCancel: true,
+		LeaderElectionNamespace: leases, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: &f.lease, RenewDeadline: &f.renew, RetryPeriod: &f.retry,
 		HealthProbeBindAddress: f.health,
 		Metrics:                metricsserveroptions.Options{BindAddress: f.metrics},

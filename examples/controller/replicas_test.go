@@ -31,7 +31,7 @@ func (s *server) testReplicas(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := s.cluster.Start(t.Context(), controlplane.Program{Name: name, Path: path, Ready: s.cluster.Answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", port)), Args: []string{
-			"--kubeconfig=" + s.cluster.Kubeconfig(), "--secrets-namespace=" + namespace, "--leader-elect", "--interval=500ms", "--metrics-bind-address=0",
+			"--kubeconfig=" + s.cluster.Kubeconfig(), "--secrets-namespace=" + namespace, "--leader-elect", "--leader-elect-namespace=" + v1.NamespaceDefault, "--interval=500ms", "--metrics-bind-address=0",
 			fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", port), fmt.Sprint("--leader-elect-lease-duration=", lease),
 			fmt.Sprint("--leader-elect-renew-deadline=", lease*5/6), "--leader-elect-retry-period=500ms"}})
 		if err != nil {
@@ -61,7 +61,7 @@ func (s *server) testReplicas(t *testing.T) {
 	}
 	held := func() (string, int32) {
 		l := new(coordination.Lease)
-		if err := s.client.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: "leastwatt-controller"}, l); err != nil {
+		if err := s.client.Get(t.Context(), client.ObjectKey{Namespace: v1.NamespaceDefault, Name: "leastwatt-controller"}, l); err != nil {
 			t.Fatal(err)
 		}
 		if l.Spec.HolderIdentity == nil || l.Spec.LeaseTransitions == nil {

@@ -247,6 +247,13 @@ func (d *Decisions) Last(ctx context.Context) []Decision {
 	return d.last(ctx, math.MaxInt, "")
 }
 
+// none tells whether no decision is kept.
+func (d *Decisions) none() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.ring) == 0
+}
+
 // last returns up to n of them, whose NAMESPACE/NAME holds a text. It copies those alone, one at a time: the scheduler waits
 // meanwhile.
 func (d *Decisions) last(ctx context.Context, n int, pod string) []Decision {

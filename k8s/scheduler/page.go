@@ -22,6 +22,10 @@ var pageText string
 
 var page = template.Must(template.New("decisions").Funcs(template.FuncMap{"number": number}).Parse(pageText))
 
+// undecided is what a replica says that has decided nothing: most likely it does not lead, and looks as if nothing had been decided at all.
+const undecided = "None yet. With several replicas only the leader decides: see the Lease that leaderElection of the scheduler's configuration names, " +
+	"kubectl -n NAMESPACE get lease NAME -o jsonpath='{.spec.holderIdentity}' (the pod's name, _ and an id), and ask that pod."
+
 // number formats a number, or a dash where there is none.
 func number(format string, v *float64) string {
 	if v == nil {
@@ -34,6 +38,7 @@ func number(format string, v *float64) string {
 type (
 	decisionsView struct {
 		Decisions []decisionView `json:"decisions"`
+		Note      string         `json:"note,omitempty"` // why there is none
 	}
 	decisionView struct {
 		Time         time.Time       `json:"time"`
@@ -77,7 +82,7 @@ type (
 
 // ServeHTTP serves the decisions, newest first: as JSON to a client that accepts application/json or asks for
 // ?format=json, otherwise as a page. The parameter pod, NAMESPACE/NAME or a part of it, selects; n limits how
-// many. Whoever may read it learns names of pods and nodes: serve it behind the scheduler's authentication.
+// many. A replica that has decided nothing says that another may lead. Whoever may read it learns names of pods and nodes: serve it behind the scheduler's authentication.
 func (d *Decisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -96,6 +101,9 @@ func (d *Decisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := decisionsView{Decisions: []decisionView{}}
 	for _, x := range d.last(r.Context(), n, q.Get("pod")) {
 		v.Decisions = append(v.Decisions, viewOf(&x))
+	}
+	if len(v.Decisions) == 0 && d.none() {
+		v.Note = undecided
 	}
 	var body bytes.Buffer
 	var err error

@@ -67,7 +67,21 @@ func TestDecisionsAreServed(t *testing.T) {
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST: status %d", w.Code)
 	}
-	if _, body := served(t, new(Decisions), DecisionsPath, "application/json"); strings.TrimSpace(body) != "{\n  \"decisions\": []\n}" {
+	if _, body := served(t, p.decisions, DecisionsPath+"?pod=nobody", "text/html"); !strings.Contains(body, "None of such a pod") || strings.Contains(body, "leader") {
+		t.Errorf("the page of a pod that it has not seen is %s", body)
+	}
+	if _, body := served(t, p.decisions, DecisionsPath+"?pod=nobody", "application/json"); strings.TrimSpace(body) != "{\n  \"decisions\": []\n}" {
+		t.Errorf("no decisions on a pod are %s", body)
+	}
+}
+
+// A replica that does not lead must not look as if nothing had been decided.
+func TestAReplicaThatDecidedNothingSaysThatAnotherMayLead(t *testing.T) {
+	var got decisionsView
+	if _, body := served(t, new(Decisions), DecisionsPath, "application/json"); json.Unmarshal([]byte(body), &got) != nil || got.Decisions == nil || len(got.Decisions) > 0 || !strings.Contains(got.Note, "only the leader decides") {
 		t.Errorf("no decisions are %s", body)
+	}
+	if _, body := served(t, new(Decisions), DecisionsPath, "text/html"); !strings.Contains(body, "only the leader decides: see the Lease") {
+		t.Errorf("the page without decisions is %s", body)
 	}
 }

@@ -190,7 +190,7 @@ func (x *installation) profile(ctx context.Context) error {
 	})
 }
 
-// upgrade changes the mode. What users made, certificates and definitions stay.
+// upgrade changes the mode, and where the Secrets of profiles are. What users made, certificates and definitions stay.
 func (x *installation) upgrade(ctx context.Context) error {
 	path, err := chart()
 	if err != nil {
@@ -200,8 +200,30 @@ func (x *installation) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := x.helm.run(ctx, append([]string{"upgrade", "lw", path}, x.set("scheduler.mode=shadow")...)...); err != nil {
+	// A namespace for BMC credentials alone: any of its Secrets may be read by name, and none of the release's.
+	const bmcs = "bmcs"
+	if _, err := x.client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: bmcs}}, metav1.CreateOptions{}); err != nil {
 		return err
+	}
+	if _, err := x.helm.run(ctx, append([]string{"upgrade", "lw", path}, x.set("scheduler.mode=shadow", "profileSecrets.namespace="+bmcs)...)...); err != nil {
+		return err
+	}
+	for _, account := range []string{"lw-leastwatt-controller", "lw-leastwatt-scheduler"} {
+		old := right{namespace, "get", "", "secrets", "bmc", false}
+		rights := []right{{bmcs, "get", "", "secrets", "bmc-n1", true}, old, {"default", "get", "", "secrets", "bmc", false},
+			{bmcs, "list", "", "secrets", "", false}, {bmcs, "watch", "", "secrets", "", false}, {bmcs, "update", "", "secrets", "bmc-n1", false}}
+		if err := until(ctx, func(ctx context.Context) (bool, error) { // the API server hears of changed roles within moments
+			before, err := x.allowed(ctx, account, old)
+			if err != nil || before {
+				return false, err
+			}
+			return x.allowed(ctx, account, rights[0])
+		}); err != nil {
+			return fmt.Errorf("waiting until %s may read Secrets of %s and no others: %w", account, bmcs, err)
+		}
+		if err := x.may(ctx, account, rights); err != nil {
+			return err
+		}
 	}
 	after, err := x.client.AppsV1().Deployments(namespace).Get(ctx, "lw-leastwatt-scheduler", metav1.GetOptions{})
 	if err != nil {

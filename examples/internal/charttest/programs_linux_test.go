@@ -96,19 +96,24 @@ type right struct {
 // may asks the API server for what an account may do.
 func (x *installation) may(ctx context.Context, account string, rights []right) error {
 	for _, r := range rights {
-		review, err := x.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
-			User:               "system:serviceaccount:" + namespace + ":" + account,
-			Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-			ResourceAttributes: &authorization.ResourceAttributes{Namespace: r.namespace, Verb: r.verb, Group: r.group, Resource: r.resource, Name: r.name},
-		}}, metav1.CreateOptions{})
+		allowed, err := x.allowed(ctx, account, r)
 		if err != nil {
 			return err
 		}
-		if review.Status.Allowed != r.want {
-			x.Errorf("%s: %+v: allowed is %t", account, r, review.Status.Allowed)
+		if allowed != r.want {
+			x.Errorf("%s: %+v: allowed is %t", account, r, allowed)
 		}
 	}
 	return nil
+}
+
+func (x *installation) allowed(ctx context.Context, account string, r right) (bool, error) {
+	review, err := x.client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorization.SubjectAccessReview{Spec: authorization.SubjectAccessReviewSpec{
+		User:               "system:serviceaccount:" + namespace + ":" + account,
+		Groups:             []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		ResourceAttributes: &authorization.ResourceAttributes{Namespace: r.namespace, Verb: r.verb, Group: r.group, Resource: r.resource, Name: r.name},
+	}}, metav1.CreateOptions{})
+	return err == nil && review.Status.Allowed, err
 }
 
 // shift runs the controller that delays work as its Deployment says: it opens the gate of a pod whose time has come.

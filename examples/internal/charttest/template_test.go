@@ -30,6 +30,8 @@ type object struct {
 	Metadata struct{ Name, Namespace string }
 	Spec     json.RawMessage
 	Rules    []rbac.PolicyRule
+	Subjects []rbac.Subject
+	RoleRef  rbac.RoleRef
 	Data     map[string]string
 }
 
@@ -151,6 +153,90 @@ func secure(t *testing.T, where string, pod v1.PodSpec, c v1.Container) {
 	}
 }
 
+// Secrets that NodeProfiles name are read by the programs that go by profiles, and by get alone: those that the values name,
+// or any of a namespace that is not the release's. They are not mounted.
+func TestTemplateProfileSecrets(t *testing.T) {
+	reading := map[string]string{"scheduler": "--leastwatt-secrets-namespace=", "controller": "--secrets-namespace=", "metrics-adapter": "--leastwatt-secrets-namespace="}
+	on := "--set=scheduler.profiles=true,controller.enabled=true,metricsAdapter.enabled=true,metricsAdapter.profiles=true,shift.enabled=true,jobs.enabled=true,gateway.enabled=true,jobsPush.enabled=true,endpointSelector.enabled=true,"
+	for set, want := range map[string]struct {
+		namespace string
+		names     []string // nil is any
+		role      bool
+		mounted   []string
+	}{
+		"profileSecrets.namespace=":                      {namespace: namespace},
+		"secrets={bmc}":                                  {namespace, []string{"bmc"}, true, []string{"bmc"}},
+		"secrets={bmc},profileSecrets.names={bmc,bmc-1}": {namespace, []string{"bmc", "bmc-1"}, true, []string{"bmc"}},
+		"profileSecrets.names={bmc-1,bmc-2}":             {namespace, []string{"bmc-1", "bmc-2"}, true, nil},
+		"secrets={bmc},profileSecrets.namespace=bmcs,profileSecrets.names={bmc-1}": {"bmcs", []string{"bmc-1"}, true, []string{"bmc"}},
+		"secrets={bmc},profileSecrets.namespace=bmcs":                              {"bmcs", nil, true, []string{"bmc"}},
+	} {
+		t.Run(set, func(t *testing.T) {
+			all, err := render(t, on+set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			roles, bound := make(map[string]rbac.PolicyRule), make(map[string]string)
+			for _, o := range all {
+				component := strings.TrimPrefix(o.Metadata.Name, "lw-leastwatt-")
+				for _, r := range o.Rules {
+					if slices.Contains(r.Resources, "secrets") {
+						roles[o.Metadata.Name] = r
+						if o.Kind != "Role" || o.Metadata.Namespace != want.namespace || !slices.Equal(r.ResourceNames, want.names) || !slices.Equal(r.Resources, []string{"secrets"}) || !slices.Equal(r.Verbs, []string{"get"}) {
+							t.Errorf("%s %s/%s: %+v", o.Kind, o.Metadata.Namespace, o.Metadata.Name, r)
+						}
+					}
+				}
+				if o.Kind == "RoleBinding" && o.Metadata.Namespace == want.namespace && len(o.Subjects) == 1 && o.Subjects[0].Namespace == namespace {
+					bound[o.RoleRef.Name] = o.Subjects[0].Name
+				}
+				if o.Kind != "Deployment" && o.Kind != "DaemonSet" {
+					continue
+				}
+				var spec struct{ Template v1.PodTemplateSpec }
+				if err := json.Unmarshal(o.Spec, &spec); err != nil {
+					t.Fatal(err)
+				}
+				if flag, ok := reading[component]; ok && !slices.Contains(spec.Template.Spec.Containers[0].Args, flag+want.namespace) {
+					t.Errorf("%s is started with %v: want %s%s", component, spec.Template.Spec.Containers[0].Args, flag, want.namespace)
+				}
+				for _, v := range spec.Template.Spec.Volumes {
+					if v.Secret != nil && strings.HasPrefix(v.Secret.SecretName, "bmc") && !slices.Contains(want.mounted, v.Secret.SecretName) {
+						t.Errorf("%s mounts %s", component, v.Secret.SecretName)
+					}
+				}
+			}
+			readers := make(map[string]bool)
+			for role := range roles {
+				readers[strings.TrimPrefix(bound[role], "lw-leastwatt-")] = true
+			}
+			for component := range reading {
+				if readers[component] != want.role {
+					t.Errorf("%s reads Secrets: %t, want %t", component, readers[component], want.role)
+				}
+				delete(readers, component)
+			}
+			if len(readers) > 0 {
+				t.Errorf("others read Secrets, or nobody is bound to a role: %v", readers)
+			}
+		})
+	}
+	if _, err := render(t, on+"profileSecrets.namespace="+namespace); err == nil || !strings.Contains(err.Error(), "profileSecrets") {
+		t.Errorf("any Secret of the release's namespace: %v, want an error", err)
+	}
+	all, err := render(t, "--set=secrets={bmc},metricsAdapter.enabled=true,profileSecrets.namespace=bmcs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		for _, r := range o.Rules {
+			if slices.Contains(r.Resources, "secrets") {
+				t.Errorf("%s %s without profiles: %+v", o.Kind, o.Metadata.Name, r)
+			}
+		}
+	}
+}
+
 // Values that mean nothing are refused before anything is installed.
 func TestValuesAreChecked(t *testing.T) {
 	for set, want := range map[string]string{
@@ -161,6 +247,8 @@ func TestValuesAreChecked(t *testing.T) {
 		"scheduler.args.mode=shadow":                     "args",
 		"config.sensor={}":                               "config",
 		"secrets={UPPER}":                                "secrets",
+		"profileSecrets.names={UPPER}":                   "names",
+		"profileSecrets.namespace=a/b":                   "namespace",
 		"metricsAdapter.securePort=443":                  "securePort",
 		"controller.compatibility.peaksConfigMap=nobody": "peaksConfigMap",
 		"monitoring.podMonitors.interval=soon":           "interval",
@@ -278,11 +366,7 @@ func defaults(t *testing.T) scheduler.Usage {
 // One replica has no budget, with which its node could not be drained.
 func TestTemplateDisruptionBudgets(t *testing.T) {
 	for replicas, want := range map[string]int{"0": 0, "1": 0, "2": 4} {
-		set := everything[0]
-		for _, component := range []string{"scheduler", "controller", "gateway", "shift"} {
-			set += "," + component + ".replicas=" + replicas
-		}
-		all, err := render(t, set)
+		all, err := render(t, everything[0]+strings.ReplaceAll(",scheduler.replicas=N,controller.replicas=N,gateway.replicas=N,shift.replicas=N", "N", replicas))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -105,6 +105,50 @@ subjects: [{kind: ServiceAccount, name: {{ include "leastwatt.name" . }}, namesp
 {{- define "leastwatt.jobsToken" -}}{{ default (printf "%s-token" (include "leastwatt.name" (list . "jobs"))) .Values.jobs.token.existingSecret }}{{- end -}}
 {{- define "leastwatt.jobsTokenKey" -}}{{ if .Values.jobs.token.existingSecret }}{{ .Values.jobs.token.key }}{{ else }}token{{ end }}{{- end -}}
 
+{{/* The one namespace in which programs read the Secrets that NodeProfiles name. */}}
+{{- define "leastwatt.profileSecretsNamespace" -}}{{ default .Release.Namespace .Values.profileSecrets.namespace }}{{- end -}}
+
+{{/*
+What lets a component read the Secrets that NodeProfiles name: by get, no list, no watch, no other namespace. Any of a namespace
+is for one that holds nothing else, which the release's is not: (list . "scheduler")
+*/}}
+{{- define "leastwatt.profileSecretsRole" -}}
+{{- $root := index . 0 -}}
+{{- $namespace := include "leastwatt.profileSecretsNamespace" $root -}}
+{{- $names := $root.Values.profileSecrets.names -}}
+{{- $any := and $root.Values.profileSecrets.namespace (not $names) -}}
+{{- if eq $namespace $root.Release.Namespace -}}
+{{- if $any }}{{ fail "profileSecrets: name the Secrets in names, or give BMC credentials a namespace of their own: any Secret of the release's namespace would be too many" }}{{ end -}}
+{{- $names = concat $root.Values.secrets $names | uniq -}}
+{{- end -}}
+{{- if or $any $names }}
+{{- $name := printf "%s-profile-secrets" (include "leastwatt.name" .) }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $name }}
+  namespace: {{ $namespace }}
+  labels: {{ include "leastwatt.labels" . | nindent 4 }}
+rules:
+  - apiGroups: [""]
+    resources: [secrets]
+    {{- with $names }}
+    resourceNames: {{ toJson . }}
+    {{- end }}
+    verbs: [get]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $name }}
+  namespace: {{ $namespace }}
+  labels: {{ include "leastwatt.labels" . | nindent 4 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
+{{ include "leastwatt.subject" . }}
+{{- end }}
+{{- end -}}
+
 {{/* Arguments of a plugin, over those of the plugin LeastWatt that it takes too: (list ARGS-OF-LEASTWATT ITS-OWN) */}}
 {{- define "leastwatt.sharedArgs" -}}
 {{- $args := pick (index . 0) "config" "podUsageAssumption" "defaultPodCPU" "utilization" "gpuResources" "gpuUsageAssumption" -}}
