@@ -99,6 +99,9 @@ func TestTemplate(t *testing.T) {
 		}
 		for _, c := range append(spec.Template.Spec.InitContainers, spec.Template.Spec.Containers...) {
 			secure(t, where, spec.Template.Spec, c)
+			if c.Name == "controller" && !slices.Contains(c.Args, "--wao-cpu-usage-format=Percent") {
+				t.Errorf("%s: the arguments %q do not say in what WAO's models want CPU", where, c.Args)
+			}
 		}
 		switch o.Kind {
 		case "PrometheusRule":
