@@ -366,6 +366,14 @@ func defaults(t *testing.T) scheduler.Usage {
 	return a.Usage
 }
 
+// Values of a release that an older chart made, which helm upgrade --reuse-values takes, do not have what came since.
+func TestTemplateWithValuesOfAnOlderChart(t *testing.T) {
+	c, _ := schedulerConfig(t, append(everything, "--set=profileSecrets=null,scheduler.clientConnection=null,scheduler.spreadRate.args=null")...)
+	if c.ClientConnection.QPS != 0 || c.ClientConnection.Burst != 0 {
+		t.Errorf("the rate is %v: want none, so that the scheduler takes its own", c.ClientConnection)
+	}
+}
+
 // One replica has no budget, with which its node could not be drained.
 func TestTemplateDisruptionBudgets(t *testing.T) {
 	for replicas, want := range map[string]int{"0": 0, "1": 0, "2": 4} {

@@ -106,7 +106,7 @@ subjects: [{kind: ServiceAccount, name: {{ include "leastwatt.name" . }}, namesp
 {{- define "leastwatt.jobsTokenKey" -}}{{ if .Values.jobs.token.existingSecret }}{{ .Values.jobs.token.key }}{{ else }}token{{ end }}{{- end -}}
 
 {{/* The one namespace in which programs read the Secrets that NodeProfiles name. */}}
-{{- define "leastwatt.profileSecretsNamespace" -}}{{ default .Release.Namespace .Values.profileSecrets.namespace }}{{- end -}}
+{{- define "leastwatt.profileSecretsNamespace" -}}{{ default .Release.Namespace (.Values.profileSecrets | default dict).namespace }}{{- end -}}
 
 {{/*
 What lets a component read the Secrets that NodeProfiles name: by get, no list, no watch, no other namespace. Any of a namespace
@@ -115,8 +115,9 @@ is for one that holds nothing else, which the release's is not: (list . "schedul
 {{- define "leastwatt.profileSecretsRole" -}}
 {{- $root := index . 0 -}}
 {{- $namespace := include "leastwatt.profileSecretsNamespace" $root -}}
-{{- $names := $root.Values.profileSecrets.names -}}
-{{- $any := and $root.Values.profileSecrets.namespace (not $names) -}}
+{{- $given := $root.Values.profileSecrets | default dict -}}
+{{- $names := $given.names | default list -}}
+{{- $any := and $given.namespace (not $names) -}}
 {{- if eq $namespace $root.Release.Namespace -}}
 {{- if $any }}{{ fail "profileSecrets: name the Secrets in names, or give BMC credentials a namespace of their own: any Secret of the release's namespace would be too many" }}{{ end -}}
 {{- $names = concat $root.Values.secrets $names | uniq -}}
