@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/model"
@@ -266,12 +266,14 @@ func TestSiteTellsBadModelFiles(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = l.site.Run(ctx) })
+		reg := prometheus.NewRegistry()
+		reg.MustRegister(l)
 		check := func(when string, bad float64, wantB error) {
 			t.Helper()
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if got := testutil.ToFloat64(l); got != bad {
-				t.Errorf("%s: leastwatt_model_files_bad is %v: want %v", when, got, bad)
+			if all, err := reg.Gather(); err != nil || len(all) != 1 || all[0].GetName() != "leastwatt_model_files_bad" || all[0].GetMetric()[0].GetGauge().GetValue() != bad {
+				t.Errorf("%s: %v, %v: want %v bad files", when, all, err, bad)
 			}
 			if n := l.site.View().Node("a"); n.Err != nil {
 				t.Errorf("%s: a: %v", when, n.Err)
