@@ -116,13 +116,24 @@ func run(ctx context.Context, o *options, out io.Writer, log *slog.Logger) (err 
 			}
 		})
 	}
-	end("deciding", func() error { return engine.Run(ctx, o.tick) })
+	looked := make(chan struct{}) // is closed after the first look at the grid
+	end("deciding", func() error {
+		// Without an outlook nothing is held back: what waits or was suspended before a restart would start at once.
+		select {
+		case <-looked:
+		case <-time.After(firstLook):
+			log.Warn("the grid has not answered: deciding without an outlook", "after", firstLook)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		return engine.Run(ctx, o.tick)
+	})
 	end("decisions.csv", func() error { return decisions.run(ctx, time.Second) })
 	end("samples.csv", func() error { return samples.run(ctx, time.Second) })
 	if o.keep != (retention{}) {
 		end("retention", func() error { return engine.retain(ctx, o.keep, 10*time.Minute, samples.written.Load) })
 	}
-	end("grid", func() error { return o.lookAgain(ctx, engine, log) })
+	end("grid", func() error { return o.lookAgain(ctx, engine, log, sync.OnceFunc(func() { close(looked) })) })
 	if len(o.endpoints) > 0 {
 		wg.Go(func() { scrape(ctx, engine, o.endpoints, o.scrapeEvery, log) })
 	}
@@ -172,8 +183,11 @@ func run(ctx context.Context, o *options, out io.Writer, log *slog.Logger) (err 
 	return nil
 }
 
-// lookAgain renews the outlook at an interval.
-func (o *options) lookAgain(ctx context.Context, e *Engine, log *slog.Logger) error {
+// firstLook is how long decisions wait for the first outlook after a start.
+const firstLook = 30 * time.Second
+
+// lookAgain renews the outlook at an interval, and says when it has.
+func (o *options) lookAgain(ctx context.Context, e *Engine, log *slog.Logger, looked func()) error {
 	t := time.NewTicker(o.lookEvery)
 	defer t.Stop()
 	for {
@@ -183,6 +197,7 @@ func (o *options) lookAgain(ctx context.Context, e *Engine, log *slog.Logger) er
 			}
 		}
 		e.Look(ctx)
+		looked()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
