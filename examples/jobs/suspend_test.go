@@ -469,3 +469,38 @@ func TestKillWhileSuspended(t *testing.T) {
 	}
 	t.Logf("killed %d times, %d suspensions", kills, suspended)
 }
+
+// late is an hourly source that does not answer before it is released.
+type late struct {
+	hourly
+	release chan struct{}
+}
+
+func (l late) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	select {
+	case <-l.release:
+		return l.hourly.Forecast(ctx, zone, from, until)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// What waits over a start of the service is not begun because the grid has not answered yet.
+func TestNothingIsDecidedBeforeTheFirstLook(t *testing.T) {
+	began := time.Now().UTC().Truncate(time.Hour)
+	source := late{hourly{began, []float64{500, 500, 500, 100, 500}}, make(chan struct{})}
+	url, _ := serveUntil(t, &options{strategy: SpaceTime, source: source, idleWatts: 2, peakWatts: 8, now: func() time.Time { return began.Add(time.Minute) }})
+	c := client{t: t, url: url}
+	if code, body := c.do("POST", "/jobs", "application/json", fmt.Sprintf(`{"id":"p","cpu":1,"duration":600,"deadline":%q}`, began.Add(10*time.Hour).Format(time.RFC3339))); code/100 != 2 {
+		t.Fatal(code, body)
+	}
+	state := func() string { _, body := c.do("GET", "/jobs/p", "", ""); return body }
+	for range 200 { // many times as long as the service takes to decide
+		if s := state(); !strings.Contains(s, `"state":"queued"`) || strings.Contains(s, `"planned"`) {
+			t.Fatalf("decided without an outlook: %s", s)
+		}
+	}
+	close(source.release)
+	clean := `"planned":"` + began.Add(3*time.Hour).Format("2006-01-02T15:")
+	until(t, "the plan", func() bool { return strings.Contains(state(), clean) })
+}
