@@ -30,15 +30,8 @@ func (c *counted) Apply(ctx context.Context, services []nftables.Service) (nftab
 	return nftables.Result{}, nil
 }
 
-// BenchmarkSync1000x20 measures one change of an endpoint until its rules are handed over, all 1,000 Services of 20
-// endpoints weighed anew, and the heap that the proxier and the objects hold.
-func BenchmarkSync1000x20(b *testing.B) {
-	c := &counted{done: make(chan int)}
-	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: c}, endpoints.Options{View: site(b), Pause: time.Nanosecond, Refresh: time.Hour})
-	if err != nil {
-		b.Fatal(err)
-	}
-	var slices []*discovery.EndpointSlice
+// thousand tells a proxier of 1,000 Services of 20 endpoints, and returns their slices.
+func thousand(p *endpoints.Proxier) (slices []*discovery.EndpointSlice) {
 	for i := range 1000 {
 		name := fmt.Sprint("s", i)
 		p.OnServiceAdd(service(name, func(s *v1.Service) {
@@ -52,13 +45,25 @@ func BenchmarkSync1000x20(b *testing.B) {
 		slices = append(slices, slice(name, name, eps...))
 		p.OnEndpointSliceAdd(slices[i])
 	}
+	p.OnServiceSynced()
+	p.OnEndpointSlicesSynced()
+	return slices
+}
+
+// BenchmarkSync1000x20 measures one change of an endpoint until its rules are handed over, all 1,000 Services of 20
+// endpoints weighed anew, and the heap that the proxier and the objects hold.
+func BenchmarkSync1000x20(b *testing.B) {
+	c := &counted{done: make(chan int)}
+	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: c}, endpoints.Options{View: site(b), Pause: time.Nanosecond, Refresh: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	slices := thousand(p)
 	ctx, cancel := context.WithCancel(b.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = p.Run(ctx) })
 	defer wg.Wait()
 	defer cancel()
-	p.OnServiceSynced()
-	p.OnEndpointSlicesSynced()
 	if n := <-c.done; n != 20_000 {
 		b.Fatalf("%d endpoints", n)
 	}

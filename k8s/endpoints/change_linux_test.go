@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	discovery "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/knftables"
 
 	"github.com/leastwatt/leastwatt/balancing"
@@ -184,20 +182,7 @@ func changeOne(b *testing.B) error {
 	if err != nil {
 		return err
 	}
-	for i := range 1000 {
-		name := fmt.Sprint("s", i)
-		p.OnServiceAdd(service(name, func(s *v1.Service) {
-			s.Spec.ClusterIP = netip.AddrFrom4([4]byte{10, 96, byte(i >> 8), byte(i)}).String()
-			s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
-		}))
-		var eps []discovery.Endpoint
-		for j := range 20 {
-			eps = append(eps, endpoint(fmt.Sprintf("10.%d.%d.%d", j, i>>8, i&255), []string{"cheap", "dear"}[j%2]))
-		}
-		p.OnEndpointSliceAdd(slice(name, name, eps...))
-	}
-	p.OnServiceSynced()
-	p.OnEndpointSlicesSynced()
+	thousand(p)
 	ctx, cancel := context.WithCancel(b.Context())
 	measured := make(chan error, 1)
 	go func() {
