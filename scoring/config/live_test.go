@@ -134,6 +134,30 @@ func (r *table) Snapshot() *sensors.Snapshot {
 
 func (r *table) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
+// runSite runs a site of the machines a and b in a bubble; settle lets a minute of the bubble's clock pass.
+func runSite(t *testing.T, c *Config, seen func(l *live, settle func())) {
+	synctest.Test(t, func(t *testing.T) {
+		l, err := newLive(c, new(SiteOptions))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.readings = &table{}
+		l.site = scoring.NewSite(l, l.bind, scoring.SiteOptions{})
+		l.site.Put(scoring.Machine{Name: "a", Cores: 8})
+		l.site.Put(scoring.Machine{Name: "b", Cores: 8})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := l.site.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		seen(l, func() { time.Sleep(time.Minute); synctest.Wait() })
+		cancel()
+		wg.Wait()
+	})
+}
+
 // While a site runs, a prior becomes what its machine's readings say, survives a restart, and a model file that
 // is replaced takes the place of the old one.
 func TestSiteLearnsAndFollowsFiles(t *testing.T) {
@@ -146,26 +170,7 @@ func TestSiteLearnsAndFollowsFiles(t *testing.T) {
 	write(150)
 	c := parse(t, dir, "models: [{name: lab, nodes: [a], kind: file, file: lab.json}, {name: rest, kind: prior, learn: true, folder: learned}]")
 	run := func(seen func(site *scoring.Site, settle func())) {
-		synctest.Test(t, func(t *testing.T) {
-			l, err := newLive(c, new(SiteOptions))
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.readings = &table{}
-			l.site = scoring.NewSite(l, l.bind, scoring.SiteOptions{})
-			l.site.Put(scoring.Machine{Name: "a", Cores: 8})
-			l.site.Put(scoring.Machine{Name: "b", Cores: 8})
-			ctx, cancel := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				if err := l.site.Run(ctx); err != nil {
-					t.Error(err)
-				}
-			})
-			seen(l.site, func() { time.Sleep(time.Minute); synctest.Wait() })
-			cancel()
-			wg.Wait()
-		})
+		runSite(t, c, func(l *live, settle func()) { seen(l.site, settle) })
 	}
 	at := func(site *scoring.Site, node string) power.Watts {
 		n := site.View().Node(node)
@@ -253,25 +258,12 @@ func TestSiteTellsBadModelFiles(t *testing.T) {
 	}
 	put("a", 150)
 	c := parse(t, dir, "models: [{name: lab, kind: file, file: .}]")
-	synctest.Test(t, func(t *testing.T) {
-		l, err := newLive(c, new(SiteOptions))
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.readings = &table{}
-		l.site = scoring.NewSite(l, l.bind, scoring.SiteOptions{})
-		for _, name := range []string{"a", "b"} {
-			l.site.Put(scoring.Machine{Name: name, Cores: 8})
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = l.site.Run(ctx) })
+	runSite(t, c, func(l *live, settle func()) {
 		reg := prometheus.NewRegistry()
 		reg.MustRegister(l)
 		check := func(when string, bad float64, wantB error) {
 			t.Helper()
-			time.Sleep(time.Minute)
-			synctest.Wait()
+			settle()
 			if all, err := reg.Gather(); err != nil || len(all) != 1 || all[0].GetName() != "leastwatt_model_files_bad" || all[0].GetMetric()[0].GetGauge().GetValue() != bad {
 				t.Errorf("%s: %v, %v: want %v bad files", when, all, err, bad)
 			}
@@ -289,7 +281,5 @@ func TestSiteTellsBadModelFiles(t *testing.T) {
 		check("a is spoilt", 2, power.ErrBadModel)
 		put("b", 150)
 		check("b is mended", 1, nil)
-		cancel()
-		wg.Wait()
 	})
 }
