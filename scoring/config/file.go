@@ -109,10 +109,12 @@ func (f *files) model(x scoring.Machine, hardware []string) (*model.Model, error
 		return m, err
 	}
 	all := set.Names()
-	for file := range set.Errors() {
-		all = append(all, strings.TrimSuffix(file, ".json"))
+	if wrong := set.Errors(); len(wrong) > 0 {
+		for file := range wrong {
+			all = append(all, strings.TrimSuffix(file, ".json"))
+		}
+		slices.Sort(all)
 	}
-	slices.Sort(all)
 	for _, n := range all {
 		if !strings.Contains(n, "*") && matchHardware(n, hardware) {
 			return named(n)
