@@ -132,12 +132,13 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	w.look(p.site.View())
 	w.hear()
 	w.round++
+	few := len(nodes) <= fewest
 	w.few = w.few[:0]
 	for k, info := range nodes {
 		i := w.seat(info, k)
 		if i < 0 {
 			t.unknown[notWatched]++
-		} else if len(nodes) <= fewest {
+		} else if few {
 			w.few = append(w.few, int32(i))
 		}
 	}
@@ -148,7 +149,7 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	n := len(w.nodes)
 	w.lent = true
 	s := &state{view: w.view, places: w.places, found: w.found}
-	if len(nodes) <= fewest {
+	if few {
 		s.few = append(make([]int32, 0, len(w.few)), w.few...)
 		slices.Sort(s.few)
 		s.few = slices.Compact(s.few)
@@ -172,8 +173,8 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 			if c.assumed {
 				t.assumed++
 			}
-			if few := p.args.ExplainCandidates; len(t.best) < few || before(all, i, t.best[few-1]) {
-				t.rank(all, i, few)
+			if most := p.args.ExplainCandidates; len(t.best) < most || before(all, i, t.best[most-1]) {
+				t.rank(all, i, most)
 			}
 		case c.value > 0:
 			t.over++
