@@ -189,12 +189,15 @@ func (w *Writer) update(tx *knftables.Transaction, next map[string]*wanted, r *R
 		}
 	}
 	for x, n := range pairs {
-		if _, there := w.pairs[x]; !there && n > 0 {
+		switch old, there := w.pairs[x]; {
+		case !there && n > 0:
 			after[x.element()] = true
+		case there && old+n == 0:
+			removed = append(removed, x)
 		}
 	}
-	for x, n := range w.pairs {
-		if n+pairs[x] == 0 {
+	for x := range w.left {
+		if _, changes := pairs[x]; !changes {
 			removed = append(removed, x)
 		}
 	}

@@ -20,6 +20,7 @@ type Writer struct {
 	known bool                // guarded by mu: what follows is what the kernel has
 	ports map[string]*wanted  // by protocol and name
 	pairs map[pair]int32      // of each element of the hairpin set: how many ports have the endpoint
+	left  map[pair]bool       // those that none has any more
 }
 
 // A wanted port is what was applied. Its rules are not kept, but written again when it changes.
@@ -102,7 +103,7 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 		if err != nil {
 			return r, fmt.Errorf("nftables: list table %s: %w", w.d.options.Table, err)
 		}
-		w.pairs = make(map[pair]int32)
+		w.pairs, w.left = make(map[pair]int32), make(map[pair]bool)
 		pairs = w.rewrite(tx, next, found)
 		r.Changed = len(next)
 	}
@@ -119,9 +120,15 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 	}
 	for x, n := range pairs {
 		w.pairs[x] += n
+		if w.pairs[x] == 0 {
+			w.left[x] = true
+		} else {
+			delete(w.left, x)
+		}
 	}
 	for _, x := range removed {
 		delete(w.pairs, x)
+		delete(w.left, x)
 	}
 	w.known, w.ports = true, next
 	return r, nil
