@@ -211,3 +211,24 @@ func TestFewCandidatesScoreAsAmongAll(t *testing.T) {
 		}
 	}
 }
+
+// What a cycle left stays as it was while later cycles find the nodes by other objects: Score may still read it.
+func TestStateStaysWhileNodesChange(t *testing.T) {
+	s := newSite(curves(t, 10)...)
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0.1)
+	infos := s.infos()
+	cycle(t, p, pod("p", "1"), infos)
+	first := p.last.Load()
+	found := slices.Clone(first.found)
+	again := s.infos() // as after an update of every node
+	cycle(t, p, pod("p", "1"), again)
+	if !slices.Equal(first.found, found) {
+		t.Error("the state of a cycle has changed with a later one")
+	}
+	for _, info := range again {
+		if i := p.last.Load().view.Index(info.Node().Name); p.last.Load().found[i] != info.Node() {
+			t.Errorf("%s is found by an object that is old", info.Node().Name)
+		}
+	}
+}
