@@ -71,20 +71,25 @@ func (d *Decoder) Fail(n *yaml.Node, path, field, format string, args ...any) {
 // Err returns all that was wrong, joined.
 func (d *Decoder) Err() error { return errors.Join(d.errs...) }
 
-// Field returns the value of a field of a mapping, or nil.
+// Field returns the value of a field of a mapping, or nil. Aliases are followed.
 func Field(n *yaml.Node, name string) *yaml.Node {
-	if n != nil && n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n == nil || n.Kind != yaml.MappingNode {
+	if n = resolve(n); n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
-			return n.Content[i+1]
+			return resolve(n.Content[i+1])
 		}
 	}
 	return nil
+}
+
+// resolve returns what an alias stands for, or any other node itself.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 // Errorf returns an error at a node.
@@ -120,9 +125,7 @@ func (d *Decoder) value(n *yaml.Node, path string, v reflect.Value, tag reflect.
 	if d.values >= maxValues || depth > maxDepth {
 		return
 	}
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
+	n = resolve(n)
 	if v.Type() == nodeType {
 		v.Set(reflect.ValueOf(n))
 		return
@@ -205,7 +208,11 @@ func (d *Decoder) list(n *yaml.Node, path string, v reflect.Value, tag reflect.S
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, x := range n.Content {
-		d.value(x, fmt.Sprintf("%s[%d]", path, i), list.Index(i), tag, depth+1)
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if null(resolve(x)) {
+			d.fail(x, at, "is empty: fill it in, or take it out of the list")
+		}
+		d.value(x, at, list.Index(i), tag, depth+1)
 	}
 	v.Set(list)
 }

@@ -66,6 +66,8 @@ func TestErrorsTellFileLineAndField(t *testing.T) {
 		"name: a\non: 1\n":                  "site.yaml:2: on",
 		"name: a\nsize: 1.5\n":              "site.yaml:2: size",
 		"name: a\nlist:\n- size: 1\n- x: 1": "site.yaml:4: list[1].x: there is no such field",
+		"name: a\nlist:\n- size: 1\n-\n":    "site.yaml:4: list[1]: is empty",
+		"name: a\nsteps: [1, ~]\n":          "site.yaml:2: steps[1]: is empty",
 		"name: [a]\n":                       "site.yaml:1: name: want one value",
 		"name: true\n":                      "site.yaml:1: name",
 		"name: a\nwords: [a]\n":             "site.yaml:2: words",
@@ -76,6 +78,16 @@ func TestErrorsTellFileLineAndField(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
+	}
+}
+
+func TestFieldFollowsAliases(t *testing.T) {
+	var n yaml.Node
+	if err := yaml.Unmarshal([]byte("a: &a linear\nb: &b {kind: *a}\nc: *b\n"), &n); err != nil {
+		t.Fatal(err)
+	}
+	if k := strictyaml.Field(strictyaml.Field(n.Content[0], "c"), "kind"); k == nil || k.Value != "linear" {
+		t.Errorf("the kind is %+v", k)
 	}
 }
 

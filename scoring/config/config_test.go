@@ -164,6 +164,8 @@ func TestErrorsNameFileLineAndField(t *testing.T) {
 		{"models:\n- kind: magic", `site.yaml:2: models[0].kind: is "magic"`},
 		{"models:\n- name: a", "site.yaml:2: models[0].kind: is missing"},
 		{"models:\n- kind: linear\n  idleWatts: 5", "models[0].peakWatts: is missing"},
+		{"models:\n-", "site.yaml:2: models[0]: is empty"},
+		{"models: [{name: &k magic, kind: *k}]", `models[0].kind: is "magic"`},
 		{"models:\n- kind: linear\n  idleWatts: five\n  peakWatts: 5", `site.yaml:3: models[0].idleWatts: is "five": want a finite number`},
 		{"models:\n- kind: linear\n  idleWatts: .nan\n  peakWatts: 5", "site.yaml:3: models[0].idleWatts: is \".nan\""},
 		{"models:\n- kind: linear\n  idleWatts: -1\n  peakWatts: 5", "site.yaml:3: models[0].idleWatts: is -1"},
@@ -272,6 +274,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("models: &m [{kind: linear, idleWatts: 1, peakWatts: 2, labels: *m}]"))
 	f.Add([]byte("a: &a {b: *a}\nmodels: [*a]"))
+	f.Add([]byte("models:\n  -"))
+	f.Add([]byte("models: [{name: &k linear, kind: *k}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("f", data)
 		if err != nil {
@@ -280,6 +284,9 @@ func FuzzParse(f *testing.F) {
 		s, err := c.Bind(scoring.Machine{Name: "n1", Cores: 8, Labels: map[string]string{"rack": "3"}})
 		if err != nil {
 			return
+		}
+		if s.Predictor == nil {
+			t.Fatalf("the model %q was taken without anything that predicts", s.Model)
 		}
 		w, err := s.Predictor.Predict(t.Context(), power.State{Node: "n1", Utilization: 0.5, InletTemp: new(power.Celsius(25))})
 		if err == nil && !(w >= 0) {

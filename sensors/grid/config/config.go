@@ -236,14 +236,8 @@ func (c *Config) sources(n *yaml.Node, field string, list []source, want grid.Si
 
 // element returns the node of a list's element, for its line.
 func element(n *yaml.Node, field string, i int) *yaml.Node {
-	for k := 0; n != nil && k+1 < len(n.Content); k += 2 {
-		list := n.Content[k+1]
-		if list.Kind == yaml.AliasNode {
-			list = list.Alias
-		}
-		if n.Content[k].Value == field && i < len(list.Content) {
-			return list.Content[i]
-		}
+	if list := strictyaml.Field(n, field); list != nil && i < len(list.Content) {
+		return list.Content[i]
 	}
 	return n
 }
