@@ -116,8 +116,7 @@ func (p *place) run(ctx context.Context, s contender) (profile, error) {
 // clear stops the scheduler and deletes its pods.
 func (p *place) clear(ctx context.Context) error {
 	p.current.Stop()
-	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
-	if err := p.client.CoreV1().Pods(namespace).DeleteCollection(ctx, now, metav1.ListOptions{}); err != nil {
+	if err := p.deletePods(ctx); err != nil {
 		return fmt.Errorf("deleting the pods: %w", err)
 	}
 	return poll(ctx, time.Minute+time.Duration(len(p.sizes))*10*time.Millisecond, func(context.Context) error {
@@ -130,6 +129,21 @@ func (p *place) clear(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// deletePods deletes the pods, some hundreds a call: of 10,000 at once the API server is not done before its own deadline.
+func (p *place) deletePods(ctx context.Context) error {
+	pods := p.client.CoreV1().Pods(namespace)
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}
+	for {
+		left, err := pods.List(ctx, metav1.ListOptions{Limit: 1})
+		if err != nil || len(left.Items) == 0 {
+			return err
+		}
+		if err := pods.DeleteCollection(ctx, now, metav1.ListOptions{Limit: 500}); err != nil {
+			return err
+		}
+	}
 }
 
 // await returns when want pods run, or when their number has not changed for as long as patience.
