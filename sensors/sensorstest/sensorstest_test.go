@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leastwatt/leastwatt/sensors"
@@ -15,7 +19,12 @@ import (
 const secret = "hunter2"
 
 // flawed is a source with at most one flaw.
-type flawed struct{ flaw string }
+type flawed struct {
+	flaw string
+	busy *atomic.Int64 // how many read now
+}
+
+func with(flaw string) flawed { return flawed{flaw, new(atomic.Int64)} }
 
 var kept = []sensors.Reading{reading(sensors.Power, 1)}
 
@@ -71,6 +80,19 @@ func (f flawed) Read(ctx context.Context, node string) ([]sensors.Reading, error
 		return kept, nil
 	case "nothing":
 		return nil, nil
+	case "no kind":
+		r[0].Kind = ""
+	case "one at a time":
+		defer f.busy.Add(-1)
+		alone := f.busy.Add(1) == 1
+		runtime.Gosched()
+		if !alone {
+			_, err := fail(sensors.ErrUnreachable)
+			return r, err
+		}
+	case "grumbles":
+		_, err := fail(sensors.ErrUnreachable)
+		return r, err
 	}
 	return r, nil
 }
@@ -98,7 +120,23 @@ func (f flawedBatch) ReadAll(ctx context.Context, nodes []string) (map[string][]
 			nodes[0] = "a"
 		}
 	case "strangers":
-		readings["stranger"] = kept
+		if len(nodes) > 0 {
+			readings["stranger"] = kept
+		}
+	case "invents":
+		if len(nodes) == 0 {
+			readings["stranger"] = kept
+		}
+	case "shortens":
+		if r := readings["good"]; r != nil {
+			readings["good"] = r[:1]
+		}
+	case "swallows":
+		delete(errs, "dead")
+	case "takes for dead":
+		if e := errs["sensorstest-unknown"]; e != nil {
+			errs["sensorstest-unknown"] = &sensors.Error{Source: "flawed", Node: "sensorstest-unknown", Err: sensors.ErrUnreachable}
+		}
 	}
 	return readings, errs
 }
@@ -134,24 +172,55 @@ func TestASoundSourcePasses(t *testing.T) {
 
 func TestEveryFlawIsFound(t *testing.T) {
 	for flaw, says := range map[string]string{
-		"nan": "finite", "no time": "no time", "no source": "no source", "twice": "twice", "nothing": "no readings",
+		"nan": "finite", "no time": "no time", "no source": "no source", "twice": "twice", "nothing": "no readings", "no kind": "has no kind",
 		"lacks": "want inlet_temp_celsius", "keeps": "after the caller changed", "leaks": "credential", "wrong cause": "want it to wrap",
 		"bare error": "want a *sensors.Error", "no failure": "returned no error", "other node": "this node",
-		"reads on": "a device that hangs", "knows all": "does not know",
+		"reads on": "a device that hangs", "knows all": "does not know", "one at a time": "one of eight concurrent reads",
+		"grumbles": "want no error",
 	} {
 		w := want()
 		if flaw == "lacks" {
 			w.Kinds = append(w.Kinds, sensors.InletTemp)
 		}
-		err := sensorstest.TestSource(flawed{flaw}, w)
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("a source that %q: the suite says %v, want %q", flaw, err, says)
+		found(t, flaw, sensorstest.TestSource(with(flaw), w), says)
+	}
+	for flaw, says := range map[string]string{"spoils": "other nodes' failures", "sorts": "changed the list", "strangers": "nobody asked",
+		"invents": "ReadAll of no nodes", "shortens": "and Read", "swallows": `ReadAll("dead") returned no error`, "takes for dead": `ReadAll("sensorstest-unknown")`} {
+		found(t, flaw, sensorstest.TestSource(flawedBatch{with(flaw)}, want()), says)
+	}
+}
+
+// follows are what else the suite says of a flaw, because it follows.
+var follows = map[string][]string{
+	"nothing": {"want power_watts"}, "no kind": {"want power_watts"}, "keeps": {"concurrent Read"}, "knows all": {"returned no error"}, "reads on": {"returned no error"},
+	"spoils": {"ReadAll"}, "sorts": {"ReadAll"},
+}
+
+// found checks that the suite finds a flaw, and no other.
+func found(t *testing.T, flaw string, err error, says string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("a source with the flaw %q: the suite says %v, want %q", flaw, err, says)
+		return
+	}
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		if !slices.ContainsFunc(append(follows[flaw], says), func(s string) bool { return strings.Contains(e.Error(), s) }) {
+			t.Errorf("a source with the flaw %q: the suite also says %v", flaw, e)
 		}
 	}
-	for flaw, says := range map[string]string{"spoils": "other nodes' failures", "sorts": "changed the list", "strangers": "nobody asked"} {
-		err := sensorstest.TestSource(flawedBatch{flawed{flaw}}, want())
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("a batch source that %q: the suite says %v, want %q", flaw, err, says)
-		}
-	}
+}
+
+// A read that does not end with its context is found out, too.
+func TestHangingIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := make(chan struct{})
+		err := sensorstest.TestSource(sensors.SourceFunc(func(ctx context.Context, node string) ([]sensors.Reading, error) {
+			if node == "hangs" {
+				<-end
+			}
+			return flawed{}.Read(ctx, node)
+		}), want())
+		found(t, "hangs on", err, "did not return")
+		close(end)
+	})
 }
