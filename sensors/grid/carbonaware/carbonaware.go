@@ -14,7 +14,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
@@ -154,19 +153,13 @@ func (s *Source) points(zone string, raw []grid.Point, from, until time.Time) ([
 		if p.End.Equal(p.Start) {
 			p.End = p.Start.Add(s.opts.Step)
 		}
-		if err := p.Validate(); err != nil {
-			return nil, fmt.Errorf("carbonaware: %w", err)
-		}
 		if p.End.After(from) && p.Start.Before(until) {
 			ps = append(ps, p)
 		}
 	}
-	slices.SortStableFunc(ps, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
-	ps = slices.CompactFunc(ps, func(a, b grid.Point) bool { return a.Start.Equal(b.Start) })
-	for i := 1; i < len(ps); i++ {
-		if ps[i].Start.Before(ps[i-1].End) {
-			ps[i-1].End = ps[i].Start
-		}
+	ps, err := grid.Tidy(ps)
+	if err != nil {
+		return nil, fmt.Errorf("carbonaware: %w", err)
 	}
 	return ps, nil
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
@@ -24,6 +23,9 @@ type Options struct {
 	Step    time.Duration // how long a value holds; 0 means an hour
 	Timeout time.Duration // of one request; 0 means 10 seconds
 	TLS     *tls.Config   // nil verifies against the system's roots
+
+	// Now tells the time; nil means [time.Now].
+	Now func() time.Time
 }
 
 // A Source asks Electricity Maps. It implements [grid.HistorySource] and [grid.ForecastSource].
@@ -40,6 +42,9 @@ func New(endpoint string, token func() (string, error), o Options) (*Source, err
 	}
 	if o.Step <= 0 {
 		o.Step = time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	c, err := boundedhttp.New(endpoint, boundedhttp.Options{Timeout: o.Timeout, TLS: o.TLS, Auth: func(r *http.Request) error {
 		t, err := token()
@@ -79,20 +84,35 @@ func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
 		return grid.Point{}, err
 	}
 	p, known, err := s.point(zone, v)
-	if err == nil && !known {
-		err = fmt.Errorf("electricitymaps: zone %q: %w", zone, grid.ErrUnknown)
+	if err != nil {
+		return grid.Point{}, err
 	}
-	return p, err
+	if !known {
+		return grid.Point{}, fmt.Errorf("electricitymaps: zone %q: %w", zone, grid.ErrUnknown)
+	}
+	if err := p.Validate(); err != nil {
+		return grid.Point{}, fmt.Errorf("electricitymaps: %w", err)
+	}
+	return p, nil
 }
 
-// History implements [grid.HistorySource]. Values that the provider does not know are gaps.
+// History implements [grid.HistorySource]. Values that the provider does not know are gaps. With a token that is not allowed to ask for ranges, as those of
+// the free tier, it is what the last 24 hours have of the time asked for.
 func (s *Source) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
 	var answer struct {
-		Zone string  `json:"zone"`
-		Data []value `json:"data"`
+		Zone    string  `json:"zone"`
+		Data    []value `json:"data"`
+		History []value `json:"history"`
 	}
 	q := url.Values{"start": {from.UTC().Format(time.RFC3339)}, "end": {until.UTC().Format(time.RFC3339)}}
-	if err := s.get(ctx, "past-range", zone, q, &answer); err != nil {
+	err := s.get(ctx, "past-range", zone, q, &answer)
+	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) &&
+		until.After(s.opts.Now().Add(-24*time.Hour)) {
+		if e := s.get(ctx, "history", zone, nil, &answer); e == nil {
+			answer.Data, err = answer.History, nil
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s.points(zone, answer.Zone, answer.Data, from, until, false)
@@ -125,10 +145,14 @@ func (s *Source) points(zone, answered string, values []value, from, until time.
 			ps = append(ps, p)
 		}
 	}
-	slices.SortFunc(ps, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
-	return slices.CompactFunc(ps, func(a, b grid.Point) bool { return a.Start.Equal(b.Start) }), nil
+	ps, err := grid.Tidy(ps)
+	if err != nil {
+		return nil, fmt.Errorf("electricitymaps: %w", err)
+	}
+	return ps, nil
 }
 
+// point makes a point of a value, not checked yet.
 func (s *Source) point(zone string, v value) (p grid.Point, known bool, err error) {
 	switch want := map[bool]string{true: "direct", false: "lifecycle"}[s.opts.Direct]; {
 	case v.Zone != "" && v.Zone != zone:
@@ -140,9 +164,6 @@ func (s *Source) point(zone string, v value) (p grid.Point, known bool, err erro
 	}
 	at := v.At.UTC()
 	p = grid.Point{Zone: zone, Signal: s.Signal(), Start: at, End: at.Add(s.opts.Step), Value: *v.Intensity, Estimated: v.IsEstimated, Source: "electricitymaps"}
-	if err := p.Validate(); err != nil {
-		return p, false, fmt.Errorf("electricitymaps: %w", err)
-	}
 	return p, true, nil
 }
 

@@ -94,6 +94,47 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// One absurd hour is a gap among the others.
+func TestAbsurdHourIsAGap(t *testing.T) {
+	s := source(t, electricitymaps.Options{}, map[string]string{
+		base + "past-range": `{"zone":"FR","data":[{"carbonIntensity":30,"datetime":"2026-06-01T12:00:00Z"},{"carbonIntensity":-5,"datetime":"2026-06-01T13:00:00Z"},{"carbonIntensity":1e9,"datetime":"2026-06-01T14:00:00Z"},{"carbonIntensity":40,"datetime":"2026-06-01T15:00:00Z"},{"carbonIntensity":44,"datetime":"2026-06-01T15:15:00Z"}]}`,
+		base + "forecast":   `{"zone":"FR","forecast":[{"carbonIntensity":-5,"datetime":"2026-06-01T12:00:00Z"}]}`,
+	})
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	ps, err := grid.History(t.Context(), s, "FR", noon, noon.Add(9*time.Hour))
+	if err != nil || len(ps) != 3 || ps[1].Value != 40 || !ps[1].End.Equal(ps[2].Start) {
+		t.Errorf("history is %+v, error %v; want 30, 40 for a quarter of an hour, and 44", ps, err)
+	}
+	if ps, err := grid.Forecast(t.Context(), s, "FR", noon, noon.Add(time.Hour)); !errors.Is(err, grid.ErrImplausible) {
+		t.Errorf("of nothing else the forecast is %+v, error %v", ps, err)
+	}
+}
+
+// A token of the free tier, which may not ask for ranges, has the history of a day.
+func TestHistoryOfTheFreeTier(t *testing.T) {
+	asked := make(map[string]int)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked[r.URL.Path]++
+		if r.URL.Path != base+"history" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		io.WriteString(w, `{"zone":"FR","history":[{"zone":"FR","carbonIntensity":20,"datetime":"2026-06-01T10:00:00Z"},{"zone":"FR","carbonIntensity":21,"datetime":"2026-06-01T11:00:00Z"}]}`)
+	}))
+	defer server.Close()
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	s, err := electricitymaps.New(server.URL, func() (string, error) { return secret, nil }, electricitymaps.Options{Now: func() time.Time { return noon }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ps, err := s.History(t.Context(), "FR", noon.Add(-time.Hour), noon); err != nil || len(ps) != 1 || ps[0].Value != 21 {
+		t.Errorf("history is %+v, error %v; want the hour asked for", ps, err)
+	}
+	if ps, err := s.History(t.Context(), "FR", noon.Add(-99*time.Hour), noon.Add(-24*time.Hour)); err == nil || asked[base+"history"] != 1 {
+		t.Errorf("of the days before %+v, error %v, asked %v; want the refusal, and no question in vain", ps, err, asked)
+	}
+}
+
 func TestUnauthorizedKeepsTheTokenSecret(t *testing.T) {
 	url, tls := provider(t, nil)
 	s, err := electricitymaps.New(url, func() (string, error) { return secret + "-old", nil }, electricitymaps.Options{TLS: tls})

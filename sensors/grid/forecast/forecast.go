@@ -188,6 +188,17 @@ func (m *Model) Values() (start time.Time, values []float64) {
 	return m.start, values
 }
 
+// mean is that of the hours observed in the last four weeks; NaN if there are none.
+func (m *Model) mean() float64 {
+	sum, n := 0.0, 0
+	for i := max(0, len(m.values)-memory); i < len(m.values); i++ {
+		if !m.filled[i] {
+			sum, n = sum+m.values[i], n+1
+		}
+	}
+	return sum / float64(n)
+}
+
 // Forecast returns the next hours, at most [Horizon], starting at Next. It needs a day of history for anything, and
 // four weeks for more than the naive forecast; with less than a day it is an error that wraps [ErrTooShort].
 func (m *Model) Forecast(hours int) ([]Step, error) {

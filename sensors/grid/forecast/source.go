@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,16 +88,46 @@ func NewSource(s grid.Source, o SourceOptions) (*Source, error) {
 // Signal implements [grid.Source].
 func (s *Source) Signal() grid.Signal { return s.source.Signal() }
 
-// Current implements [grid.Source] by the provider.
+// Current implements [grid.Source] by the provider. While it does not tell, the hour of the own forecast that holds now is told instead, and where that
+// is too old the mean of the last four weeks: both Estimated, of the sources "leastwatt:forecast" and "leastwatt:mean".
 func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
 	p, err := s.source.Current(ctx, zone)
 	if err == nil {
-		err = s.check(zone, []grid.Point{p})
+		err = cmp.Or(p.Validate(), s.check(zone, []grid.Point{p}))
 	}
-	if err != nil {
-		return grid.Point{}, err
+	if err == nil {
+		return p, nil
 	}
-	return p, nil
+	if own, ok := s.estimate(zone); ok {
+		return own, nil
+	}
+	return grid.Point{}, err
+}
+
+// estimate is what the own model says of the present.
+func (s *Source) estimate(name string) (grid.Point, bool) {
+	s.mu.Lock()
+	z := s.zones[name]
+	s.mu.Unlock()
+	if z == nil {
+		return grid.Point{}, false
+	}
+	now := s.opts.Now()
+	if f, err := s.published(name, z); err == nil {
+		for _, p := range f.points {
+			if p.Covers(now) {
+				return p, true
+			}
+		}
+	}
+	f := z.out.Load()
+	if f == nil {
+		return grid.Point{}, false
+	}
+	p := f.mean
+	p.Start = now.UTC().Truncate(time.Hour)
+	p.End = p.Start.Add(time.Hour)
+	return p, p.Validate() == nil
 }
 
 // History implements [grid.HistorySource] by the provider.
@@ -185,7 +216,7 @@ func (s *Source) published(name string, z *zone) (*foretold, error) {
 	return f, nil
 }
 
-// ask puts a question to the provider and refuses an answer that is not what was asked.
+// ask puts a question to the provider and refuses an answer that is not what was asked. What is wrong with single points is a gap.
 func (s *Source) ask(ctx context.Context, what func(context.Context, grid.Source, string, time.Time, time.Time) ([]grid.Point, error), zone string, from, until time.Time) ([]grid.Point, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
@@ -196,21 +227,20 @@ func (s *Source) ask(ctx context.Context, what func(context.Context, grid.Source
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(ps), func(p grid.Point) bool { return !p.End.After(from) || !p.Start.Before(until) }), nil
+	if ps, err = grid.Tidy(slices.Clone(ps)); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(ps, func(p grid.Point) bool { return !p.End.After(from) || !p.Start.Before(until) }), nil
 }
 
+// check refuses what is of another zone or signal.
 func (s *Source) check(zone string, ps []grid.Point) error {
-	for i, p := range ps {
-		if err := p.Validate(); err != nil {
-			return err
-		}
+	for _, p := range ps {
 		switch {
 		case p.Zone != zone:
 			return fmt.Errorf("asked for zone %q, got %q: %w", zone, p.Zone, grid.ErrImplausible)
 		case p.Signal != s.source.Signal():
 			return fmt.Errorf("zone %q: asked for %q, got %q: %w", zone, s.source.Signal(), p.Signal, grid.ErrImplausible)
-		case i > 0 && p.Start.Before(ps[i-1].End):
-			return fmt.Errorf("zone %q: the points at %v and %v overlap: %w", zone, ps[i-1].Start, p.Start, grid.ErrImplausible)
 		}
 	}
 	return nil

@@ -173,6 +173,57 @@ func TestSourceRestart(t *testing.T) {
 	}
 }
 
+// An hour that the provider tells wrong for good is a gap: it takes no others with it, and the forecast goes on.
+func TestOneBadHourIsAGap(t *testing.T) {
+	p := &provider{now: start.Add(30 * 24 * time.Hour)}
+	bad := p.now.Add(-2 * time.Hour)
+	p.broken = func(_ string, ps []grid.Point) ([]grid.Point, error) {
+		for i := range ps {
+			if ps[i].Start.Equal(bad) {
+				ps[i].Value = -5
+			}
+		}
+		return ps, nil
+	}
+	s := over(t, p, forecast.SourceOptions{Zones: []string{"GB"}, Past: 10 * 24 * time.Hour})
+	if err := s.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	from, values := s.Values("GB")
+	if n := int(bad.Sub(from) / time.Hour); len(values) != n+2 || !math.IsNaN(values[n]) || math.IsNaN(values[n+1]) {
+		t.Errorf("%d hours from %v: want a gap at %v alone", len(values), from, bad)
+	}
+	if _, err := s.Forecast(t.Context(), "GB", p.now, p.now.Add(time.Hour)); err != nil {
+		t.Error(err)
+	}
+}
+
+// While the provider is away the present is what the own forecast says, then the mean of what was; a zone that nobody knows stays unknown.
+func TestPresentOfAnOutage(t *testing.T) {
+	p := &provider{now: start.Add(30 * 24 * time.Hour)}
+	s := over(t, p, forecast.SourceOptions{Zones: []string{"GB"}, Past: 10 * 24 * time.Hour})
+	if err := s.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.broken = func(string, []grid.Point) ([]grid.Point, error) { return nil, errors.New("away") }
+	for after, want := range map[time.Duration]string{7 * time.Hour: "leastwatt:forecast", 50 * time.Hour: "leastwatt:mean"} {
+		p.now = start.Add(30*24*time.Hour + after)
+		value := truth("GB", p.now).Value
+		if want == "leastwatt:mean" {
+			value = level["GB"]
+		}
+		if q, err := s.Current(t.Context(), "GB"); err != nil || q.Source != want || !q.Estimated || !q.Covers(p.now) || math.Abs(q.Value-value) > 0.01*value {
+			t.Errorf("%v later: %+v, error %v, want %.2f of %s", after, q, err, value, want)
+		}
+	}
+	if q, err := s.Current(t.Context(), "XX"); !errors.Is(err, grid.ErrUnknownZone) {
+		t.Errorf("%+v, error %v, want ErrUnknownZone", q, err)
+	}
+	if q, err := s.Current(t.Context(), "FR"); err == nil {
+		t.Errorf("of a zone without history %+v", q)
+	}
+}
+
 // spoil returns an answer as bad providers give them.
 func spoil(r *rand.Rand, zone string, ps []grid.Point) ([]grid.Point, error) {
 	i := r.IntN(len(ps) + 1)

@@ -29,6 +29,7 @@ type foretold struct {
 	next   time.Time // the hour after the newest observed one
 	points []grid.Point
 	steps  []Step
+	mean   grid.Point // of the last weeks, at no time
 	err    error
 }
 
@@ -131,6 +132,7 @@ func (z *zone) publish(name string, signal grid.Signal) {
 	}
 	steps, err := z.model.Forecast(Horizon)
 	f := &foretold{next: z.model.Next(), steps: steps, err: err}
+	f.mean = grid.Point{Zone: name, Signal: signal, Value: z.model.mean(), Currency: z.currency, Estimated: true, Source: "leastwatt:mean"}
 	for _, st := range steps {
 		p := grid.Point{Zone: name, Signal: signal, Start: st.Start, End: st.Start.Add(time.Hour), Value: st.Value, Currency: z.currency, Estimated: true, Forecast: true, Source: "leastwatt:forecast"}
 		if p.Validate() == nil {

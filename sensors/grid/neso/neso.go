@@ -70,8 +70,7 @@ func (s *Source) History(ctx context.Context, zone string, from, until time.Time
 		all = append(all, ps...)
 		from = end
 	}
-	slices.SortFunc(all, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
-	return slices.CompactFunc(all, func(a, b grid.Point) bool { return a.Start.Equal(b.Start) }), nil
+	return grid.Tidy(all) // pieces meet in one half-hour
 }
 
 // Forecast implements [grid.ForecastSource]: at most 48 hours from from.
@@ -120,11 +119,10 @@ func (s *Source) get(ctx context.Context, zone, path string, forecast bool) ([]g
 		default:
 			continue
 		}
-		if err := p.Validate(); err != nil {
-			return nil, fmt.Errorf("neso: data[%d]: %w", i, err)
-		}
 		ps = append(ps, p)
 	}
-	slices.SortFunc(ps, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
+	if ps, err = grid.Tidy(ps); err != nil {
+		return nil, fmt.Errorf("neso: %w", err)
+	}
 	return ps, nil
 }

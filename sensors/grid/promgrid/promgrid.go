@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"math"
 	"regexp"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -179,7 +178,14 @@ func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
 	if now.Sub(at) > s.opts.Hold {
 		return grid.Point{}, fmt.Errorf("promgrid: zone %q: scraped at %v: %w", zone, at, grid.ErrStale)
 	}
-	return s.point(zone, v.Metric, float64(v.Value), at, at.Add(s.opts.Hold))
+	p, err := s.point(zone, v.Metric, float64(v.Value), at, at.Add(s.opts.Hold))
+	if err != nil {
+		return grid.Point{}, err
+	}
+	if err := p.Validate(); err != nil {
+		return grid.Point{}, fmt.Errorf("promgrid: %w", err)
+	}
+	return p, nil
 }
 
 // History implements [grid.HistorySource] by range queries. A step without a sample is a gap.
@@ -241,12 +247,9 @@ func (s *Source) History(ctx context.Context, zone string, from, until time.Time
 	if !known {
 		return nil, fmt.Errorf("promgrid: zone %q: no series has it as its %s: %w", zone, s.query.Label, s.absent(zone, others))
 	}
-	slices.SortStableFunc(all, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
-	kept := all[:0]
-	for _, p := range all { // a step told twice, as where is_estimated changed, counts once
-		if len(kept) == 0 || !p.Start.Before(kept[len(kept)-1].End) {
-			kept = append(kept, p)
-		}
+	all, err := grid.Tidy(all) // a step told twice, as where is_estimated changed, counts once
+	if err != nil {
+		return nil, fmt.Errorf("promgrid: %w", err)
 	}
-	return kept, nil
+	return all, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
 
-// point makes a sample a point, in the signal's unit.
+// point makes a sample a point, in the signal's unit, not checked yet.
 func (s *Source) point(zone string, m model.Metric, value float64, start, end time.Time) (grid.Point, error) {
 	if math.IsNaN(value) {
 		return grid.Point{}, fmt.Errorf("promgrid: zone %q: NaN: %w", zone, grid.ErrUnknown)
@@ -27,9 +27,6 @@ func (s *Source) point(zone string, m model.Metric, value float64, start, end ti
 		Estimated: m["is_estimated"] == "true", Source: "prometheus"}
 	if provider := string(m["provider"]); provider != "" {
 		p.Source += ":" + provider
-	}
-	if err := p.Validate(); err != nil {
-		return grid.Point{}, fmt.Errorf("promgrid: %w", err)
 	}
 	return p, nil
 }

@@ -145,19 +145,17 @@ func (s *Source) get(ctx context.Context, zone, path string, q url.Values, forec
 		return nil, fmt.Errorf("watttime: zone %q: asked for %s in %s, got %q in %q: %w", zone, signal, units, a.Meta.Signal, a.Meta.Units, grid.ErrImplausible)
 	}
 	ps := make([]grid.Point, 0, len(a.Data))
-	for i, d := range a.Data {
+	for _, d := range a.Data {
 		if d.Value == nil {
 			continue
 		}
-		p := grid.Point{Zone: zone, Signal: grid.MarginalDirect, Start: d.At.UTC(), End: d.At.UTC().Add(s.opts.Step), Value: *d.Value * gramsPerKWh,
-			Estimated: true, Forecast: forecast, Source: "watttime"}
-		if err := p.Validate(); err != nil {
-			return nil, fmt.Errorf("watttime: data[%d]: %w", i, err)
-		}
-		ps = append(ps, p)
+		ps = append(ps, grid.Point{Zone: zone, Signal: grid.MarginalDirect, Start: d.At.UTC(), End: d.At.UTC().Add(s.opts.Step), Value: *d.Value * gramsPerKWh,
+			Estimated: true, Forecast: forecast, Source: "watttime"})
 	}
-	slices.SortFunc(ps, func(a, b grid.Point) int { return a.Start.Compare(b.Start) })
-	return slices.CompactFunc(ps, func(a, b grid.Point) bool { return a.Start.Equal(b.Start) }), nil
+	if ps, err = grid.Tidy(ps); err != nil {
+		return nil, fmt.Errorf("watttime: %w", err)
+	}
+	return ps, nil
 }
 
 // authorized asks with the token; one that was refused is renewed once.

@@ -1,0 +1,266 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Cached remembers a source's answers, so that a provider is asked at most once per interval and zone for each of the present, the future and
+// the past, and goes on with what it said last while it is away: with its newest value, then with its last forecast. It is safe for concurrent use.
+// Callers of one zone share one request; other zones do not wait for it.
+type Cached struct {
+	source Source
+	opts   CacheOptions
+
+	mu    sync.Mutex
+	zones map[string]*cached // guarded by mu
+	quiet time.Time          // no request of any zone before; guarded by mu
+	why   error              // the provider's, when it asked for peace; guarded by mu
+}
+
+// CacheOptions tune a [Cached]. The zero value works.
+type CacheOptions struct {
+	// Interval is how long an answer is not asked for again, good or bad; 0 means five minutes.
+	Interval time.Duration
+
+	// MaxAge is for how long after its End a point is still given when no newer one can be had; 0 means an
+	// hour. Beyond it the last forecast tells the present, and where that has ended the error wraps [ErrStale].
+	MaxAge time.Duration
+
+	// MaxForecastAge is for how long a forecast is still given, as far as it reaches, when no newer one can be had; 0 means a day.
+	MaxForecastAge time.Duration
+
+	// MaxZones bounds the memory; 0 means 1,000.
+	MaxZones int
+
+	// Now tells the time; nil means [time.Now].
+	Now func() time.Time
+}
+
+// cached is one zone's newest answers.
+type cached struct {
+	turn chan struct{} // holds one element while the provider is asked; whoever put it there owns all below
+
+	point Point
+	err   error
+	again time.Time // no request for the present before
+
+	future, past series
+}
+
+// series is an answer about a time.
+type series struct {
+	from, until time.Time // as asked
+	at          time.Time // when; zero: never
+	points      []Point
+	err         error
+	good        time.Time // when points were told, which an error leaves as they were
+}
+
+// keptPoints bounds how many points of an answer are remembered: a month of five minutes.
+const keptPoints = 9000
+
+// NewCached returns a source that remembers.
+func NewCached(s Source, o CacheOptions) *Cached {
+	if o.Interval <= 0 {
+		o.Interval = 5 * time.Minute
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = time.Hour
+	}
+	if o.MaxForecastAge <= 0 {
+		o.MaxForecastAge = 24 * time.Hour
+	}
+	if o.MaxZones <= 0 {
+		o.MaxZones = 1000
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Cached{source: s, opts: o, zones: make(map[string]*cached)}
+}
+
+// Signal implements [Source].
+func (c *Cached) Signal() Signal { return c.source.Signal() }
+
+// Current implements [Source]. An error with a method RetryAfter() time.Duration is obeyed, for all zones.
+func (c *Cached) Current(ctx context.Context, zone string) (Point, error) {
+	z, err := c.enter(ctx, zone)
+	if err != nil {
+		return Point{}, err
+	}
+	defer z.leave()
+	now := c.opts.Now()
+	if !now.Before(z.again) {
+		p, err := c.current(ctx, zone, now)
+		if ctx.Err() != nil && err != nil {
+			return Point{}, err // the caller left; nothing was learned of the provider
+		}
+		if z.err = err; err == nil {
+			z.point = p
+		}
+		z.again = now.Add(c.opts.Interval)
+	}
+	if !z.point.End.IsZero() && now.Sub(z.point.End) <= c.opts.MaxAge {
+		return z.point, nil
+	}
+	if now.Sub(z.future.good) <= c.opts.MaxForecastAge {
+		for _, p := range z.future.points {
+			if p.Covers(now) {
+				p.Estimated = true
+				return p, nil
+			}
+		}
+	}
+	if z.err == nil {
+		return Point{}, fmt.Errorf("zone %q: the newest value ended at %v: %w", zone, z.point.End, ErrStale)
+	}
+	return Point{}, z.err
+}
+
+func (c *Cached) current(ctx context.Context, zone string, now time.Time) (Point, error) {
+	if err := c.peace(now); err != nil {
+		return Point{}, err
+	}
+	p, err := c.source.Current(ctx, zone)
+	if err == nil {
+		err = p.Validate()
+	}
+	c.heed(now, err)
+	return p, err
+}
+
+// peace returns why the provider is not asked now; nil: it may be.
+func (c *Cached) peace(now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.quiet) {
+		return c.why
+	}
+	return nil
+}
+
+// heed takes over for how long the provider wants to be left alone.
+func (c *Cached) heed(now time.Time, err error) {
+	var wait interface{ RetryAfter() time.Duration }
+	if !errors.As(err, &wait) || wait.RetryAfter() <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if until := now.Add(wait.RetryAfter()); until.After(c.quiet) {
+		c.quiet, c.why = until, err
+	}
+}
+
+// enter waits for a zone's turn, until ctx is done.
+func (c *Cached) enter(ctx context.Context, name string) (*cached, error) {
+	c.mu.Lock()
+	z := c.zones[name]
+	if z == nil {
+		if len(c.zones) >= c.opts.MaxZones {
+			c.mu.Unlock()
+			return nil, fmt.Errorf("zone %q: more than %d zones are asked for", name, c.opts.MaxZones)
+		}
+		z = &cached{turn: make(chan struct{}, 1)}
+		c.zones[name] = z
+	}
+	c.mu.Unlock()
+	select {
+	case z.turn <- struct{}{}:
+		return z, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("zone %q: waiting for another's request: %w", name, ctx.Err())
+	}
+}
+
+func (z *cached) leave() { <-z.turn }
+
+// History implements [HistorySource]. What it tells of the last interval may be lacking.
+func (c *Cached) History(ctx context.Context, zone string, from, until time.Time) ([]Point, error) {
+	if _, ok := c.source.(HistorySource); !ok {
+		return History(ctx, c.source, zone, from, until)
+	}
+	z, err := c.enter(ctx, zone)
+	if err != nil {
+		return nil, err
+	}
+	defer z.leave()
+	now := c.opts.Now()
+	// One that was asked until the present has all there is for now.
+	if s := &z.past; !s.fresh(now, c.opts.Interval, from, until) && !(s.fresh(now, c.opts.Interval, from, from) && !s.until.Before(s.at)) {
+		if err := c.ask(ctx, s, History, zone, now, from, until); err != nil {
+			return nil, err
+		}
+	}
+	if z.past.err != nil {
+		return nil, z.past.err
+	}
+	return z.past.between(from, until), nil
+}
+
+// Forecast implements [ForecastSource].
+func (c *Cached) Forecast(ctx context.Context, zone string, from, until time.Time) ([]Point, error) {
+	if _, ok := c.source.(ForecastSource); !ok {
+		return Forecast(ctx, c.source, zone, from, until)
+	}
+	z, err := c.enter(ctx, zone)
+	if err != nil {
+		return nil, err
+	}
+	defer z.leave()
+	now := c.opts.Now()
+	if s := &z.future; !s.fresh(now, c.opts.Interval, from, until) {
+		// Until a full day, so that those who look as far ahead from a little later need not ask anew.
+		const day = 24 * time.Hour
+		if err := c.ask(ctx, s, Forecast, zone, now, from, until.Add(c.opts.Interval+day-1).Truncate(day)); err != nil {
+			return nil, err
+		}
+	}
+	ps := z.future.between(from, until)
+	if z.future.err != nil && (len(ps) == 0 || now.Sub(z.future.good) > c.opts.MaxForecastAge) {
+		return nil, z.future.err
+	}
+	return ps, nil
+}
+
+// fresh tells whether an answer is new enough and about the time asked for.
+func (s *series) fresh(now time.Time, interval time.Duration, from, until time.Time) bool {
+	return !s.at.IsZero() && now.Sub(s.at) < interval && !from.Before(s.from) && !until.After(s.until)
+}
+
+// ask asks the provider. An error that is its own is remembered, and leaves its last answer.
+func (c *Cached) ask(ctx context.Context, s *series, what func(context.Context, Source, string, time.Time, time.Time) ([]Point, error), zone string, now, from, until time.Time) error {
+	var ps []Point
+	err := c.peace(now)
+	if err == nil {
+		ps, err = what(ctx, c.source, zone, from, until)
+		if err != nil && ctx.Err() != nil {
+			return err
+		}
+		c.heed(now, err)
+	}
+	s.from, s.until, s.at, s.err = from, until, now, err
+	if err == nil {
+		s.points, s.good = ps, now
+	}
+	return nil
+}
+
+// between returns what an answer says of a time; the caller owns it.
+func (s *series) between(from, until time.Time) []Point {
+	var out []Point
+	for _, p := range s.points {
+		if p.End.After(from) && p.Start.Before(until) {
+			out = append(out, p)
+		}
+	}
+	if len(s.points) > keptPoints {
+		*s = series{}
+	}
+	return slices.Clip(out)
+}
