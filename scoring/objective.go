@@ -173,11 +173,8 @@ func (o *Objective) lacks(t *Tariff, node string) error {
 // PerWatt returns what one watt of a node costs in the objective's unit, for those who divide power themselves:
 // package balancing's Optimal takes it as it is. The error says why the node's tariff is not known.
 func (o Objective) PerWatt(n *Node) (float64, error) {
-	if o.Tariff == nil {
-		return 0, fmt.Errorf("node %q: the objective has no tariff", n.Name)
-	}
-	t := o.Tariff(n)
-	if err := t.validate(n.Name); err != nil {
+	t := o.tariff(n)
+	if err := o.lacks(&t, n.Name); err != nil {
 		return 0, err
 	}
 	return o.rate(t), nil

@@ -96,6 +96,34 @@ func TestImplausibleTariff(t *testing.T) {
 	}
 }
 
+// What a watt costs is unknown, never nothing, where the part of the tariff is unknown that the unit needs; meters tell it as tariffs do.
+func TestPerWatt(t *testing.T) {
+	meter := scoring.NewMeter("SE")
+	node := &scoring.Node{Name: "n", Meter: meter}
+	grams, money := scoring.Objective{Unit: scoring.GramsPerHour}, scoring.Objective{Unit: scoring.MoneyPerHour}
+	dear := scoring.Objective{Unit: scoring.MoneyPerHour, CarbonPrice: 1e6}
+	meter.Set(scoring.Tariff{Price: 2, IntensityErr: errAway})
+	if v, err := grams.PerWatt(node); !errors.Is(err, errAway) {
+		t.Errorf("without an intensity a watt costs %v, %v", v, err)
+	}
+	if v, err := dear.PerWatt(node); !errors.Is(err, errAway) {
+		t.Errorf("with a price of carbon and without an intensity a watt costs %v, %v", v, err)
+	}
+	if v, err := money.PerWatt(node); err != nil || math.Abs(v-0.002) > 1e-12 {
+		t.Errorf("a watt costs %v, %v, want 0.002", v, err)
+	}
+	meter.Set(scoring.Tariff{Intensity: 30, PriceErr: errAway})
+	if v, err := money.PerWatt(node); !errors.Is(err, errAway) {
+		t.Errorf("without a price a watt costs %v, %v", v, err)
+	}
+	if v, err := grams.PerWatt(node); err != nil || math.Abs(v-0.03) > 1e-12 {
+		t.Errorf("a watt emits %v, %v, want 0.03", v, err)
+	}
+	if v, err := grams.PerWatt(&scoring.Node{Name: "lost"}); err == nil {
+		t.Errorf("nobody knows where the node is, and a watt emits %v", v)
+	}
+}
+
 func ExampleObjective() {
 	curve, _ := power.EvenPiecewise(100, 200)
 	nodes := []scoring.Node{

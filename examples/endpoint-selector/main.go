@@ -91,9 +91,10 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.StringVar(&f.rates.rateQ, "rate-query", defaultRateQuery, "PromQL of requests a second by namespace, service and port; without port it is a Service's only one. The default counts new connections, of which HTTP clients keep each for many requests: an ingress or a mesh counts requests")
 	fs.StringVar(&f.rates.cpuQ, "cpu-query", defaultCPUQuery, "PromQL of cores in use by namespace and pod")
 	fs.DurationVar(&f.rates.interval, "rate-interval", 15*time.Second, "how often rates are measured")
-	fs.StringVar(&f.objective.unit, "objective", "watts", "what is least: watts, grams (of CO2 equivalent) or money")
-	fs.StringVar(&f.objective.intensity, "intensity", "", "CSV `file` of gCO2eq/kWh over time, a column a zone; nodes name theirs by the label "+zoneLabel)
-	fs.StringVar(&f.objective.price, "price", "", "CSV `file` of prices per kWh over time, a column a zone")
+	fs.StringVar(&f.objective.unit, "objective", "", "what is least: watts, grams (of CO2 equivalent) or money; empty is what the section objective of -config says, else watts")
+	fs.StringVar(&f.objective.intensity, "intensity", "", "CSV `file` of gCO2eq/kWh over time, a column a zone, instead of the sources of -config; nodes name theirs by the label "+zoneLabel)
+	fs.StringVar(&f.objective.price, "price", "", "CSV `file` of prices per kWh over time, a column a zone; all in one currency, or with -exchange-rates")
+	fs.StringVar(&f.objective.rates, "exchange-rates", "", "exchange rates into one currency where prices are in several: EUR=1.08,CAD=0.74,USD=1")
 	fs.Float64Var(&f.objective.carbonPrice, "carbon-price", 0, "with -objective=money: money per tonne of CO2 equivalent")
 	fs.DurationVar(&f.refresh, "refresh", 15*time.Second, "how often shares are computed anew without a change")
 	if err := fs.Parse(args); err != nil {

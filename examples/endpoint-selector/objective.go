@@ -10,6 +10,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/scoring/config"
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
 
@@ -18,12 +19,44 @@ const zoneLabel = "leastwatt.github.io/grid-zone"
 
 // objectiveFlags say what is to be least.
 type objectiveFlags struct {
-	unit, intensity, price string
-	carbonPrice            float64
+	unit, intensity, price, rates string
+	carbonPrice                   float64
 }
 
-// perWatt returns what a watt costs at a node, from files read once; nil where watts count.
-func (o *objectiveFlags) perWatt(z *zones) (func(*scoring.Node) (float64, error), error) {
+// configured returns what a watt costs at a node by the sources of a site's file, whose meters the site keeps; nil where watts count.
+func (o *objectiveFlags) configured(c *config.Config) (func(*scoring.Node) (float64, error), error) {
+	objective, ok := c.NewScorer().(scoring.Objective)
+	if o.carbonPrice != 0 {
+		objective.CarbonPrice = o.carbonPrice
+	}
+	switch o.unit {
+	case "grams":
+		objective.Unit = scoring.GramsPerHour
+	case "money":
+		objective.Unit = scoring.MoneyPerHour
+	case "":
+	default:
+		return nil, fmt.Errorf("-objective %q: want watts, grams or money", o.unit)
+	}
+	if !ok && o.unit == "" {
+		return nil, nil
+	}
+	grams := objective.Unit == scoring.GramsPerHour || objective.Unit == scoring.MoneyPerHour && objective.CarbonPrice != 0
+	if grams && c.Grid.Intensity == nil || objective.Unit == scoring.MoneyPerHour && c.Grid.Price == nil {
+		return nil, fmt.Errorf("-objective=%s needs -intensity or -price, or sources in the section objective of -config", o.unit)
+	}
+	return objective.PerWatt, nil
+}
+
+// perWatt returns what a watt costs at a node, from files read once or else by the sources of a site's file, which may be nil; nil where watts count.
+func (o *objectiveFlags) perWatt(z *zones, site *config.Config) (func(*scoring.Node) (float64, error), error) {
+	if site != nil && o.intensity == "" && o.price == "" && o.unit != "watts" {
+		return o.configured(site)
+	}
+	rates, err := grid.ParseRates(o.rates)
+	if err != nil {
+		return nil, fmt.Errorf("-exchange-rates: %w", err)
+	}
 	objective := scoring.Objective{CarbonPrice: o.carbonPrice}
 	switch o.unit {
 	case "watts", "":
@@ -44,11 +77,11 @@ func (o *objectiveFlags) perWatt(z *zones) (func(*scoring.Node) (float64, error)
 	default:
 		return nil, fmt.Errorf("-objective %q: want watts, grams or money", o.unit)
 	}
-	intensity, err := readGrid(o.intensity, grid.AverageLifeCycle)
+	intensity, err := readGrid(o.intensity, grid.AverageLifeCycle, nil)
 	if err != nil {
 		return nil, err
 	}
-	price, err := readGrid(o.price, grid.Price)
+	price, err := readGrid(o.price, grid.Price, rates)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +111,8 @@ func (o *objectiveFlags) perWatt(z *zones) (func(*scoring.Node) (float64, error)
 	return objective.PerWatt, nil
 }
 
-// readGrid reads a table of a signal; nil without a file.
-func readGrid(path string, signal grid.Signal) (*grid.Series, error) {
+// readGrid reads a table of a signal, prices in one currency; nil without a file.
+func readGrid(path string, signal grid.Signal, rates grid.Rates) (*grid.Series, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -91,6 +124,15 @@ func readGrid(path string, signal grid.Signal) (*grid.Series, error) {
 	points, err := grid.ReadCSV(f, grid.CSVOptions{Name: filepath.Base(path), Signal: signal})
 	if err != nil {
 		return nil, err
+	}
+	if signal == grid.Price && len(points) > 0 {
+		to := points[0].Currency
+		if len(rates) > 0 {
+			to = "the currency of the rates"
+		}
+		if err := rates.Convert(points, to); err != nil {
+			return nil, fmt.Errorf("%s: %w (-exchange-rates)", path, err)
+		}
 	}
 	return grid.NewSeries(signal, points, nil)
 }

@@ -114,16 +114,18 @@ func proxy(ctx context.Context, f proxyFlags, out io.Writer, log *slog.Logger) e
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
 	zones := new(zones)
-	perWatt, err := f.objective.perWatt(zones)
+	view := func() *scoring.View { return nil }
+	var c *config.Config
+	if f.config != "" {
+		if c, err = config.Load(f.config); err != nil {
+			return err
+		}
+	}
+	perWatt, err := f.objective.perWatt(zones, c)
 	if err != nil {
 		return err
 	}
-	view := func() *scoring.View { return nil }
-	if f.config != "" {
-		c, err := config.Load(f.config)
-		if err != nil {
-			return err
-		}
+	if c != nil {
 		site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: registry, Types: []sensorsconfig.Type{
 			metricsserver.Type(func() (*restclient.Config, error) { return rest, nil })}})
 		if err != nil {

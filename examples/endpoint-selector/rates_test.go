@@ -18,6 +18,7 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/leastwatt/leastwatt/scoring/config"
 )
 
 var shop = types.NamespacedName{Namespace: "shop", Name: "web"}
@@ -118,6 +119,11 @@ func TestObjectives(t *testing.T) {
 	z.Put(scoring.Machine{Name: "n1", Labels: map[string]string{zoneLabel: "FR"}})
 	z.Put(scoring.Machine{Name: "n2"})
 	n1, n2 := &scoring.Node{Name: "n1", Capacity: power.Capacity{Cores: 1}}, &scoring.Node{Name: "n2"}
+	mixed := filepath.Join(dir, "mixed.csv")
+	now := time.Now().UTC().Truncate(time.Hour).Format(time.RFC3339)
+	if err := os.WriteFile(mixed, []byte("time,FR (EUR/kWh),PL (PLN/kWh)\n"+now+",50,700\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		flags objectiveFlags
 		want  float64
@@ -125,8 +131,9 @@ func TestObjectives(t *testing.T) {
 		{objectiveFlags{unit: "grams", intensity: write("co2.csv")}, 0.05},
 		{objectiveFlags{unit: "money", price: write("price.csv")}, 0.05},
 		{objectiveFlags{unit: "money", price: write("price.csv"), intensity: write("co2.csv"), carbonPrice: 100_000}, 0.05 + 0.005},
+		{objectiveFlags{unit: "money", price: mixed, rates: "EUR=2,PLN=0.5"}, 0.1},
 	} {
-		perWatt, err := c.flags.perWatt(z)
+		perWatt, err := c.flags.perWatt(z, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,13 +144,53 @@ func TestObjectives(t *testing.T) {
 			t.Errorf("%+v: a node without a zone has a price", c.flags)
 		}
 	}
-	for _, bad := range []objectiveFlags{{unit: "grams"}, {unit: "money"}, {unit: "joy"}, {unit: "grams", intensity: filepath.Join(dir, "none")}} {
-		if _, err := bad.perWatt(z); err == nil {
+	for _, bad := range []objectiveFlags{{unit: "grams"}, {unit: "money"}, {unit: "joy"}, {unit: "grams", intensity: filepath.Join(dir, "none")},
+		{unit: "money", price: mixed}, {unit: "money", price: mixed, rates: "EUR=2"}, {unit: "money", price: mixed, rates: "EUR"}} {
+		if _, err := bad.perWatt(z, nil); err == nil {
 			t.Errorf("%+v: no error", bad)
 		}
 	}
-	if f, err := (&objectiveFlags{unit: "watts"}).perWatt(z); f != nil || err != nil {
+	if f, err := (&objectiveFlags{unit: "watts"}).perWatt(z, nil); f != nil || err != nil {
 		t.Error("watts cost something")
+	}
+}
+
+// What the site's file minimizes is what is balanced by, with its own sources; a flag says otherwise.
+func TestObjectiveOfTheSite(t *testing.T) {
+	load := func(text string) *config.Config {
+		c, err := config.Parse("site.yaml", []byte("models: [{kind: linear, idleWatts: 100, peakWatts: 200}]\n"+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	both := load("objective: {minimize: grams, currency: EUR, intensity: [{type: static, value: 50}], price: [{type: static, value: 0.3}]}")
+	meter := scoring.NewMeter("FR")
+	meter.Set(scoring.Tariff{Intensity: 50, Price: 0.3})
+	n := &scoring.Node{Name: "n", Meter: meter}
+	for _, c := range []struct {
+		flags objectiveFlags
+		want  float64
+	}{{objectiveFlags{}, 0.05}, {objectiveFlags{unit: "grams"}, 0.05}, {objectiveFlags{unit: "money"}, 0.0003}, {objectiveFlags{unit: "money", carbonPrice: 1e6}, 0.0503}} {
+		perWatt, err := c.flags.perWatt(nil, both)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, err := perWatt(n); err != nil || math.Abs(v-c.want) > 1e-12 {
+			t.Errorf("%+v: %v, %v, want %v", c.flags, v, err, c.want)
+		}
+	}
+	if f, err := (&objectiveFlags{unit: "watts"}).perWatt(nil, both); f != nil || err != nil {
+		t.Errorf("-objective watts: %v", err)
+	}
+	plain := load("")
+	if f, err := new(objectiveFlags).perWatt(nil, plain); f != nil || err != nil {
+		t.Errorf("a file without the section: %v", err)
+	}
+	for _, bad := range []objectiveFlags{{unit: "grams"}, {unit: "money"}, {unit: "joy"}} {
+		if _, err := bad.perWatt(nil, plain); err == nil {
+			t.Errorf("%+v: no error", bad)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -185,9 +184,9 @@ func (g *gridOptions) series(file string, signal grid.Signal) (map[string]hours,
 	if err != nil {
 		return nil, "", err
 	}
-	rates, err := parseRates(g.rates)
+	rates, err := grid.ParseRates(g.rates)
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("-rates: %w", err)
 	}
 	out, money := map[string]hours{}, ""
 	for _, p := range points {
@@ -217,22 +216,6 @@ func (g *gridOptions) series(file string, signal grid.Signal) (map[string]hours,
 		out[p.Zone] = h
 	}
 	return out, money, nil
-}
-
-func parseRates(s string) (map[string]float64, error) {
-	rates := map[string]float64{}
-	if s == "" {
-		return rates, nil
-	}
-	for f := range strings.SplitSeq(s, ",") {
-		currency, number, ok := strings.Cut(strings.TrimSpace(f), "=")
-		v, err := strconv.ParseFloat(number, 64)
-		if !ok || err != nil || !(v > 0) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("-rates %q: want CURRENCY=NUMBER above 0", f)
-		}
-		rates[currency] = v
-	}
-	return rates, nil
 }
 
 // begin settles when the simulation starts: where the user says, else 120 days after the first hour that is known, or a third of

@@ -34,6 +34,7 @@ type section struct {
 	Minimize    string        `yaml:"minimize" enum:"watts,grams,money" doc:"what is kept low (watts)"`
 	Signal      string        `yaml:"signal" doc:"what the intensity is: average or marginal, direct or life-cycle (average_lifecycle_gco2eq_per_kwh)"`
 	Currency    string        `yaml:"currency" doc:"of all prices, ISO 4217"`
+	Rates       grid.Rates    `yaml:"rates" doc:"what a unit of another currency is worth in this one"`
 	CarbonPrice float64       `yaml:"carbonPrice" doc:"money per tonne of CO2 equivalent (0)"`
 	Refresh     time.Duration `yaml:"refresh" doc:"how often the sources are asked for what they know (1m)"`
 	Zone        zones         `yaml:"zone" doc:"where a machine draws its power"`
@@ -114,6 +115,8 @@ func (c *Config) check(n *yaml.Node) error {
 		return fail("intensity", "is missing: carbonPrice wants a source of the carbon intensity")
 	case len(s.Price) > 0 && s.Currency == "":
 		return fail("currency", "is missing: prices are in a currency")
+	case s.Rates.Validate() != nil:
+		return fail("rates", "%w", s.Rates.Validate())
 	case s.Zone.Label == "":
 		return fail("zone.label", "is empty")
 	}
@@ -254,6 +257,22 @@ func (o only) Current(ctx context.Context, zone string) (grid.Point, error) {
 		return grid.Point{}, fmt.Errorf("zone %q: %w", zone, grid.ErrUnknownZone)
 	}
 	return o.Source.Current(ctx, zone)
+}
+
+// History implements [grid.HistorySource], where the source is one.
+func (o only) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	if !o.zones[zone] {
+		return nil, fmt.Errorf("zone %q: %w", zone, grid.ErrUnknownZone)
+	}
+	return grid.History(ctx, o.Source, zone, from, until)
+}
+
+// Forecast implements [grid.ForecastSource], where the source is one.
+func (o only) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	if !o.zones[zone] {
+		return nil, fmt.Errorf("zone %q: %w", zone, grid.ErrUnknownZone)
+	}
+	return grid.Forecast(ctx, o.Source, zone, from, until)
 }
 
 // constant is a value that always holds.

@@ -63,6 +63,64 @@ price:
 	}
 }
 
+// Prices in several currencies are compared in one, by rates that the user gives.
+func TestCurrencies(t *testing.T) {
+	dir := t.TempDir()
+	hour := time.Now().UTC().Truncate(time.Hour)
+	table := fmt.Sprintf("time,GB (GBP/MWh),FR (EUR/MWh),CH\n%s,100,80,50\n", hour.Format(time.RFC3339))
+	if err := os.WriteFile(filepath.Join(dir, "p.csv"), []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse(t, dir, `
+minimize: money
+currency: EUR
+rates: {GBP: 1.2, CHF: 1.05, USD: 0.9}
+price:
+- {type: csv, file: p.csv, currency: CHF}
+- {type: time-of-use, base: 0.3, currency: USD, zones: [US]}
+- {type: profile, profile: "static:2", currency: CHF}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for zone, want := range map[string]float64{"GB": 0.12, "FR": 0.08, "CH": 50 * 1.05, "US": 0.27, "AT": 2.1} {
+		if p, err := c.Price.Current(t.Context(), zone); err != nil || math.Abs(p.Value-want) > 1e-12 || p.Currency != "EUR" {
+			t.Errorf("price in %s is %v %s, %v: want %v EUR", zone, p.Value, p.Currency, err, want)
+		}
+	}
+	now := time.Now()
+	if ps, err := grid.Forecast(t.Context(), c.Price, "GB", now, now.Add(time.Hour)); err != nil || len(ps) != 1 || math.Abs(ps[0].Value-0.12) > 1e-12 {
+		t.Errorf("forecast %+v, %v", ps, err)
+	}
+	for text, want := range map[string]string{
+		"currency: EUR\nprice: [{type: csv, file: p.csv}]":                                    "exchange rate",
+		"currency: EUR\nprice: [{type: static, value: 1, currency: USD}]":                     "rates tells nothing",
+		"currency: EUR\nrates: {USD: 0}\nprice: [{type: static, value: 1}]":                   "objective.rates",
+		"intensity: [{type: electricity-maps, url: 'http://x', tokenFile: t, currency: EUR}]": "currency is for",
+	} {
+		if _, err := parse(t, dir, text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n\tgives %v: want an error with %q", text, err, want)
+		}
+	}
+}
+
+// A source that is asked for some zones alone still has its history and its forecast.
+func TestSomeZones(t *testing.T) {
+	c, err := parse(t, "", "intensity: [{type: profile, profile: 'sine:300:100:86400', zones: [DE]}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for what, ask := range map[string]func(context.Context, grid.Source, string, time.Time, time.Time) ([]grid.Point, error){"history": grid.History, "forecast": grid.Forecast} {
+		if ps, err := ask(t.Context(), c.Intensity, "DE", now.Add(-time.Hour), now); err != nil || len(ps) == 0 {
+			t.Errorf("%s: %+v, %v", what, ps, err)
+		}
+		if _, err := ask(t.Context(), c.Intensity, "FR", now.Add(-time.Hour), now); !errors.Is(err, grid.ErrUnknownZone) {
+			t.Errorf("%s of another zone: %v", what, err)
+		}
+	}
+}
+
 // A provider is asked once an interval, however often we ask, and its token comes from a file.
 func TestProvidersAreAskedSeldom(t *testing.T) {
 	asked := 0

@@ -8,6 +8,7 @@
 //	  minimize: grams            # or watts, the default, or money
 //	  signal: average_lifecycle_gco2eq_per_kwh # of the intensity; the default
 //	  currency: EUR              # of all prices
+//	  rates: {GBP: 1.17}         # exchange rates that you give: what one unit of another currency is worth in it
 //	  carbonPrice: 80            # money per tonne of CO2 equivalent, counted with money; default 0
 //	  refresh: 1m                # how often the sources are asked for what they know; the default
 //	  zone:                      # of a machine, in the names of the sources
@@ -28,6 +29,8 @@
 //	    base: 0.31
 //	    location: Europe/Berlin
 //	    rates: [{days: [mon, tue, wed, thu, fri], from: "22:00", until: "24:00", price: 0.22}]
+//
+// Prices in another currency say so by the source's currency, or in the header of a CSV file's column, as GB (GBP/MWh).
 //
 // The other types are profile (profile: sine:300:100:86400), neso, watttime (user, passwordFile), prometheus (expr,
 // label, scale, time) and carbon-aware. Sources of average and of marginal intensity, of direct and of

@@ -32,6 +32,8 @@ type source struct {
 	File    string   `yaml:"file" doc:"csv: a time column, then one column a zone"`
 	Scale   float64  `yaml:"scale" doc:"csv and prometheus: multiplies each value (1, or what the header or label says)"`
 
+	Currency string `yaml:"currency" doc:"of the prices of this source, if it is one of rates (that of the section)"`
+
 	Base     *float64 `yaml:"base" doc:"time-of-use: the price where no rate holds"`
 	Location string   `yaml:"location" doc:"time-of-use: whose clock (UTC)"`
 	Rates    []rate   `yaml:"rates" doc:"time-of-use: the first that holds decides"`
@@ -75,6 +77,11 @@ func (c *Config) source(s *source, want grid.Signal) (grid.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if src.Signal() == grid.Price && s.Type != "csv" { // which has converted what its columns say
+		if src, err = c.convert(s, src); err != nil {
+			return nil, err
+		}
+	}
 	switch s.Type {
 	case "neso", "electricity-maps", "watttime", "prometheus", "carbon-aware":
 		src = grid.NewCached(src, grid.CacheOptions{Interval: s.Interval, MaxAge: s.MaxAge})
@@ -99,7 +106,7 @@ func (s *source) fields() map[string]use {
 	const remote = "neso electricity-maps watttime prometheus carbon-aware"
 	return map[string]use{
 		"value": {s.Value != nil, "static"}, "profile": {s.Profile != "", "profile"}, "file": {s.File != "", "csv"},
-		"scale": {s.Scale != 0, "csv prometheus"}, "base": {s.Base != nil, "time-of-use"}, "location": {s.Location != "", "time-of-use"},
+		"scale": {s.Scale != 0, "csv prometheus"}, "currency": {s.Currency != "", "static csv profile time-of-use prometheus"}, "base": {s.Base != nil, "time-of-use"}, "location": {s.Location != "", "time-of-use"},
 		"rates": {s.Rates != nil, "time-of-use"}, "url": {s.URL != "", remote}, "user": {s.User != "", "watttime prometheus"},
 		"passwordFile": {s.PasswordFile != "", "watttime prometheus"}, "passwordEnv": {s.PasswordEnv != "", "watttime prometheus"},
 		"tokenFile": {s.TokenFile != "", "electricity-maps prometheus"}, "tokenEnv": {s.TokenEnv != "", "electricity-maps prometheus"},
@@ -149,7 +156,7 @@ func contains(words, word string) bool {
 func (c *Config) provider(s *source, want grid.Signal) (grid.Source, error) {
 	switch s.Type {
 	case "static":
-		k := constant{want, *s.Value, c.section.Currency}
+		k := constant{want, *s.Value, c.currency(s)}
 		p, _ := k.Current(context.Background(), "static") // asks nobody
 		return k, p.Validate()
 	case "profile":
@@ -187,7 +194,7 @@ func (c *Config) provider(s *source, want grid.Signal) (grid.Source, error) {
 		}
 		q.Time, q.Label, q.Scale = s.Time, s.Label, s.Scale
 		if want == grid.Price {
-			q.Currency = c.section.Currency
+			q.Currency = c.currency(s)
 		}
 		return promgrid.New(prometheus.Endpoint{URL: s.URL, User: s.User, PasswordFrom: password, TokenFrom: token, TLS: o}, q, promgrid.Options{Timeout: s.Timeout})
 	case "carbon-aware":
@@ -210,13 +217,13 @@ func (c *Config) csv(s *source, want grid.Signal) (grid.Source, error) {
 	} else if info.Size() > maxCSV {
 		return nil, fmt.Errorf("%s: %d bytes: at most %d", s.File, info.Size(), maxCSV)
 	}
-	points, err := grid.ReadCSV(f, grid.CSVOptions{Name: s.File, Signal: want, Scale: s.Scale, Currency: c.section.Currency})
+	points, err := grid.ReadCSV(f, grid.CSVOptions{Name: s.File, Signal: want, Scale: s.Scale, Currency: c.currency(s)})
 	if err != nil {
 		return nil, err
 	}
-	for i := range points {
-		if want == grid.Price && points[i].Currency != c.section.Currency {
-			return nil, fmt.Errorf("%s: zone %q is in %s, and currency is %s", s.File, points[i].Zone, points[i].Currency, c.section.Currency)
+	if want == grid.Price {
+		if err := c.section.Rates.Convert(points, c.section.Currency); err != nil {
+			return nil, fmt.Errorf("%s: %w (field rates)", s.File, err)
 		}
 	}
 	return grid.NewSeries(want, points, nil)
@@ -244,7 +251,7 @@ func (c *Config) timeOfUse(s *source) (grid.Source, error) {
 			return nil, fmt.Errorf("rates[%d]: %w", i, err)
 		}
 	}
-	return grid.NewTimeOfUse(c.section.Currency, *s.Base, rates, loc, nil)
+	return grid.NewTimeOfUse(c.currency(s), *s.Base, rates, loc, nil)
 }
 
 func (c *Config) secret(file, env string) func() (string, error) {
@@ -263,4 +270,56 @@ func (c *Config) tls(t *tlsSettings) (*tls.Config, error) {
 	}
 	return boundedhttp.TLS{CAFile: c.path(t.CAFile), CertFile: c.path(t.CertFile), KeyFile: c.path(t.KeyFile),
 		ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}.Config()
+}
+
+// currency is what a source's prices are in.
+func (c *Config) currency(s *source) string { return cmp.Or(s.Currency, c.section.Currency) }
+
+// convert brings a source's prices into the section's currency.
+func (c *Config) convert(s *source, src grid.Source) (grid.Source, error) {
+	from := c.currency(s)
+	if from == c.section.Currency {
+		return src, nil
+	}
+	if _, ok := c.section.Rates[from]; !ok {
+		return nil, fmt.Errorf("currency is %s, of which rates tells nothing", from)
+	}
+	return converted{src, from, c.section.Currency, c.section.Rates}, nil
+}
+
+// converted is a source whose prices are in another currency.
+type converted struct {
+	grid.Source
+	from, to string
+	rates    grid.Rates
+}
+
+func (v converted) all(ps []grid.Point, err error) ([]grid.Point, error) {
+	if err != nil {
+		return nil, err
+	}
+	for i := range ps {
+		ps[i].Currency = v.from // also of sources that have none of their own
+	}
+	return ps, v.rates.Convert(ps, v.to)
+}
+
+// Current implements [grid.Source].
+func (v converted) Current(ctx context.Context, zone string) (grid.Point, error) {
+	p, err := v.Source.Current(ctx, zone)
+	ps, err := v.all([]grid.Point{p}, err)
+	if err != nil {
+		return grid.Point{}, err
+	}
+	return ps[0], nil
+}
+
+// History implements [grid.HistorySource], where the source is one.
+func (v converted) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	return v.all(grid.History(ctx, v.Source, zone, from, until))
+}
+
+// Forecast implements [grid.ForecastSource], where the source is one.
+func (v converted) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	return v.all(grid.Forecast(ctx, v.Source, zone, from, until))
 }
