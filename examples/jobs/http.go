@@ -34,11 +34,12 @@ func handler(e *Engine, token func() (string, error), registry *prometheus.Regis
 	api.HandleFunc("GET /events", e.getEvents)
 	api.HandleFunc("POST /metrics-ingest", e.ingest)
 	if e.source != nil && e.source.Signal() != grid.Price {
-		emissions, err := carbonaware.NewHandler(e.source, carbonaware.HandlerOptions{Now: e.now})
+		emissions, err := carbonaware.NewHandler(e.source, carbonaware.HandlerOptions{Now: e.now, Zones: e.zones})
 		if err != nil {
 			return nil, err
 		}
 		api.Handle("GET /emissions/", emissions)
+		api.Handle("GET /locations", emissions)
 	}
 	api.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 

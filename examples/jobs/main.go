@@ -10,7 +10,7 @@
 // the strategies of package scoring/batch and spacetime, which also chooses the time by a forecast of the grid, and stops jobs that are
 // "suspendable" in dirty hours and lets them go on later, in time for their deadline. GET /metrics is for
 // Prometheus, POST /metrics-ingest?node=NAME takes Scaphandre's text, GET /events streams what the page at / shows. What the service knows of the
-// grid it tells others in the GET routes of the Green Software Foundation's carbon-aware-sdk, below /emissions/.
+// grid it tells others in the GET routes of the Green Software Foundation's carbon-aware-sdk, /locations and below /emissions/.
 // Folder -data keeps jobs.db (SQLite), decisions.csv and samples.csv.
 //
 // With -kubernetes it needs the verbs create, get, list, watch and patch on jobs.batch in its namespace, and list and watch on nodes; in a

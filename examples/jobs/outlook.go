@@ -97,6 +97,19 @@ func ask(ctx context.Context, source grid.Source, zone string, now time.Time) ([
 	return ps, errors.Join(err, currentErr)
 }
 
+// zones names the zones of the sites.
+func (e *Engine) zones() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []string
+	for _, s := range e.fleet.sites {
+		if s.Zone != "" && !slices.Contains(out, s.Zone) {
+			out = append(out, s.Zone)
+		}
+	}
+	return out
+}
+
 // byZone is a source that has one of its own for each zone, such as KubeEnergyScheduler's profiles.
 type byZone map[string]*grid.Profile
 

@@ -62,6 +62,17 @@ func ZoneAt(lat, lon float64) (string, error) {
 	return near.zone, nil
 }
 
+// TownOf returns the latitude and longitude, in degrees, of a town of a zone: the first of the table of [ZoneAt]. It tells false of zones that the
+// table has no town of.
+func TownOf(zone string) (lat, lon float64, ok bool) {
+	for i := range places {
+		if places[i].zone == zone {
+			return places[i].lat, places[i].lon, true
+		}
+	}
+	return 0, 0, false
+}
+
 // distanceKm is the length of the great circle between two points in degrees, by the haversine formula.
 func distanceKm(lat1, lon1, lat2, lon2 float64) float64 {
 	const rad = math.Pi / 180

@@ -19,12 +19,15 @@ type HandlerOptions struct {
 	MaxPoints    int           // in one answer; 0 means 20,000
 	Timeout      time.Duration // of one question to the source; 0 means 30 seconds
 
+	// Zones tells the locations that /locations lists; nil asks the source, where it has a method Zones() []string. It is safe for concurrent use.
+	Zones func() []string
+
 	// Now tells the time; nil means [time.Now].
 	Now func() time.Time
 }
 
-// A Handler answers the SDK's GET routes below /emissions from a source: bylocation, bylocations, bylocations/best,
-// forecasts/current and average-carbon-intensity. Locations are the source's zones. A question that is wrong is
+// A Handler answers the SDK's GET routes from a source: below /emissions bylocation, bylocations, bylocations/best,
+// forecasts/current and average-carbon-intensity, and /locations. Locations are the source's zones. A question that is wrong is
 // answered with 400 and a problem that names the parameter, a zone that the source lacks with 404, a source without
 // history or forecast with 501, nothing known with 204, and a source that fails with 502, without its reasons.
 type Handler struct {
@@ -53,7 +56,14 @@ func NewHandler(s grid.Source, o HandlerOptions) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if z, ok := s.(interface{ Zones() []string }); ok && o.Zones == nil {
+		o.Zones = z.Zones
+	}
 	h := &Handler{source: s, opts: o, mux: http.NewServeMux()}
+	h.mux.HandleFunc("GET /locations", func(w http.ResponseWriter, _ *http.Request) {
+		answer, err := h.locations()
+		reply(w, answer, err)
+	})
 	for path, f := range map[string]func(context.Context, *query) (any, error){
 		"bylocation":               h.byLocations,
 		"bylocations":              h.byLocations,
@@ -77,6 +87,24 @@ func NewHandler(s grid.Source, o HandlerOptions) (*Handler, error) {
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// locations are the zones that are known, each with a town of it.
+func (h *Handler) locations() (any, error) {
+	out := make(map[string]location)
+	if h.opts.Zones != nil {
+		for _, zone := range h.opts.Zones() {
+			l := location{Name: zone}
+			if lat, lon, ok := grid.TownOf(zone); ok {
+				l.Latitude, l.Longitude = new(lat), new(lon)
+			}
+			out[zone] = l
+		}
+	}
+	if len(out) == 0 {
+		return nil, grid.ErrUnknown
+	}
+	return out, nil
+}
 
 func (h *Handler) byLocations(ctx context.Context, q *query) (any, error) {
 	var out []emission

@@ -230,6 +230,21 @@ func TestForecastWindows(t *testing.T) {
 	}
 }
 
+// The dictionary of locations has the shape of the SDK's: by name, with coordinates where they are known.
+func TestLocations(t *testing.T) {
+	status, body := get(t, serve(t, wave(t), carbonaware.HandlerOptions{})+"/locations")
+	if want := `{"FR":{"latitude":48.9,"longitude":2.4,"name":"FR"},"GB":{"latitude":51.5,"longitude":-0.1,"name":"GB"}}`; status != http.StatusOK || body != want {
+		t.Errorf("status %d, %s, want %s", status, body, want)
+	}
+	status, body = get(t, serve(t, bare{}, carbonaware.HandlerOptions{Zones: func() []string { return []string{"hall-1"} }})+"/locations")
+	if want := `{"hall-1":{"latitude":null,"longitude":null,"name":"hall-1"}}`; status != http.StatusOK || body != want {
+		t.Errorf("status %d, %s, want %s", status, body, want)
+	}
+	if status, body := get(t, serve(t, bare{}, carbonaware.HandlerOptions{})+"/locations"); status != http.StatusNoContent {
+		t.Errorf("of a source that does not tell its zones: status %d, %s", status, body)
+	}
+}
+
 func FuzzHandler(f *testing.F) {
 	f.Add("bylocation?location=GB&time=2026-06-01T00:00:00Z")
 	f.Add("forecasts/current?location=GB&windowSize=90")

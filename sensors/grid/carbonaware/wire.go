@@ -9,7 +9,7 @@ import (
 )
 
 // The shapes of version 1.8 of the SDK: its records EmissionsData, EmissionsDataDTO, EmissionsForecastDTO and
-// CarbonIntensityDTO, as its user documentation shows them.
+// CarbonIntensityDTO and Location, as its user documentation shows them.
 
 // An emission is one value of the past. A null rating is not known.
 type emission struct {
@@ -45,6 +45,13 @@ type mean struct {
 	StartTime time.Time `json:"startTime"`
 	EndTime   time.Time `json:"endTime"`
 	Intensity float64   `json:"carbonIntensity"` // g/kWh
+}
+
+// A location is where a name of the dictionary of locations stands for; coordinates are null where they are not known.
+type location struct {
+	Latitude  *float64 `json:"latitude"`
+	Longitude *float64 `json:"longitude"`
+	Name      string   `json:"name"`
 }
 
 // maxMinutes bounds a duration: beyond it no point is valid.
