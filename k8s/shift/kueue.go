@@ -2,6 +2,7 @@ package shift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,12 +35,13 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item,
 		return nil
 	}
 	ours, err := c.checks(ctx)
+	var errs []error // what is wrong with one holds no other
 	if err != nil {
-		return fmt.Errorf("admissionchecks: %w", err)
+		errs = append(errs, fmt.Errorf("admissionchecks: %w", err))
 	}
 	list := listOf(workload)
 	if err := c.client.List(ctx, list); err != nil {
-		return fmt.Errorf("workloads: %w", err)
+		return errors.Join(append(errs, fmt.Errorf("workloads: %w", err))...)
 	}
 	for k := range list.Items {
 		o := &list.Items[k]
@@ -48,7 +50,8 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item,
 		}
 		states, _, err := unstructured.NestedSlice(o.Object, "status", "admissionChecks")
 		if err != nil {
-			return fmt.Errorf("workload %s/%s: %w", o.GetNamespace(), o.GetName(), err)
+			errs = append(errs, fmt.Errorf("workload %s/%s: %w", o.GetNamespace(), o.GetName(), err))
+			continue
 		}
 		waits := false
 		for _, s := range states {
@@ -66,7 +69,7 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item,
 		i.release = func(o client.Object) { setReady(o.(*unstructured.Unstructured), ours, c.now()) }
 		add(i, true)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // setReady makes our pending checks of a Workload ready.
@@ -82,13 +85,15 @@ func setReady(o *unstructured.Unstructured, ours map[string]bool, now time.Time)
 	_ = unstructured.SetNestedSlice(o.Object, states, "status", "admissionChecks") // the object had a status
 }
 
-// checks returns the names of the AdmissionChecks that are ours, and makes those active that are not yet.
+// checks returns the names of the AdmissionChecks that are ours, and makes those active that are not yet. An error of the latter is told beside
+// all the names.
 func (c *Controller) checks(ctx context.Context) (map[string]bool, error) {
 	list := listOf(check)
 	if err := c.client.List(ctx, list); err != nil {
 		return nil, err
 	}
 	ours := make(map[string]bool)
+	var errs []error
 	for k := range list.Items {
 		o := &list.Items[k]
 		if name, _, _ := unstructured.NestedString(o.Object, "spec", "controllerName"); name != CheckController {
@@ -101,13 +106,14 @@ func (c *Controller) checks(ctx context.Context) (map[string]bool, error) {
 		next := o.DeepCopy()
 		conditions := []any{map[string]any{"type": "Active", "status": "True", "reason": "Active", "message": "Leastwatt plans the starts", "lastTransitionTime": c.now().UTC().Format(time.RFC3339)}}
 		if err := unstructured.SetNestedSlice(next.Object, conditions, "status", "conditions"); err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		if err := c.client.Status().Patch(ctx, next, client.MergeFromWithOptions(o, client.MergeFromWithOptimisticLock{})); err != nil {
-			return nil, err
+			errs = append(errs, fmt.Errorf("%s: %w", o.GetName(), err))
 		}
 	}
-	return ours, nil
+	return ours, errors.Join(errs...)
 }
 
 func condition(o *unstructured.Unstructured, name string) bool {
