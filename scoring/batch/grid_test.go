@@ -172,6 +172,25 @@ func TestPlannedAnew(t *testing.T) {
 	}
 }
 
+// TestHoldsAreForgotten: jobs that were held and are never asked about again, as when their user gives them up, leave nothing behind.
+func TestHoldsAreForgotten(t *testing.T) {
+	g := hourly{"a": {500, 400, 300, 100, 450, 400, 400, 400, 400, 400, 400, 400}}
+	s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
+	suspend := work("b", 2*time.Hour, 5*time.Hour)
+	suspend.Suspend = true
+	if p := plan(t, s, 0, c, work("a", time.Hour, 5*time.Hour), suspend); len(p.Waiting) != 2 {
+		t.Fatalf("%+v: want both held", p)
+	}
+	plan(t, s, 2*time.Hour, c, work("c", time.Hour, 8*time.Hour))
+	if n := len(s.(*overTime).holds); n != 3 {
+		t.Errorf("%d jobs are remembered while two more may come: want 3", n)
+	}
+	plan(t, s, 9*time.Hour, c)
+	if n := len(s.(*overTime).holds); n != 0 {
+		t.Errorf("%d jobs are remembered whose time has passed", n)
+	}
+}
+
 // TestSuspend: a job that may be stopped runs in the two clean hours, apart.
 func TestSuspend(t *testing.T) {
 	g := hourly{"a": {100, 500, 100, 500, 500}}

@@ -74,6 +74,14 @@ type booking struct {
 	size        float64
 }
 
+// end is the slot after the last that is booked.
+func (k *booking) end() int64 {
+	if n := len(k.slots); n > 0 {
+		return k.from + int64(k.slots[n-1]) + 1
+	}
+	return k.until
+}
+
 // book enters a booking (sign 1) or takes it back (−1).
 func (b *overTime) book(k booking, sign float64) {
 	l := &b.booked[k.cell]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ type overTime struct {
 	booked []ledger           // by cell
 	holds  map[string]booking // of jobs that were held, by name
 	joined int64              // the slot in which all that were held were planned last
+	swept  int64              // the slot in which holds were looked through last
 	prices [][]float64        // that this plan ended with, by cell, from its slot on
 	cells  []cell
 	cellOf []int     // of each node
@@ -43,6 +45,10 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	b.tier(c)
 	for s := range b.booked {
 		b.booked[s].forget(b.at)
+	}
+	if b.swept != b.at { // jobs that are not asked about any more leave nothing behind once their time has passed
+		maps.DeleteFunc(b.holds, func(_ string, h booking) bool { return h.end() <= b.at })
+		b.swept = b.at
 	}
 	var later []int // jobs with time to choose, to be planned together
 	var again []int // jobs that were held and now look at what has changed, one by one
