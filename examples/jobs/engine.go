@@ -42,9 +42,10 @@ type Engine struct {
 	wake    chan struct{}
 	changed *bell // something that the page shows
 
-	planTook time.Duration // of Run's goroutine, as the next three
+	planTook time.Duration // of Run's goroutine, as the next four
 	planned  time.Time     // the last plan, by the real clock
 	chosen   time.Time     // the last choice of a strategy that does not plan over time
+	due      time.Time     // when it wants to be asked again at the latest; zero: nothing is held
 	searched time.Time     // the last search for jobs whose latest start has come, by the real clock
 
 	mu       sync.Mutex
@@ -271,5 +272,5 @@ func (e *Engine) takeOver(ctx context.Context) error {
 	e.machines, e.replan = nil, true
 	clear(e.least)
 	e.changed.set()
-	return e.fleet.update(ctx, list)
+	return e.fleet.update(ctx, list, e.now())
 }

@@ -78,9 +78,9 @@ const most = 2000
 // queue; and it picks the running ones that are to be suspended. mu is held.
 func (e *Engine) choose(ctx context.Context, s batch.Strategy) ([]choice, error) {
 	now := e.now()
-	var out []choice
+	out := e.orphans(now)
 	if e.strategy == SpaceTime {
-		out = e.pauses(now)
+		out = append(out, e.pauses(now, out)...)
 	}
 	more, err := e.resumptions(ctx, s, now)
 	if out = append(out, more...); err != nil {
@@ -97,15 +97,36 @@ func (e *Engine) choose(ctx context.Context, s batch.Strategy) ([]choice, error)
 // atOnce asks a strategy about all that waits, when something has changed, and now and then.
 func (e *Engine) atOnce(ctx context.Context, s batch.Strategy, now time.Time) ([]choice, error) {
 	const again = time.Minute // strategies that go by the grid delay jobs: as time goes on they say something else
-	if delays := slices.Contains(batch.CarbonNames(), e.strategy) && now.Sub(e.chosen) >= again; !e.replan && !delays {
+	delays := slices.Contains(batch.CarbonNames(), e.strategy)
+	if due := !e.due.IsZero() && !e.due.After(now); !e.replan && !(delays && (due || now.Sub(e.chosen) >= again)) {
 		return nil, nil
 	}
-	e.chosen = now
+	e.chosen, e.due = now, time.Time{}
 	jobs := e.waiting()
-	slices.SortStableFunc(jobs, func(a, b *Job) int { return cmp.Compare(b.Priority, a.Priority) })
+	slices.SortStableFunc(jobs, func(a, b *Job) int {
+		if must := !e.latest(a).After(now); delays && must != !e.latest(b).After(now) { // those that must start are not behind many that are held
+			if must {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.Priority, a.Priority)
+	})
+	if delays {
+		for _, j := range jobs[min(len(jobs), most):] {
+			e.askAgain(e.latest(j))
+		}
+	}
 	out, err := e.place(ctx, s, e.fleet.all, -1, jobs[:min(len(jobs), most)], now, func(*Job) string { return "the strategy's choice" })
 	e.replan = err != nil || len(out) > 0 // more may follow
 	return out, err
+}
+
+// askAgain has a strategy that holds a job be asked again by then.
+func (e *Engine) askAgain(at time.Time) {
+	if e.due.IsZero() || at.Before(e.due) {
+		e.due = at
+	}
 }
 
 // urgent orders jobs by their latest start.
@@ -188,6 +209,9 @@ func (e *Engine) place(ctx context.Context, s batch.Strategy, c *batch.Cluster, 
 	}
 	for _, w := range plan.Waiting {
 		jobs[w.Job].Message = w.Reason.String()
+		if w.Reason.Until > 0 {
+			e.askAgain(epoch.Add(w.Reason.Until))
+		}
 	}
 	var out []choice
 	for _, a := range plan.Assigned {

@@ -25,6 +25,9 @@ type Machine struct {
 	Memory float64 // bytes
 	Curve  *power.Piecewise
 	Down   bool // cordoned or not ready
+
+	// Left is since when the machine is none any more; zero: it is one.
+	Left time.Time
 }
 
 // A Site is a place with machines: its zone of the grid, and what multiplies a server's kilowatt-hours there.
@@ -143,6 +146,14 @@ func (f *Fleet) up(site int) bool {
 	return false
 }
 
+// left returns since when a job's machine is none any more; zero: it is one. Of a machine that nobody has heard of it is a time long ago.
+func (f *Fleet) left(machine string) time.Time {
+	if i := f.find(machine); i >= 0 {
+		return f.machines[i].Left
+	}
+	return epoch
+}
+
 // reserve takes a job's part of a machine on both clusters.
 func (f *Fleet) reserve(id string, machine int, j batch.Job, until time.Time) {
 	f.all.Reserve(f.at[machine].all, &j, 0)
@@ -165,10 +176,12 @@ func (f *Fleet) release(id string) {
 }
 
 // update takes over what a new list of machines says of those there are, and new machines. One that is gone is down.
-func (f *Fleet) update(ctx context.Context, machines []Machine) error {
+func (f *Fleet) update(ctx context.Context, machines []Machine, now time.Time) error {
 	next := slices.Clone(f.machines)
 	for i := range next {
-		next[i].Down = true
+		if next[i].Down = true; next[i].Left.IsZero() {
+			next[i].Left = now
+		}
 	}
 	for _, m := range machines {
 		if i := slices.IndexFunc(next, func(x Machine) bool { return x.Name == m.Name }); i >= 0 {

@@ -152,15 +152,19 @@ func parseJobs(body []byte, now time.Time) ([]*Job, error) {
 	one := !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("["))
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	var err error
 	if one {
 		list = make([]wireJob, 1)
-		err = d.Decode(&list[0])
-	} else {
-		err = d.Decode(&list)
+		if err := d.Decode(&list[0]); err != nil {
+			return nil, fmt.Errorf("json: %w", err)
+		}
+	} else if err := eachJob(d, func(w wireJob) bool {
+		list = append(list, w)
+		return len(list) <= maxJobs // more are refused below, and need no room before
+	}); err != nil {
+		return nil, fmt.Errorf("json: job %d: %w", len(list), err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("json: %w", err)
+	if len(list) > maxJobs {
+		return nil, fmt.Errorf("more than %d jobs in one request", maxJobs)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("json: something follows the jobs")
@@ -171,6 +175,24 @@ func parseJobs(body []byte, now time.Time) ([]*Job, error) {
 		}
 		return fmt.Sprintf("job %d: ", i)
 	})
+}
+
+// eachJob reads a list one by one, as long as yield wants more.
+func eachJob(d *json.Decoder, yield func(wireJob) bool) error {
+	if _, err := d.Token(); err != nil {
+		return err
+	}
+	for d.More() {
+		var w wireJob
+		if err := d.Decode(&w); err != nil {
+			return err
+		}
+		if !yield(w) {
+			return nil
+		}
+	}
+	_, err := d.Token() // the end of the list
+	return err
 }
 
 func acceptAll(list []wireJob, now time.Time, where func(int) string) ([]*Job, error) {

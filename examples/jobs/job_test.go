@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -75,6 +76,26 @@ func TestBadJobs(t *testing.T) {
 	} {
 		if _, err := parseCSV([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v: want %q", body, err, want)
+		}
+	}
+}
+
+// A request takes no more memory than so many jobs do, whatever its body holds: 8 MiB of "{}," are almost three million jobs.
+func TestManyJobsInOneRequest(t *testing.T) {
+	body := []byte("[" + strings.Repeat("{},", maxBody/3-2) + "{}]")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := parseJobs(body, noon)
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "more than 10000 jobs") {
+		t.Errorf("error %v", err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+		t.Errorf("%d bytes were allocated for a body of %d", used, len(body))
+	}
+	for body, want := range map[string]string{`[{"cpu":1,"duration":60},]`: "json: job 1", `[{"cpu":1,"duration":60}`: "json: job 1", `[{"cpu":"two"}]`: "json: job 0"} {
+		if _, err := parseJobs([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v: want %q", body, err, want)
 		}
 	}
 }

@@ -78,9 +78,12 @@ func (d *kubeDispatcher) resume(ctx context.Context, j *Job) error {
 	}
 	var t v1.PodTemplateSpec
 	place(&t, j)
-	_, err = d.patch(ctx, o, map[string]any{"suspend": false, "template": map[string]any{
-		"metadata": map[string]any{"annotations": t.Annotations}, "spec": map[string]any{"affinity": map[string]any{"nodeAffinity": t.Spec.Affinity.NodeAffinity}}}})
-	if apierrors.IsInvalid(err) && stopped(o) { // a Kubernetes before 1.36, where a Job that has started keeps its template
+	template := map[string]any{"spec": map[string]any{"affinity": map[string]any{"nodeAffinity": t.Spec.Affinity.NodeAffinity}}}
+	if j.Suspendable {
+		template["metadata"] = map[string]any{"annotations": t.Annotations}
+	}
+	_, err = d.patch(ctx, o, map[string]any{"suspend": false, "template": template})
+	if apierrors.IsInvalid(err) && stopped(o) && j.Suspendable { // a Kubernetes before 1.36, where a Job that has started keeps its template
 		d.log.Warn("the Job keeps its node and its whole duration", "job", j.ID, "error", err)
 		_, err = d.patch(ctx, o, map[string]any{"suspend": false})
 	}

@@ -250,3 +250,82 @@ func (v even) Forecast(_ context.Context, zone string, from, until time.Time) (p
 	}
 	return ps, nil
 }
+
+// Under a strategy that delays, too, a job starts at its latest start to the step, however short it is, and although thousands are held that came
+// before it.
+func TestDelayEndsAtTheLatestStart(t *testing.T) {
+	for name, others := range map[string]int{"alone": 0, "behind many": most + 10} {
+		t.Run(name, func(t *testing.T) {
+			now := noon
+			store, err := openStore(t.Context(), t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { store.Run(ctx) })
+			defer func() {
+				cancel()
+				wg.Wait()
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			fleet, err := newFleet(ctx, testMachines(t, 2), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := newEngine(ctx, store, fleet, dirtyNow{func() time.Time { return now }}, "threshold", EngineOptions{Now: func() time.Time { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Look(ctx)
+			job := func(id string, d, within time.Duration) *Job {
+				return &Job{ID: id, CPU: 1, Duration: d, Submitted: now, Deadline: now.Add(within), State: Queued, Grams: math.NaN(), AtOnce: math.NaN()}
+			}
+			var jobs []*Job
+			for i := range others {
+				jobs = append(jobs, job(fmt.Sprint("o", i), time.Hour, 90*time.Hour))
+			}
+			short := job("short", 20*time.Second, 10*time.Minute) // at the latest 36 s after 9 minutes
+			if _, err := e.Accept(ctx, append(jobs, short)); err != nil {
+				t.Fatal(err)
+			}
+			var strategy batch.Strategy
+			latest := e.latest(short)
+			for ; !now.After(noon.Add(10 * time.Minute)); now = now.Add(time.Second) {
+				if err := e.step(ctx, &strategy); err != nil {
+					t.Fatal(err)
+				}
+				if short.State != Queued {
+					break
+				}
+			}
+			if short.Started.Before(latest) || short.Started.Sub(latest) > time.Second {
+				t.Errorf("it started %v after its latest start (state %s)", short.Started.Sub(latest), short.State)
+			}
+		})
+	}
+}
+
+// dirtyNow is a grid that is dirty for a day and clean after it.
+type dirtyNow struct{ now func() time.Time }
+
+func (dirtyNow) Signal() grid.Signal { return grid.AverageLifeCycle }
+
+func (d dirtyNow) Current(ctx context.Context, zone string) (grid.Point, error) {
+	ps, err := d.Forecast(ctx, zone, d.now(), d.now().Add(time.Hour))
+	return ps[0], err
+}
+
+func (dirtyNow) Forecast(_ context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	var ps []grid.Point
+	for at := from.Truncate(time.Hour); at.Before(until); at = at.Add(time.Hour) {
+		v := 500.0
+		if at.Sub(noon) > 12*time.Hour {
+			v = 100
+		}
+		ps = append(ps, grid.Point{Zone: zone, Signal: grid.AverageLifeCycle, Start: at, End: at.Add(time.Hour), Value: v, Forecast: true, Source: "test"})
+	}
+	return ps, nil
+}

@@ -16,6 +16,9 @@ type Stretch struct {
 	From  time.Time `json:"from"`
 	Until time.Time `json:"until"`
 	KWh   float64   `json:"energyKWh"` // predicted
+
+	// Lost says that the machine has left, and with it what was done in this time.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // began returns when the present stretch began.
@@ -30,7 +33,9 @@ func (j *Job) began() time.Time {
 func (j *Job) rest() time.Duration {
 	d := j.Duration
 	for _, s := range j.Ran {
-		d -= s.Until.Sub(s.From)
+		if !s.Lost {
+			d -= s.Until.Sub(s.From)
+		}
 	}
 	return max(d, 0)
 }
@@ -108,12 +113,15 @@ func worthCutting(cost []float64, length, last, lastWhole int) bool {
 	return !math.IsNaN(window[0]) && whole-pieces > leastSaving*math.Abs(whole)
 }
 
-// pauses chooses the running jobs that their plan does not have run now; mu is held.
-func (e *Engine) pauses(now time.Time) []choice {
+// pauses chooses the running jobs that their plan does not have run now, beside those that are chosen already; mu is held.
+func (e *Engine) pauses(now time.Time, chosen []choice) []choice {
 	var out []choice
 	for id, p := range e.starts {
 		j := e.active[id]
 		if j == nil || j.State != Running || !j.Suspendable || p.runs == nil || j.left(now) == 0 {
+			continue
+		}
+		if slices.ContainsFunc(chosen, func(c choice) bool { return c.job == j }) {
 			continue
 		}
 		next, running := p.runsAt(now)
@@ -137,6 +145,32 @@ func (e *Engine) pauses(now time.Time) []choice {
 	return out
 }
 
+// comesBack is how long a machine may be away, as when its kubelet starts anew, before its jobs are begun again elsewhere.
+const comesBack = 2 * time.Minute
+
+// orphans chooses the running jobs whose machine has left: Kubernetes would have their new pods wait for it for ever. What they had done there is lost.
+// mu is held.
+func (e *Engine) orphans(now time.Time) []choice {
+	if e.opts.Dispatch == nil {
+		return nil
+	}
+	var out []choice
+	for _, j := range e.active {
+		left := e.fleet.left(j.Node)
+		if j.State != Running || left.IsZero() || now.Sub(left) < comesBack {
+			continue
+		}
+		if left.Before(j.began()) {
+			left = j.began()
+		}
+		s := j.stretch(left)
+		s.Lost = true
+		out = append(out, choice{job: j, at: now, stretch: s, decision: Decision{JobID: j.ID, Node: j.Node, Site: j.Site, Strategy: e.strategy, At: now, Action: Suspend, KWh: s.KWh,
+			Reason: fmt.Sprintf("node %q has left: begun again elsewhere", j.Node)}})
+	}
+	return out
+}
+
 // resumptions chooses the suspended jobs whose time has come, and reserves room for them; mu is held.
 func (e *Engine) resumptions(ctx context.Context, s batch.Strategy, now time.Time) ([]choice, error) {
 	bySite := make(map[int][]*Job)
@@ -148,6 +182,8 @@ func (e *Engine) resumptions(ctx context.Context, s batch.Strategy, now time.Tim
 		p, planned := e.starts[id]
 		_, runs := p.runsAt(now)
 		switch {
+		case !j.Suspendable: // its node had left
+			why[id] = "resumed: begun again"
 		case e.strategy != SpaceTime:
 			why[id] = "resumed: " + e.strategy + " holds nothing back"
 		case !e.latest(j).After(now):

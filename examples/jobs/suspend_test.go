@@ -355,6 +355,51 @@ func TestToldWithoutAPlan(t *testing.T) {
 	}
 }
 
+// A job whose machine has left the cluster is begun again elsewhere, whole: a pod that is bound to a node that is none would wait for ever. One whose
+// machine comes back soon goes on.
+func TestBegunAgainWhereItsMachineHasLeft(t *testing.T) {
+	for _, suspendable := range []bool{false, true} {
+		var w *witness
+		b := newBench(t, hoursOf(100), func(b *bench) Dispatcher { w = &witness{b: b}; return w })
+		b.accept(&Job{ID: "j", CPU: 8, Duration: 2 * time.Hour, Suspendable: suspendable})
+		b.until(noon.Add(30 * time.Minute))
+		node := b.job("j").Node
+		var rest []Machine
+		for _, m := range testMachines(t, 4) {
+			if m.Name != node {
+				rest = append(rest, m)
+			}
+		}
+		for _, m := range [][]Machine{rest, testMachines(t, 4)} { // away for a minute
+			b.UpdateMachines(m)
+			for range 2 {
+				if err := b.step(t.Context(), &b.strategy); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.now = b.now.Add(time.Minute)
+		}
+		if got, want := fmt.Sprint(w.told), "[start j]"; got != want {
+			t.Errorf("suspendable %v: of a machine that came back told %s", suspendable, got)
+		}
+		b.UpdateMachines(rest)
+		b.until(b.now.Add(30 * time.Minute))
+		j := b.job("j")
+		if got, want := fmt.Sprint(w.told), "[start j suspend j resume j]"; got != want || j.State != Running || j.Node == node {
+			t.Fatalf("suspendable %v: told %s, want %s; the job is %s on %s, its machine was %s", suspendable, got, want, j.State, j.Node, node)
+		}
+		if j.rest() != j.Duration || len(j.Ran) != 1 || !j.Ran[0].Lost || !(j.Ran[0].KWh > 0) {
+			t.Errorf("suspendable %v: %v of %v are left after %+v", suspendable, j.rest(), j.Duration, j.Ran)
+		}
+		b.restart() // by the list of all machines, of which the lost one is again one
+		b.Report("j", Done, b.now, "")
+		b.until(b.now.Add(10 * time.Minute))
+		if j := b.job("j"); j.State != Done || !(j.KWh > j.Ran[0].KWh) {
+			t.Errorf("suspendable %v: %+v", suspendable, j)
+		}
+	}
+}
+
 // A job that ended while it was being suspended, or before it was resumed, ran no time twice and used all its energy.
 func TestStretchesOfWhatEndedMeanwhile(t *testing.T) {
 	at := func(minutes int) time.Time { return noon.Add(time.Duration(minutes) * time.Minute) }
@@ -362,12 +407,12 @@ func TestStretchesOfWhatEndedMeanwhile(t *testing.T) {
 		resumed, ended time.Time
 		want           []Stretch
 	}{
-		"after it was told":    {ended: at(31), want: []Stretch{{"n", at(0), at(30), 3}, {"n", at(30), at(31), 1}}},
-		"before it was told":   {ended: at(29), want: []Stretch{{"n", at(0), at(30), 4}}},
-		"before it is resumed": {resumed: at(90), ended: at(31), want: []Stretch{{"n", at(0), at(30), 4}}},
-		"as is usual":          {resumed: at(90), ended: at(100), want: []Stretch{{"n", at(0), at(30), 3}, {"n", at(90), at(100), 1}}},
+		"after it was told":    {ended: at(31), want: []Stretch{{Node: "n", From: at(0), Until: at(30), KWh: 3}, {Node: "n", From: at(30), Until: at(31), KWh: 1}}},
+		"before it was told":   {ended: at(29), want: []Stretch{{Node: "n", From: at(0), Until: at(30), KWh: 4}}},
+		"before it is resumed": {resumed: at(90), ended: at(31), want: []Stretch{{Node: "n", From: at(0), Until: at(30), KWh: 4}}},
+		"as is usual":          {resumed: at(90), ended: at(100), want: []Stretch{{Node: "n", From: at(0), Until: at(30), KWh: 3}, {Node: "n", From: at(90), Until: at(100), KWh: 1}}},
 	} {
-		j := &Job{Node: "n", State: Done, Started: at(0), Resumed: c.resumed, Ended: c.ended, KWh: 4, Ran: []Stretch{{"n", at(0), at(30), 3}}}
+		j := &Job{Node: "n", State: Done, Started: at(0), Resumed: c.resumed, Ended: c.ended, KWh: 4, Ran: []Stretch{{Node: "n", From: at(0), Until: at(30), KWh: 3}}}
 		if got := j.stretches(); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
