@@ -25,10 +25,11 @@ type RoundRobin struct {
 const batch = 16
 
 // NewRoundRobin returns a picker by weights, which need not sum to 1, that repeats after slots picks; 0 means
-// 1,000, or 10 an endpoint if that is more. Weights are quantised to slots by largest remainder.
+// 1,000, or 20 an endpoint if that is more, so that the share of a [DefaultFloor] is one of them. Weights are
+// quantised to slots by largest remainder.
 func NewRoundRobin(weights []float64, slots int) (*RoundRobin, error) {
 	if slots <= 0 {
-		slots = max(1000, 10*len(weights))
+		slots = max(1000, 20*len(weights))
 	}
 	quota, err := Quantize(weights, slots)
 	if err != nil {

@@ -14,7 +14,7 @@ type Options struct {
 	Table string
 
 	// Slots is in how many parts a Service's connections are quantised, by largest remainder; 0 means
-	// 10,000. A Service with many endpoints uses more.
+	// 10,000. A Service with many endpoints uses more, so that a floor's share is one of them.
 	Slots int
 
 	// LocalCIDRs are the addresses of pods. Connections to a virtual address from elsewhere are
@@ -29,12 +29,14 @@ type Options struct {
 	Count bool
 }
 
+const defaultSlots = 10_000
+
 func (o Options) withDefaults() (*Options, error) {
 	if o.Table == "" {
 		o.Table = "leastwatt"
 	}
 	if o.Slots == 0 {
-		o.Slots = 10_000
+		o.Slots = defaultSlots
 	}
 	if o.Slots < 1 || o.Slots > 1_000_000 {
 		return nil, fmt.Errorf("nftables: %d slots: want 1 to 1,000,000", o.Slots)

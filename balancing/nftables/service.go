@@ -208,8 +208,8 @@ func divide(list []Endpoint, v6 bool, slots int) (division, error) {
 		weights = append(weights, e.Share)
 	}
 	d.total = slots
-	for d.total < 2*len(weights) {
-		d.total *= 10
+	for d.total < 2*len(weights) || slots >= defaultSlots && float64(d.total)*balancing.DefaultFloor < float64(len(weights)) {
+		d.total *= 10 // otherwise a floor's share would become much more than it is, at the expense of the best
 	}
 	quota, err := balancing.Quantize(weights, d.total)
 	if err != nil {

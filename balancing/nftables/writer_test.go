@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/knftables"
 
+	"github.com/leastwatt/leastwatt/balancing"
 	"github.com/leastwatt/leastwatt/balancing/nftables"
 )
 
@@ -328,9 +331,52 @@ func TestManyEndpoints(t *testing.T) {
 	if err != nil || len(refused) > 0 {
 		t.Fatal(err, refused)
 	}
-	for _, want := range []string{"numgen random mod 100000", "10.78.23.111 . 80 }"} {
+	for _, want := range []string{"numgen random mod 1000000 ", "10.78.23.111 . 80 }"} {
 		if !strings.Contains(script, want) {
 			t.Errorf("no %q in %d bytes of rules", want, len(script))
+		}
+	}
+}
+
+// However many endpoints a Service has, what its connections get is what the shares say, floors among them.
+func TestSlotsOfManyEndpoints(t *testing.T) {
+	for _, n := range []int{2, 200, 500, 501, 1000, 5000} {
+		nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+		s, want := web(), make(map[string]float64, n)
+		floor := balancing.DefaultFloor / float64(n)
+		for i := range n {
+			share := floor
+			if i == 0 {
+				share = 1 - float64(n-1)*floor
+			}
+			a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 78, byte(i >> 8), byte(i)}), 80)
+			s.Endpoints = append(s.Endpoints, nftables.Endpoint{Addr: a, Share: share})
+			want[fmt.Sprint(a.Addr(), " . 80")] = share
+		}
+		apply(t, w, s)
+		_, rule, _ := strings.Cut(nft.Dump(), "numgen random mod ")
+		mod, rule, _ := strings.Cut(rule, " map { ")
+		total, err := strconv.Atoi(mod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rule, _, _ = strings.Cut(rule, " }")
+		off := 0.0
+		for part := range strings.SplitSeq(rule, ", ") {
+			at, endpoint, _ := strings.Cut(part, " : ")
+			from, to, ok := strings.Cut(at, "-")
+			if !ok {
+				to = from
+			}
+			a, err := strconv.Atoi(from)
+			b, err2 := strconv.Atoi(to)
+			if err := errors.Join(err, err2); err != nil {
+				t.Fatal(err)
+			}
+			off += math.Abs(float64(b-a+1)/float64(total)-want[endpoint]) / 2
+		}
+		if off > 0.03 {
+			t.Errorf("%d endpoints: %.1f %% of the connections meet another endpoint than the shares say", n, 100*off)
 		}
 	}
 }
@@ -433,6 +479,25 @@ func ExampleScript() {
 	}
 	// Output:
 	// meta l4proto tcp dnat ip addr . port to numgen random mod 10000 map { 0-6999 : 10.77.0.2 . 8080, 7000-9999 : 10.77.0.3 . 8080 }
+}
+
+// A writer keeps the table at the Services of the last Apply. In a cluster's node it is opened with [nftables.Open].
+func ExampleWriter() {
+	w, err := nftables.New(knftables.NewFake(knftables.IPv4Family, "leastwatt"), knftables.IPv4Family, nftables.Options{})
+	if err != nil {
+		panic(err)
+	}
+	s := nftables.Service{Name: "shop/web:http", Protocol: nftables.TCP, IPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Port: 80,
+		Endpoints: []nftables.Endpoint{{Addr: netip.MustParseAddrPort("10.77.0.2:8080"), Share: 0.7}, {Addr: netip.MustParseAddrPort("10.77.0.3:8080"), Share: 0.3}}}
+	thief := s // claims the same address
+	thief.Name = "zoo/thief:http"
+	for range 2 {
+		r, err := w.Apply(context.Background(), []nftables.Service{s, thief})
+		fmt.Println(r.Changed, r.Operations > 0, r.Refused, err)
+	}
+	// Output:
+	// 1 true [service "zoo/thief:http": 10.96.0.10 . tcp . 80 belongs to "shop/web:http": address and port belong to another Service already] <nil>
+	// 0 false [service "zoo/thief:http": 10.96.0.10 . tcp . 80 belongs to "shop/web:http": address and port belong to another Service already] <nil>
 }
 
 func TestFromOutside(t *testing.T) {
