@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -289,6 +291,68 @@ func TestDampedEndpointsComeAndGo(t *testing.T) {
 	s.Endpoints = append(s.Endpoints, on(a)...)
 	for range 3 {
 		weigh(t, w, s) // Valid checks that the endpoint whose sensor is gone does not win
+	}
+}
+
+// However often a loop asks, one noisy reading moves no share by more than a step in the time that is set.
+func TestDampedOverTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := server("a", 10, 0, 100, 150), server("b", 10, 0, 100, 180)
+		w := balancing.NewDamped(&balancing.Optimal{Floor: -1}, 0.1)
+		w.Every = 15 * time.Second
+		s := balancing.Service{Name: "s", Rate: 4, CPU: 1, Endpoints: on(a, b)}
+		other := balancing.Service{Name: "other", Endpoints: on(b)}
+		weigh(t, w, s, other)
+		a.State.Utilization = 0.8 // one reading, which stays for half a minute
+		for i := range 300 {
+			time.Sleep(100 * time.Millisecond)
+			other.Endpoints = on(b, a)[:1+i%2] // an endpoint of another Service flaps
+			if got, want := weigh(t, w, s, other)[0][0], 1-0.1*float64(1+i/150); math.Abs(got-want) > 1e-9 && math.Abs(got-want-0.1) > 1e-9 {
+				t.Fatalf("after %d calls in %v: %v, want %v", i+1, time.Duration(i+1)*100*time.Millisecond, got, want)
+			}
+		}
+		time.Sleep(15 * time.Second)
+		if got := weigh(t, w, s, other)[0][0]; got > 0.8 {
+			t.Errorf("after 45 s: %v", got)
+		}
+	})
+}
+
+// A process that begins has rules to write before its sensors were read. What it then knows first counts at once; from then
+// on a reading that goes and comes is noise.
+func TestDampedStartsWhenSomethingIsKnown(t *testing.T) {
+	a, b := server("a", 10, 0, 100, 150), server("b", 10, 0, 100, 180)
+	w := balancing.NewDamped(&balancing.Optimal{Floor: -1}, 0.1)
+	s := balancing.Service{Name: "s", Rate: 4, CPU: 1, Endpoints: on(a, b)}
+	know := func(err error) { a.Err, b.Err = err, err }
+	know(errors.New("not read yet"))
+	for range 3 {
+		weigh(t, w, s)
+	}
+	for range 8 { // what is remembered is made anew
+		s.Endpoints = append(s.Endpoints, balancing.Endpoint{ID: fmt.Sprint("u", len(s.Endpoints))})
+		weigh(t, w, s)
+	}
+	s.Endpoints = append(s.Endpoints[:2], on(server("c", 10, 0, 100, 120), server("d", 10, 0, 100, 120))...)
+	s.Endpoints[2].ID, s.Endpoints[3].ID = "c", "d"
+	s.Endpoints[3].Node.Err = errors.New("not read yet")
+	weigh(t, w, s)
+	if got := weigh(t, w, s)[0]; got[2] > 0.46 { // c alone is known: no reason to send it all
+		t.Errorf("a quarter is known: %v", got)
+	}
+	know(nil)
+	if got := weigh(t, w, s)[0]; got[2] != 1 {
+		t.Errorf("three quarters are known: %v", got)
+	}
+	s.Endpoints = s.Endpoints[:2]
+	if got := weigh(t, w, s)[0]; got[0] < 0.5 {
+		t.Errorf("without c and d: %v", got)
+	}
+	know(errors.New("stale"))
+	weigh(t, w, s)
+	know(nil)
+	if got := weigh(t, w, s)[0]; math.Abs(got[0]-0.6) > 1e-9 {
+		t.Errorf("back after a moment: %v, want a step from 0.5", got)
 	}
 }
 

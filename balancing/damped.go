@@ -5,28 +5,34 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Damped is a Weigher that moves towards the shares of another one by steps, so that one noisy reading moves
 // no share by more than a set step. Only what the contract of Weigher and a change of the endpoints themselves
 // demand comes at once: an endpoint that is gone has nothing, a new one starts at its share or the neutral
 // one, whichever is less, an unknown one never has more than a known one, and when none is known any more all
-// have the same.
+// have the same. So does a Service start: at the first shares for which the servers of half its endpoints are known.
 //
-// It remembers the shares of the Services in the last call, by name and endpoint ID, and counts on being asked
-// by one refresh loop: calls are serialised.
+// It remembers the shares of the Services by name and endpoint ID, and counts on being asked by one refresh loop:
+// calls are serialised.
 type Damped struct {
+	// Every is the time in which a share may move by a step, for whoever asks more often than sensors are read: at
+	// every change of the endpoints, say. 0 means that it may at every call.
+	Every time.Duration
+
 	weigher Weigher
 	step    float64
 
 	mu   sync.Mutex
-	last Past // guarded by mu
+	last Past      // guarded by mu: where the steps of now begin
+	at   time.Time // guarded by mu: when that was
 }
 
-// DefaultStep is by how much a share of a [Damped] weigher may move in one call.
+// DefaultStep is by how much a share of a [Damped] weigher may move at a time.
 const DefaultStep = 0.1
 
-// NewDamped returns a weigher that moves no share of w by more than step in a call; 0 means DefaultStep.
+// NewDamped returns a weigher that moves no share of w by more than step at a time; 0 means DefaultStep.
 func NewDamped(w Weigher, step float64) *Damped {
 	if !(step > 0) {
 		step = DefaultStep
@@ -44,16 +50,29 @@ func (d *Damped) Weigh(ctx context.Context, services []Service) ([][]Share, erro
 	}
 	for i := range services {
 		s := &services[i]
-		if last := d.last.Row(s.Name); last.Len() > 0 && anyKnown(out[i]) {
+		if last := d.last.Row(s.Name); last.Len() > 0 && anyKnown(out[i]) && (last.known || !mostKnown(out[i])) {
 			d.damp(s, out[i], last)
 		}
 	}
-	d.last.Keep(services, out)
+	if now := time.Now(); d.at.IsZero() || now.Sub(d.at) >= d.Every {
+		d.last.Keep(services, out)
+		d.at = now
+	}
 	return out, nil
 }
 
 func anyKnown(row []Share) bool {
 	return slices.ContainsFunc(row, func(s Share) bool { return s.Err == nil })
+}
+
+func mostKnown(row []Share) bool {
+	n := 0
+	for i := range row {
+		if row[i].Err == nil {
+			n++
+		}
+	}
+	return n > 0 && 2*n >= len(row)
 }
 
 // damp moves from the last shares towards row.

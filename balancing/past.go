@@ -15,6 +15,7 @@ type PastRow struct {
 	values []float64
 	at     map[string]int // where an ID stands, made when it is needed
 	round  uint64
+	known  bool // most endpoints' servers were known, in that round or in one before
 }
 
 // Keep forgets the round before and remembers this one. It copies what it keeps.
@@ -27,10 +28,10 @@ func (p *Past) Keep(services []Service, shares [][]Share) {
 		s := &services[i]
 		r := p.rows[s.Name]
 		if n := len(s.Endpoints); r == nil || cap(r.ids) < n || cap(r.ids) > 2*n {
-			r = &PastRow{ids: make([]string, 0, n), values: make([]float64, 0, n)}
+			r = &PastRow{ids: make([]string, 0, n), values: make([]float64, 0, n), known: r != nil && r.known}
 			p.rows[s.Name] = r
 		}
-		r.ids, r.values, r.at, r.round = r.ids[:0], r.values[:0], nil, p.round
+		r.ids, r.values, r.at, r.round, r.known = r.ids[:0], r.values[:0], nil, p.round, r.known || mostKnown(shares[i])
 		for j := range s.Endpoints {
 			r.ids, r.values = append(r.ids, s.Endpoints[j].ID), append(r.values, shares[i][j].Value)
 		}
