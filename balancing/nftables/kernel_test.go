@@ -152,6 +152,14 @@ func TestKernelDividesConnections(t *testing.T) {
 	if got := ask(t, "10.96.0.10:80", 100); got["1"] != 100 {
 		t.Errorf("all to the second: %v", got)
 	}
+	// Somebody reloads the host's own rules and flushes all others.
+	if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	apply(t, w, web(0, 1, 0))
+	if got := ask(t, "10.96.0.10:80", 100); got["1"] != 100 {
+		t.Errorf("after all rules were flushed: %v", got)
+	}
 	// Without endpoints a client is told so at once.
 	apply(t, w, web())
 	if got := ask(t, "10.96.0.10:80", 1); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "refused") {

@@ -85,7 +85,8 @@ func New(nft knftables.Interface, f knftables.Family, o Options) (*Writer, error
 }
 
 // Apply makes the table hold these Services and no others, in one transaction with what changed since the last
-// Apply. The first Apply, and one after an error, adopts what it finds: chains are replaced, clients of
+// Apply. Where nothing changed it looks whether the table is still there, and writes it anew if somebody removed it. The
+// first Apply, and one after an error, adopts what it finds: chains are replaced, clients of
 // Services with affinity stay known, and no packet is lost between. A Service that cannot be written is left
 // out and named in the result; the others are written. After an error the rules are as they were.
 func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) {
@@ -98,7 +99,13 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 	var removed []pair
 	if w.known {
 		pairs, removed = w.update(tx, next, &r)
-	} else {
+		if tx.NumOperations() == 0 {
+			if err := w.there(ctx); err != nil {
+				return r, fmt.Errorf("nftables: look at table %s: %w", w.d.options.Table, err)
+			}
+		}
+	}
+	if !w.known {
 		found, err := w.find(ctx)
 		if err != nil {
 			return r, fmt.Errorf("nftables: list table %s: %w", w.d.options.Table, err)
@@ -132,6 +139,18 @@ func (w *Writer) Apply(ctx context.Context, services []Service) (Result, error) 
 	}
 	w.known, w.ports = true, next
 	return r, nil
+}
+
+// there forgets what was applied if the table is gone: whoever reloads the host's own rules often flushes all there are.
+// Where there is something to write, that fails and tells the same.
+func (w *Writer) there(ctx context.Context) error {
+	tx := w.nft.NewTransaction()
+	tx.Flush(&knftables.Chain{Name: hooks[0].name}) // is not run, and lets nft read less than any list
+	err := w.nft.Check(ctx, tx)
+	if knftables.IsNotFound(err) {
+		w.known, err = false, nil
+	}
+	return err
 }
 
 // Cleanup removes the table and with it every trace.

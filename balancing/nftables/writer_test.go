@@ -419,6 +419,34 @@ func TestNftRefuses(t *testing.T) {
 	holds(t, nft, "0-1999 : 10.77.0.2")
 }
 
+// Somebody flushes all rules of the host, as a reload of its firewall does: the next Apply writes them anew, changed or not.
+func TestTableIsRemovedByOthers(t *testing.T) {
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+	flush := func() {
+		t.Helper()
+		tx := nft.NewTransaction()
+		tx.Delete(&knftables.Table{})
+		if err := nft.Run(t.Context(), tx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(t, w, web(1, 1))
+	before := nft.Dump()
+	flush()
+	if r := apply(t, w, web(1, 1)); r.Operations == 0 || nft.Dump() != before {
+		t.Errorf("%+v, and then\n%s", r, nft.Dump())
+	}
+	if r := apply(t, w, web(1, 1)); r.Operations != 0 {
+		t.Errorf("it was there: %+v", r)
+	}
+	flush()
+	if _, err := w.Apply(t.Context(), []nftables.Service{web(1, 3)}); err == nil {
+		t.Error("a change of what is gone: no error")
+	}
+	apply(t, w, web(1, 3))
+	holds(t, nft, "0-2499 : 10.77.0.2")
+}
+
 func TestConcurrentApply(t *testing.T) {
 	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 100})
 	var wg sync.WaitGroup
