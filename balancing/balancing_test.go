@@ -349,6 +349,7 @@ func TestDampedStartsWhenSomethingIsKnown(t *testing.T) {
 		t.Errorf("without c and d: %v", got)
 	}
 	know(errors.New("stale"))
+	weigh(t, w, balancing.Service{Name: "s", Endpoints: on(a, b, a, b, a, b, a, b)}) // what is remembered is made anew
 	weigh(t, w, s)
 	know(nil)
 	if got := weigh(t, w, s)[0]; math.Abs(got[0]-0.6) > 1e-9 {

@@ -321,6 +321,16 @@ func (s *stage) play(ctx context.Context) {
 			t.Errorf("-print, %s: %v\n%s\n%s", protocol[f], err, text, said.String())
 		}
 	}
+	// With models and sensors it prints the shares of what is measured, not those of the first moment.
+	printed.Reset()
+	if err := run(ctx, []string{"-print", "-kubeconfig", s.kubeconfig, "-node", "us", "-config", siteConfig(t)}, &printed, &said); err != nil {
+		t.Errorf("-print with -config: %v\n%s", err, said.String())
+	}
+	for f, even := range (both{"{ 0-4999 : 10.77.1.3 . 8080,", "{ 0-4999 : fd77:1::3 . 8080,"}) {
+		if text := printed.String(); strings.Contains(text, even) || !strings.Contains(text, strings.TrimPrefix(even, "{ 0-4999")) {
+			t.Errorf("-print with -config, %s: %q\n%s\n%s", protocol[f], even, text, said.String())
+		}
+	}
 	if err := run(ctx, []string{"-cleanup"}, &printed, &said); err != nil {
 		t.Errorf("-cleanup: %v", err)
 	}

@@ -47,6 +47,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/leastwatt/leastwatt/balancing/nftables"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 )
 
@@ -104,7 +105,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	if *clean {
-		return cleanup(ctx)
+		return cleanup(ctx, nftables.Open)
 	}
 	if !*simulated {
 		return proxy(ctx, f, out, slog.New(slog.NewTextHandler(errOut, nil)))

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +28,7 @@ import (
 	"github.com/leastwatt/leastwatt/balancing/nftables"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/k8s/metricsserver"
+	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
 	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
@@ -46,7 +46,9 @@ type proxyFlags struct {
 
 // weigher returns what divides.
 func (f *proxyFlags) weigher(perWatt func(*scoring.Node) (float64, error)) balancing.Weigher {
-	return balancing.NewDamped(&balancing.Optimal{PerWatt: perWatt}, 0)
+	d := balancing.NewDamped(&balancing.Optimal{PerWatt: perWatt}, 0)
+	d.Every = f.refresh * 9 / 10 // a tick may come early
+	return d
 }
 
 var families = map[v1.IPFamily]knftables.Family{v1.IPv4Protocol: knftables.IPv4Family, v1.IPv6Protocol: knftables.IPv6Family}
@@ -64,15 +66,19 @@ func (f *proxyFlags) rules() (nftables.Options, error) {
 	return o, nil
 }
 
-// cleanup removes every trace of the rules.
-func cleanup(ctx context.Context) error {
-	var errs []error
+// cleanup removes every trace of the rules. A family that cannot be opened has none, if another one can.
+func cleanup(ctx context.Context, open func(knftables.Family, nftables.Options) (*nftables.Writer, error)) error {
+	var closed, errs []error
 	for _, f := range families {
-		w, err := nftables.Open(f, nftables.Options{})
-		if err == nil {
-			err = w.Cleanup(ctx)
+		w, err := open(f, nftables.Options{})
+		if err != nil {
+			closed = append(closed, err)
+			continue
 		}
-		errs = append(errs, err)
+		errs = append(errs, w.Cleanup(ctx))
+	}
+	if len(closed) == len(families) {
+		errs = closed
 	}
 	return errors.Join(errs...)
 }
@@ -249,6 +255,9 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 		cancel()
 		watch <- err
 	})
+	if f.print && f.config != "" {
+		measured(ctx, view, 30*time.Second, log)
+	}
 	err = p.Run(ctx)
 	if w := <-watch; w != nil && !errors.Is(w, context.Canceled) {
 		return w
@@ -259,30 +268,45 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 	return err
 }
 
-// forget deletes conntrack entries with the conntrack program, where there is one.
-func forget(log *slog.Logger) func(context.Context, []endpoints.Stale) {
-	program, err := exec.LookPath("conntrack")
-	if err != nil {
+// measured waits until all servers that have a model are known, but not longer than patience: what is printed once would
+// otherwise be what is written in the first moment, when nothing is known.
+func measured(ctx context.Context, view func() *scoring.View, patience time.Duration, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		unknown, all := 0, 0
+		if v := view(); v != nil {
+			for n := range v.All {
+				all++
+				if n.Err != nil && !errors.Is(n.Err, power.ErrNoModel) {
+					unknown++
+				}
+			}
+		}
+		if all > 0 && unknown == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			log.Warn("rules are printed although not every server with a model is known", "servers", all, "unknown", unknown, "after", patience)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// forget returns what lets UDP clients of endpoints that are gone find others, where there is a conntrack program.
+func forget(log *slog.Logger) func(context.Context, []endpoints.Stale) error {
+	if _, err := exec.LookPath("conntrack"); err != nil {
 		log.Warn("no conntrack program: UDP clients may stay with endpoints that are gone until their entries expire")
 		return nil
 	}
-	return func(ctx context.Context, stale []endpoints.Stale) {
-		for _, s := range stale {
-			family := "ipv4"
-			if s.Service.Addr().Is6() {
-				family = "ipv6"
-			}
-			args := []string{"-D", "-f", family, "-p", "udp", "--orig-dst", s.Service.Addr().String(), "--orig-port-dst", strconv.Itoa(int(s.Service.Port()))}
-			if s.Endpoint.IsValid() {
-				args = append(args, "--dst-nat", s.Endpoint.Addr().String())
-			}
-			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-			text, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
-			cancel()
-			if err != nil && !strings.Contains(string(text), "0 flow entries") {
-				log.Warn("conntrack entries are not deleted", "service", s.Service, "endpoint", s.Endpoint, "err", err, "says", strings.TrimSpace(string(text)))
-			}
-		}
+	return func(ctx context.Context, stale []endpoints.Stale) error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		return endpoints.Conntrack(ctx, stale)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -14,7 +15,9 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/knftables"
 
+	"github.com/leastwatt/leastwatt/balancing/nftables"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/scoring"
@@ -197,12 +200,38 @@ func TestObjectiveOfTheSite(t *testing.T) {
 // Where nft is missing the program says so instead of serving nobody.
 func TestWithoutNft(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if err := cleanup(t.Context()); err == nil || !strings.Contains(err.Error(), "nft") {
+	if err := cleanup(t.Context(), nftables.Open); err == nil || !strings.Contains(err.Error(), "nft") {
 		t.Errorf("-cleanup: %v", err)
 	}
 	var said strings.Builder
 	f := proxyFlags{}
 	if _, err := f.appliers(nil, nil, slog.New(slog.NewTextHandler(&said, nil))); err == nil || !strings.Contains(said.String(), "needs the nft program") {
 		t.Errorf("%v: %s", err, said.String())
+	}
+}
+
+// A kernel without IPv6 has no rules of it: cleaning up the others is all there is to do.
+func TestCleanupOfOneFamily(t *testing.T) {
+	nft := knftables.NewFake(knftables.IPv4Family, "leastwatt")
+	why := errors.New("not supported")
+	open := func(f knftables.Family, o nftables.Options) (*nftables.Writer, error) {
+		if f == knftables.IPv6Family {
+			return nil, why
+		}
+		return nftables.New(nft, f, o)
+	}
+	w, err := open(knftables.IPv4Family, nftables.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Apply(t.Context(), nil); err != nil || nft.Dump() == "" {
+		t.Fatalf("%v\n%s", err, nft.Dump())
+	}
+	if err := cleanup(t.Context(), open); err != nil || nft.Dump() != "" {
+		t.Errorf("%v\n%s", err, nft.Dump())
+	}
+	none := func(knftables.Family, nftables.Options) (*nftables.Writer, error) { return nil, why }
+	if err := cleanup(t.Context(), none); !errors.Is(err, why) {
+		t.Errorf("no family can be opened: %v", err)
 	}
 }

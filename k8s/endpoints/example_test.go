@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/leastwatt/leastwatt/balancing/nftables"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
@@ -38,4 +40,17 @@ func ExampleProxier() {
 	// Output:
 	// shop/web:http 10.96.0.10 10.0.0.1:8080 1
 	// true
+}
+
+// Rates and the pods' CPU, from wherever they are measured; Rate and CPU are what [endpoints.Options] want.
+func ExampleLearner() {
+	var l endpoints.Learner
+	web := types.NamespacedName{Namespace: "shop", Name: "web"}
+	for i, rate := range []float64{10, 40, 25, 60, 30, 55} {
+		l.Observe(time.Now().Add(time.Duration(i-6)*15*time.Second), []endpoints.Measurement{{Service: web, Rates: map[string]float64{"http": rate}, Cores: new(0.5 + 0.02*rate)}})
+	}
+	rate, _ := l.Rate(web, "http")
+	cpu, _ := l.CPU(web, "http")
+	fmt.Printf("%.0f requests/s of %.3f core-seconds\n", rate, cpu)
+	// Output: 55 requests/s of 0.020 core-seconds
 }

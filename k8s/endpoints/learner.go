@@ -167,7 +167,8 @@ type Backend struct {
 	Node string
 }
 
-// Backends returns the pods behind each Service of the last sync, those that EndpointSlices name, each once.
+// Backends returns the pods behind each Service of the last sync, those that EndpointSlices name, each once: those too
+// that policies or hints leave to other nodes.
 func (p *Proxier) Backends() map[types.NamespacedName][]Backend {
 	s := p.metrics.last.Load()
 	if s == nil {
@@ -177,11 +178,16 @@ func (p *Proxier) Backends() map[types.NamespacedName][]Backend {
 	for i := range s.ports {
 		sp := &s.ports[i]
 		known := out[sp.key]
-		for _, e := range sp.endpoints {
-			b := Backend{e.pod, e.node}
-			if e.pod.Name != "" && !slices.Contains(known, b) {
+		add := func(b Backend) {
+			if b.Pod.Name != "" && !slices.Contains(known, b) {
 				known = append(known, b)
 			}
+		}
+		for _, e := range sp.endpoints {
+			add(Backend{e.pod, e.node})
+		}
+		for _, b := range sp.others {
+			add(b)
 		}
 		out[sp.key] = known
 	}

@@ -91,5 +91,15 @@ func TestBackends(t *testing.T) {
 		if len(got) != 2 || got[0].Pod.Name != "web-0" || got[0].Node != "a" || got[1].Pod.Name != "web-1" {
 			t.Errorf("backends %v", got)
 		}
+		// The CPU of a request is that of all pods over all requests, wherever this node sends its own.
+		s.Endpoints[0].Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: "z1"}}}
+		s.Endpoints[1].Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: "z2"}}}
+		s.Endpoints = s.Endpoints[:2]
+		p.OnTopologyChange(map[string]string{v1.LabelTopologyZone: "z1"})
+		p.OnEndpointSliceUpdate(nil, s)
+		settle()
+		if got := p.Backends()[types.NamespacedName{Namespace: "shop", Name: "web"}]; len(got) != 2 || len(r.last[web].Endpoints) != 1 {
+			t.Errorf("backends %v, endpoints %v", got, r.last[web].Endpoints)
+		}
 	})
 }

@@ -25,7 +25,10 @@ type servicePort struct {
 	id        string // of all that, for the weigher
 	rules     nftables.Service
 	endpoints []candidate
-	local     []netip.Addr // of ready endpoints on this node, for a health port
+	part      float64          // of the Service's requests that these endpoints do
+	others    []Backend        // pods of the ready endpoints that do the rest
+	local     []netip.Addr     // of ready endpoints on this node, for a health port
+	answering []netip.AddrPort // of UDP: endpoints whose clients stay with them, whatever the policies, in order
 }
 
 // A candidate may get new connections, from within the cluster, from outside or both.
@@ -89,6 +92,13 @@ func (w *world) port(key types.NamespacedName, s *v1.Service, sp *v1.ServicePort
 			}
 		}
 	}
+	if protocol == v1.ProtocolUDP {
+		for i := range all {
+			if all[i].ready || all[i].serving {
+				p.answering = append(p.answering, all[i].addr)
+			}
+		}
+	}
 	inside := choose(all, local, node, w.topology)
 	p.rules.Drop = local && len(all) > 0
 	outside, keep := inside, s.Spec.ExternalTrafficPolicy == v1.ServiceExternalTrafficPolicyLocal
@@ -99,7 +109,33 @@ func (w *world) port(key types.NamespacedName, s *v1.Service, sp *v1.ServicePort
 		p.rules.Outside = &nftables.Outside{KeepSource: keep, Drop: keep && len(all) > 0}
 	}
 	p.endpoints = union(inside, outside)
+	p.divide(all)
 	return p, true
+}
+
+// divide notes who else does the Service's requests: ready endpoints that policies or hints leave to other nodes. Each is
+// taken to do as many.
+func (p *servicePort) divide(all []backend) {
+	p.part = 1
+	rest := 0
+	if len(p.endpoints) == len(all) {
+		return
+	}
+	here := make(map[netip.AddrPort]bool, len(p.endpoints))
+	for i := range p.endpoints {
+		here[p.endpoints[i].addr] = true
+	}
+	for i := range all {
+		if b := &all[i]; b.ready && !here[b.addr] {
+			rest++
+			if b.pod.Name != "" {
+				p.others = append(p.others, Backend{b.pod, b.node})
+			}
+		}
+	}
+	if n := float64(len(p.endpoints)); n > 0 {
+		p.part = n / (n + float64(rest))
+	}
 }
 
 // frontends adds the addresses at which a Service is reached from outside.

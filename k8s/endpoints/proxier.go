@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,7 +53,7 @@ type Options struct {
 	// is known.
 	View func() *scoring.View
 
-	// Weigher divides; nil means a damped [balancing.Optimal].
+	// Weigher divides; nil means a [balancing.Optimal] that is damped: at most a step in a Refresh, however many changes come.
 	Weigher balancing.Weigher
 
 	// Rate returns a Service port's requests per second in the whole cluster, and false while it is not
@@ -70,9 +71,9 @@ type Options struct {
 	// Pause is the least time between two writes of the rules, however many changes come; 0 means 100 ms.
 	Pause time.Duration
 
-	// Forget is told of connections that conntrack must forget: UDP clients of an endpoint that is gone. Nil
-	// leaves them.
-	Forget func(ctx context.Context, stale []Stale)
+	// Forget lets the kernel forget UDP clients of endpoints that are gone: [Conntrack]. What it fails at it is asked for
+	// again. Nil leaves them.
+	Forget func(ctx context.Context, stale []Stale) error
 
 	// Listen opens the healthCheckNodePort of a Service with externalTrafficPolicy Local, at which load balancers ask
 	// whether this node has endpoints: net.Listen. Nil opens none; such a Service gets an Event then.
@@ -108,10 +109,11 @@ type Proxier struct {
 	written atomic.Pointer[time.Time] // when the rules were last what they should be
 
 	// Of the goroutine that runs.
-	made    map[types.NamespacedName][]servicePort // of the last snapshot; their slices are not changed
-	last    balancing.Past                         // the shares that were applied
-	applied map[string]udpPort
-	noted   map[types.UID]string
+	made  map[types.NamespacedName][]servicePort // of the last snapshot; their slices are not changed
+	last  balancing.Past                         // the shares that were applied
+	noted map[types.UID]string
+
+	answering map[netip.AddrPort][]netip.AddrPort // UDP endpoints by the addresses that clients send to; nil at first
 }
 
 // world is what the cluster's objects say. Services are shared and not to be changed.
@@ -147,11 +149,11 @@ func New(appliers map[v1.IPFamily]Applier, o Options) (*Proxier, error) {
 	if o.View == nil {
 		o.View = func() *scoring.View { return nil }
 	}
-	if o.Weigher == nil {
-		o.Weigher = balancing.NewDamped(&balancing.Optimal{}, 0)
-	}
 	if o.Refresh <= 0 {
 		o.Refresh = 15 * time.Second
+	}
+	if o.Weigher == nil {
+		o.Weigher = damped(o.Refresh)
 	}
 	if o.Pause <= 0 {
 		o.Pause = 100 * time.Millisecond
@@ -170,6 +172,13 @@ func New(appliers map[v1.IPFamily]Applier, o Options) (*Proxier, error) {
 	p.metrics = m
 	p.health = healthPorts{listen: o.Listen, ready: p.Ready, log: o.Log, servers: make(map[uint16]*healthPort), failed: make(map[types.NamespacedName]error)}
 	return p, nil
+}
+
+// damped returns the weigher for a program that nobody gave one.
+func damped(refresh time.Duration) balancing.Weigher {
+	d := balancing.NewDamped(&balancing.Optimal{}, 0)
+	d.Every = refresh * 9 / 10 // a tick may come early
+	return d
 }
 
 // Run writes the rules once all objects have been heard of, then after every change and every Refresh, until ctx

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -523,32 +521,6 @@ func TestBadAnnotationsAndUnsupportedGetAnEvent(t *testing.T) {
 	}
 }
 
-func TestUDPIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r recorder
-		var got atomic.Pointer[[]endpoints.Stale]
-		p := start(t, &r, endpoints.Options{Forget: func(_ context.Context, s []endpoints.Stale) { got.Store(&s) }})
-		udp := func(s *v1.Service) { s.Spec.Ports[0].Protocol = v1.ProtocolUDP }
-		us := func(eps ...discovery.Endpoint) *discovery.EndpointSlice {
-			s := slice("dns-1", "dns", eps...)
-			s.Ports[0].Protocol = new(v1.ProtocolUDP)
-			return s
-		}
-		p.OnServiceAdd(service("dns", udp))
-		p.OnEndpointSliceAdd(us(endpoint("10.0.0.1", "a"), endpoint("10.0.0.2", "b")))
-		settle()
-		if got.Load() != nil {
-			t.Errorf("forgotten at the start: %v", *got.Load())
-		}
-		p.OnEndpointSliceUpdate(nil, us(endpoint("10.0.0.2", "b")))
-		settle()
-		want := endpoints.Stale{Service: netip.MustParseAddrPort("10.96.0.10:80"), Endpoint: netip.MustParseAddrPort("10.0.0.1:8080")}
-		if s := got.Load(); s == nil || len(*s) != 1 || (*s)[0] != want {
-			t.Errorf("forgotten: %v", s)
-		}
-	})
-}
-
 // The API server goes away: what is there stays, and weights are still refreshed.
 func TestWeightsAreRefreshedWithoutChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -644,6 +616,46 @@ func TestRatesOfServices(t *testing.T) {
 				return v, ok
 			}})
 			p.OnServiceAdd(service("web", c.change))
+			settle()
+			if got := w.of("IPv4 shop/web:http/tcp"); got != c.want {
+				t.Errorf("%s: rate %v, want %v", name, got, c.want)
+			}
+		})
+	}
+}
+
+// What policies and hints leave to other nodes is no load of the endpoints that are left.
+func TestRatesOfSomeOfTheEndpoints(t *testing.T) {
+	zone := func(z string) func(*discovery.Endpoint) {
+		return func(e *discovery.Endpoint) {
+			e.Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: z}}}
+		}
+	}
+	ending := func(e *discovery.Endpoint) {
+		e.Conditions = discovery.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
+	}
+	local := func(s *v1.Service) { s.Spec.InternalTrafficPolicy = new(v1.ServiceInternalTrafficPolicyLocal) }
+	outside := func(s *v1.Service) {
+		s.Spec.Type, s.Spec.Ports[0].NodePort, s.Spec.ExternalTrafficPolicy = v1.ServiceTypeNodePort, 30080, v1.ServiceExternalTrafficPolicyLocal
+	}
+	for name, c := range map[string]struct {
+		change    func(*v1.Service)
+		endpoints []discovery.Endpoint
+		want      float64 // of 60
+	}{
+		"all":              {func(*v1.Service) {}, []discovery.Endpoint{endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b"), endpoint("10.0.0.3", "b", ending)}, 60},
+		"those of a zone":  {func(*v1.Service) {}, []discovery.Endpoint{endpoint("10.0.0.1", "a", zone("z1")), endpoint("10.0.0.2", "b", zone("z2")), endpoint("10.0.0.3", "c", zone("z2"))}, 20},
+		"those here":       {local, []discovery.Endpoint{endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b"), endpoint("10.0.0.3", "b", ending)}, 30},
+		"all, some by one": {outside, []discovery.Endpoint{endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b")}, 60},
+		"none":             {local, []discovery.Endpoint{endpoint("10.0.0.2", "b")}, 60},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var r recorder
+			var w rateRecorder
+			p := start(t, &r, endpoints.Options{Node: "us", Weigher: &w, Rate: func(types.NamespacedName, string) (float64, bool) { return 60, true }})
+			p.OnTopologyChange(map[string]string{v1.LabelTopologyZone: "z1"})
+			p.OnServiceAdd(service("web", c.change))
+			p.OnEndpointSliceAdd(slice("web-1", "web", c.endpoints...))
 			settle()
 			if got := w.of("IPv4 shop/web:http/tcp"); got != c.want {
 				t.Errorf("%s: rate %v, want %v", name, got, c.want)

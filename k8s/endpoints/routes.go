@@ -38,7 +38,7 @@ type RouteOptions struct {
 	// known; every endpoint counts the same then.
 	View func() *scoring.View
 
-	// Weigher divides; nil means a damped [balancing.Optimal].
+	// Weigher divides; nil means a [balancing.Optimal] that is damped: at most a step in a Refresh, however many changes come.
 	Weigher balancing.Weigher
 
 	// Refresh is how often weights are computed anew; 0 means 15 s. A change of a route or of endpoints counts
@@ -103,11 +103,11 @@ func NewRoutes(client dynamic.Interface, o RouteOptions) (*Routes, error) {
 	if o.View == nil {
 		o.View = func() *scoring.View { return nil }
 	}
-	if o.Weigher == nil {
-		o.Weigher = balancing.NewDamped(&balancing.Optimal{}, 0)
-	}
 	if o.Refresh <= 0 {
 		o.Refresh = 15 * time.Second
+	}
+	if o.Weigher == nil {
+		o.Weigher = damped(o.Refresh)
 	}
 	if o.Pause <= 0 {
 		o.Pause = time.Second

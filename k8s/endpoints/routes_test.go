@@ -162,6 +162,41 @@ func TestRoutesRestWhenNothingMoves(t *testing.T) {
 	}
 }
 
+// Each rule of a route has its own weights. All are applied together, because server-side apply owns them together.
+func TestRoutesOfSeveralRules(t *testing.T) {
+	r := route("many", ref("name", "a"), ref("name", "b"))
+	rules, _, err := unstructured.NestedSlice(r.Object, "spec", "rules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	near := []any{ref("name", "b", "weight", int64(3)), ref("name", "a", "weight", int64(97))}
+	rules = append(rules, map[string]any{"name": "near", "backendRefs": near}, map[string]any{"name": "alone", "backendRefs": []any{ref("name", "b", "weight", int64(7))}},
+		map[string]any{"name": "redirect", "filters": []any{"kept"}},
+		map[string]any{"name": "foreign", "backendRefs": []any{ref("name", "a"), ref("kind", "Bucket", "group", "storage.example", "name", "files")}},
+		map[string]any{"name": "back", "backendRefs": []any{ref("name", "b"), ref("name", "gone"), ref("name", "a")}})
+	if err := unstructured.SetNestedSlice(r.Object, rules, "spec", "rules"); err != nil {
+		t.Fatal(err)
+	}
+	got := weigh(t, nil, 1, []*discovery.EndpointSlice{slice("a-1", "a", endpoint("10.0.0.1", "cheap")), slice("b-1", "b", endpoint("10.0.0.2", "dear"))}, r)["many"]
+	applied, _, err := unstructured.NestedSlice(got, "spec", "rules")
+	if err != nil || len(applied) != len(rules) {
+		t.Fatalf("applied %v, %v", applied, err)
+	}
+	for i, want := range map[int]string{0: "975 25", 1: "3 97", 2: "7", 3: "", 4: "<nil> <nil>", 5: "25 0 975"} {
+		var w []string
+		refs, _ := applied[i].(map[string]any)["backendRefs"].([]any)
+		for _, b := range refs {
+			w = append(w, fmt.Sprint(b.(map[string]any)["weight"]))
+		}
+		if text := strings.Join(w, " "); text != want {
+			t.Errorf("rule %d has the weights %q, want %q", i, text, want)
+		}
+	}
+	if f := applied[3].(map[string]any)["filters"]; fmt.Sprint(f) != "[kept]" {
+		t.Errorf("a rule without backends lost its filters: %v", applied[3])
+	}
+}
+
 func TestNewRoutesRefusesNonsense(t *testing.T) {
 	if _, err := endpoints.NewRoutes(nil, endpoints.RouteOptions{}); err == nil {
 		t.Error("no client: no error")

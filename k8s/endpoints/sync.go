@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -21,17 +20,6 @@ import (
 
 // RateAnnotation holds how many requests a second a Service expects on each port in the whole cluster.
 const RateAnnotation = "leastwatt.github.io/requests-per-second"
-
-// Stale is what conntrack must forget: UDP packets from clients to Service that go to Endpoint.
-type Stale struct {
-	Service  netip.AddrPort
-	Endpoint netip.AddrPort // invalid: wherever they go
-}
-
-type udpPort struct {
-	services  []netip.AddrPort
-	endpoints map[netip.AddrPort]bool
-}
 
 // sync weighs and writes once. Only what is remembered of the cluster is read under the lock.
 func (p *Proxier) sync(ctx context.Context) error {
@@ -75,7 +63,8 @@ func (p *Proxier) sync(ctx context.Context) error {
 	}
 	p.health.keep(ports)
 	p.explain(ports, refused)
-	p.remember(ctx, ports, services, shares)
+	p.remember(ports, services, shares)
+	p.forget(ctx, ports)
 	p.metrics.synced(time.Since(began), ports, services, shares)
 	p.written.Store(new(time.Now()))
 	return nil
@@ -196,7 +185,7 @@ func (p *Proxier) service(sp *servicePort, view *scoring.View) balancing.Service
 			s.Rate = v
 		}
 	}
-	s.Rate /= float64(len(sp.service.Spec.IPFamilies)) // as if clients came evenly by both
+	s.Rate *= sp.part / float64(len(sp.service.Spec.IPFamilies)) // as if clients came evenly by both
 	last := p.last.Row(s.Name)
 	s.Endpoints = make([]balancing.Endpoint, 0, len(sp.endpoints))
 	for j := range sp.endpoints {
@@ -258,54 +247,12 @@ func (p *Proxier) note(s *v1.Service, err error) {
 	}
 }
 
-// remember keeps what was applied and lets conntrack forget what went.
-func (p *Proxier) remember(ctx context.Context, ports []servicePort, services []balancing.Service, shares [][]balancing.Share) {
-	applied := make(map[string]udpPort)
+// remember keeps what was applied.
+func (p *Proxier) remember(ports []servicePort, services []balancing.Service, shares [][]balancing.Share) {
 	live := make(map[types.UID]bool, len(ports))
-	var stale []Stale
 	for i := range ports {
-		sp := &ports[i]
-		live[sp.service.UID] = true
-		if sp.rules.Protocol != nftables.UDP {
-			continue
-		}
-		now := udpPort{endpoints: make(map[netip.AddrPort]bool, len(sp.endpoints))}
-		for _, ip := range sp.rules.IPs {
-			now.services = append(now.services, netip.AddrPortFrom(ip, sp.rules.Port))
-		}
-		for _, e := range sp.endpoints {
-			now.endpoints[e.addr] = true
-		}
-		before, known := p.applied[services[i].Name]
-		if known && len(before.endpoints) == 0 && len(now.endpoints) > 0 {
-			stale = append(stale, now.stale(netip.AddrPort{})...)
-		}
-		for e := range before.endpoints {
-			if !now.endpoints[e] {
-				stale = append(stale, before.stale(e)...)
-			}
-		}
-		applied[services[i].Name] = now
-	}
-	for name, before := range p.applied {
-		if _, still := applied[name]; !still {
-			for e := range before.endpoints {
-				stale = append(stale, before.stale(e)...)
-			}
-		}
+		live[ports[i].service.UID] = true
 	}
 	p.last.Keep(services, shares)
-	p.applied = applied
 	maps.DeleteFunc(p.noted, func(u types.UID, _ string) bool { return !live[u] })
-	if len(stale) > 0 && p.opts.Forget != nil {
-		p.opts.Forget(ctx, stale)
-	}
-}
-
-func (u *udpPort) stale(endpoint netip.AddrPort) []Stale {
-	out := make([]Stale, len(u.services))
-	for i, s := range u.services {
-		out[i] = Stale{Service: s, Endpoint: endpoint}
-	}
-	return out
 }

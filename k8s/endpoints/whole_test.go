@@ -91,7 +91,7 @@ func TestFlappingOnTheWholePath(t *testing.T) {
 	}
 	reg := prometheus.NewRegistry()
 	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: w}, endpoints.Options{View: fleet.View, Registerer: reg,
-		Pause: time.Microsecond, Refresh: time.Millisecond, Forget: func(context.Context, []endpoints.Stale) {}})
+		Pause: time.Microsecond, Refresh: time.Millisecond, Forget: func(context.Context, []endpoints.Stale) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
