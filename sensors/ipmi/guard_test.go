@@ -248,6 +248,7 @@ func FuzzGuard(f *testing.F) {
 
 func FuzzRecord(f *testing.F) {
 	f.Add(make([]byte, 64), uint8(3))
+	f.Add([]byte("000\x010000000000000000\x00\x010\x0400000\xff00000000000000000A0"), uint8(0x91)) // too large to be rounded
 	f.Add([]byte("\x01\x00\x51\x01\x35\x20\x00\x01\x40\x01\x7f\x68\x01\x01\x00\x0a\x00\x0a\x38\x38\x00\x01\x00\x00\x05\x00\x00\x00\x00\xf0\x00\x00\x00\x00\xff\x00\x54\x4c\x46\x00\x00\x00\x02\x02\x00\x00\x00\xcaInlet Temp"), uint8(47))
 	f.Fuzz(func(t *testing.T, raw []byte, value uint8) {
 		r, ok := parseRecord(raw)

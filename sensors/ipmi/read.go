@@ -143,9 +143,10 @@ func (r *record) convert(raw uint8, factor types.ReadingFactors) (float64, error
 	case types.SensorUnitType_DegreesK:
 		v -= 273.15
 	}
+	// The factors are decimal with at most three places in practice; their product in binary shows 23.400000000000002.
+	v = math.Round(v*1e6) / 1e6
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, fmt.Errorf("%w: raw value %d converts to no number", sensors.ErrMalformed, raw)
 	}
-	// The factors are decimal with at most three places in practice; their product in binary shows 23.400000000000002.
-	return math.Round(v*1e6) / 1e6, nil
+	return v, nil
 }
