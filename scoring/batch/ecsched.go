@@ -13,7 +13,8 @@ import (
 // Generation Computer Systems 102, 2020, doi 10.1016/j.future.2019.08.025): up to 100 queued requests a round and up
 // to five rounds a call; in a round each request and each machine is used at most once, and the sum of the costs
 // is the least among all ways to serve most requests. That is a minimum-cost maximum flow with unit capacities,
-// hence a rectangular assignment. The cost is the negative dot product of demand and free capacity, or, with
+// hence a rectangular assignment. A request that no machine has room for goes to the end of the queue, so that those behind it are seen; the authors do so
+// from one tick to the next, whereas here a round that serves nobody goes on with the next hundred. The cost is the negative dot product of demand and free capacity, or, with
 // mostLoaded, the negative sum of demand over free capacity.
 type ecsched struct {
 	repeated
@@ -66,18 +67,21 @@ func (e *ecsched) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cl
 		if err != nil {
 			return p, err
 		}
-		if r.Served == 0 {
-			break
-		}
-		rest := make([]int, 0, len(left))
+		rest, homeless := make([]int, 0, len(left)), []int(nil)
 		for b, k := range batch {
 			if i := r.Row[b]; i != assign.None {
 				p.place(c, now, jobs, k, i)
-			} else {
+			} else if slices.ContainsFunc(e.costs[b*n:(b+1)*n], func(v float64) bool { return v < math.Inf(1) }) {
 				rest = append(rest, k)
+			} else {
+				homeless = append(homeless, k)
 			}
 		}
-		left = append(rest, left[len(batch):]...)
+		seen := len(batch) == len(left)
+		left = append(append(rest, left[len(batch):]...), homeless...)
+		if seen && r.Served == 0 {
+			break
+		}
 	}
 	for _, k := range left {
 		p.wait(c, jobs, k)

@@ -1,9 +1,11 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -138,7 +140,8 @@ func (m *completion) cheapest(j *Job, c *Cluster) (int, float64) {
 }
 
 // rounds repeatedly finds each job's cheapest node and places the job whose cheapest is cheapest of all (or dearest), within
-// the highest priority first. Only jobs whose node was just used look again. cheapest returns a node, or -1, and its cost.
+// the highest priority first. Only jobs whose node was just used look again, or all if that node was off, since nobody waits for it any more. Jobs that
+// are alike look once. cheapest returns a node, or -1, and its cost.
 func rounds(ctx context.Context, now time.Duration, jobs []Job, c *Cluster, cheapest func(*Job, *Cluster) (int, float64), largest bool) (Plan, error) {
 	var p Plan
 	order := queue(jobs, &p)
@@ -150,46 +153,90 @@ func rounds(ctx context.Context, now time.Duration, jobs []Job, c *Cluster, chea
 		}
 		return p, nil
 	}
-	at := make([]int, len(jobs))
-	best := make([]float64, len(jobs))
-	find := func(k int) { at[k], best[k] = cheapest(&jobs[k], c) }
 	for from := 0; from < len(order); {
 		to := from
 		for to < len(order) && jobs[order[to]].Priority == jobs[order[from]].Priority {
 			to++
 		}
-		group := order[from:to]
-		for _, k := range group {
-			find(k)
-		}
-		for len(group) > 0 {
-			if ctx.Err() != nil {
-				return p, ctx.Err()
-			}
-			pick := 0
-			for g, k := range group {
-				b := group[pick]
-				if at[k] >= 0 && (at[b] < 0 || !largest && best[k] < best[b] || largest && best[k] > best[b]) {
-					pick = g
-				}
-			}
-			k := group[pick]
-			if at[k] < 0 { // nothing fits any more
-				for _, k := range group {
-					p.wait(c, jobs, k)
-				}
-				break
-			}
-			node := at[k]
-			p.place(c, now, jobs, k, node)
-			group = append(group[:pick:pick], group[pick+1:]...)
-			for _, k := range group {
-				if at[k] == node {
-					find(k)
-				}
-			}
+		if err := round(ctx, now, jobs, order[from:to], c, &p, cheapest, largest); err != nil {
+			return p, err
 		}
 		from = to
 	}
 	return p, nil
+}
+
+// alike is jobs that differ in nothing that a node's cost depends on: they have the same cheapest node.
+type alike struct {
+	jobs []int // places in the group, in order
+	at   int   // node, or -1
+	best float64
+}
+
+// round places the jobs of one priority.
+func round(ctx context.Context, now time.Duration, jobs []Job, group []int, c *Cluster, p *Plan, cheapest func(*Job, *Cluster) (int, float64), largest bool) error {
+	type shape struct {
+		cpu, mem, gpu, demand float64
+		life                  time.Duration
+		node                  string
+	}
+	var kinds []alike
+	known := map[shape]int{}
+	for g, k := range group {
+		j := &jobs[k]
+		s := shape{j.Requests.CPU, j.Requests.Memory, j.Requests.GPU, j.Demand.CPU, j.Demand.Lifetime, j.Node}
+		n, ok := known[s]
+		if !ok || len(j.Requests.Other) > 0 {
+			n = len(kinds)
+			kinds = append(kinds, alike{})
+			if len(j.Requests.Other) == 0 {
+				known[s] = n
+			}
+		}
+		kinds[n].jobs = append(kinds[n].jobs, g)
+	}
+	find := func(a *alike) { a.at, a.best = cheapest(&jobs[group[a.jobs[0]]], c) }
+	for n := range kinds {
+		find(&kinds[n])
+	}
+	for len(kinds) > 0 {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		pick := 0
+		for n := range kinds {
+			a, b := &kinds[n], &kinds[pick]
+			if a.at >= 0 && (b.at < 0 || !largest && a.best < b.best || largest && a.best > b.best || a.best == b.best && a.jobs[0] < b.jobs[0]) {
+				pick = n
+			}
+		}
+		a := &kinds[pick]
+		if a.at < 0 { // nothing fits any more
+			break
+		}
+		node := a.at
+		woken := c.nodes[node].Off
+		p.place(c, now, jobs, group[a.jobs[0]], node)
+		if a.jobs = a.jobs[1:]; len(a.jobs) == 0 {
+			kinds = slices.Delete(kinds, pick, pick+1)
+		}
+		for n := range kinds {
+			if kinds[n].at == node || woken {
+				find(&kinds[n])
+			}
+		}
+	}
+	waits := make([]Wait, 0, len(group))
+	for n := range kinds {
+		r := c.reason(&jobs[group[kinds[n].jobs[0]]])
+		for _, g := range kinds[n].jobs {
+			waits = append(waits, Wait{Job: g, Reason: r})
+		}
+	}
+	slices.SortFunc(waits, func(a, b Wait) int { return cmp.Compare(a.Job, b.Job) })
+	for n := range waits {
+		waits[n].Job = group[waits[n].Job]
+	}
+	p.Waiting = append(p.Waiting, waits...)
+	return nil
 }

@@ -19,6 +19,11 @@ func TestGroupsAgainstPlainFormulas(t *testing.T) {
 		for round := range 60 {
 			seed := r.Uint64()
 			a, b := motley(t, rand.New(rand.NewPCG(seed, 1)), 12, round%2 == 0), motley(t, rand.New(rand.NewPCG(seed, 1)), 12, round%2 == 0)
+			for i := range a.Len() { // waking one takes its time from the first job alone
+				asleep := r.IntN(3) == 0
+				a.SetOff(i, asleep)
+				b.SetOff(i, asleep)
+			}
 			jobs := make([]Job, 2+r.IntN(30))
 			for k := range jobs {
 				jobs[k] = job(fmt.Sprint(k), float64(1+r.IntN(9)))
@@ -80,6 +85,45 @@ func plainRounds(name string, c *Cluster, jobs []Job) []Assignment {
 		done[job] = true
 		c.Reserve(node, &jobs[job], 0)
 		out = append(out, Assignment{Job: job, Node: node})
+	}
+}
+
+// TestECSchedLooksBehind: a hundred requests that nobody has room for do not hide those behind them.
+func TestECSchedLooksBehind(t *testing.T) {
+	var nodes []Node
+	for i := range 12 {
+		nodes = append(nodes, node(fmt.Sprintf("n%02d", i), 16, curve(t, 100, 200)))
+	}
+	c := fresh(t, nodes, false)
+	held := job("held", 8)
+	for i := range c.Len() {
+		c.Reserve(i, &held, 0)
+	}
+	var jobs []Job
+	for k := range 150 {
+		cores := 12.0
+		if k >= ecRequests {
+			cores = 1
+		}
+		jobs = append(jobs, job(fmt.Sprint(k), cores))
+	}
+	for _, name := range []string{"ecsched", "ecsched-mostloaded"} {
+		s, err := New(name, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := plan(t, s, 0, fresh(t, nodes[:0], false), jobs...)
+		if len(p.Assigned) != 0 || len(p.Waiting) != len(jobs) {
+			t.Errorf("%s without machines: %d assigned, %d wait", name, len(p.Assigned), len(p.Waiting))
+		}
+		p = plan(t, s, 0, c, jobs...)
+		// The first round finds that out; of the other four each serves one request a machine.
+		if len(p.Assigned) != 4*12 || len(p.Waiting) != len(jobs)-4*12 {
+			t.Errorf("%s: %d assigned, %d wait", name, len(p.Assigned), len(p.Waiting))
+		}
+		for _, a := range p.Assigned {
+			c.Release(a.Node, &jobs[a.Job])
+		}
 	}
 }
 
