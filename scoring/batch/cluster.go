@@ -178,9 +178,12 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 	return nil
 }
 
-// SetModel replaces what is believed of a node's power.
+// SetModel replaces what is believed of a node's power; with nil nothing is known of it any more.
 func (c *Cluster) SetModel(i int, p *power.Piecewise) {
-	c.nodes[i].Predictor, c.nodes[i].Err = p, nil
+	c.nodes[i].Predictor, c.nodes[i].Err = nil, nil
+	if p != nil {
+		c.nodes[i].Predictor = p
+	}
 	c.touched.add(i)
 	_ = c.learn(context.Background(), i) // a Piecewise is neither slow nor able to fail
 }
@@ -314,8 +317,11 @@ func part(v, of float64) float64 {
 	return v / of
 }
 
-// SetUse says how busy a node was measured to be, in cores of speed 1.
+// SetUse says how busy a node was measured to be, in cores of speed 1. A value that is not a finite number says nothing, and leaves what was believed.
 func (c *Cluster) SetUse(i int, cores float64) {
+	if math.IsNaN(cores) || math.IsInf(cores, 0) {
+		return
+	}
 	c.use[i] = max(0, cores)
 	c.touched.add(i)
 	c.locate(i)

@@ -71,6 +71,35 @@ func TestPEAKSKnowsASizeAgain(t *testing.T) {
 	}
 }
 
+// TestReadingsThatAreNoNumbers: what a sensor says that is no number changes nothing of what is believed, and a model that is taken away makes its node
+// the last choice.
+func TestReadingsThatAreNoNumbers(t *testing.T) {
+	for _, name := range Names() {
+		s, err := New(name, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := fresh(t, []Node{node("a", 8, curve(t, 100, 200)), node("b", 8, curve(t, 10, 20))}, false)
+		for i := range c.Len() {
+			c.SetUse(i, 2)
+			for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				if c.SetUse(i, v); c.Use(i) != 2 {
+					t.Fatalf("a reading of %v becomes %v", v, c.Use(i))
+				}
+			}
+		}
+		if p := plan(t, s, 0, c, job("j", 1)); len(p.Assigned) != 1 {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+	s := newLeastwatt(DefaultWeights())
+	c := fresh(t, []Node{node("a", 8, curve(t, 100, 200)), node("b", 8, curve(t, 10, 20))}, false)
+	c.SetModel(1, nil)
+	if p := plan(t, s, 0, c, job("j", 1)); len(p.Assigned) != 1 || p.Assigned[0].Node != 0 {
+		t.Errorf("without a model: %+v", p)
+	}
+}
+
 // TestAlmostNoWork: a demand so small that no number is one over its price still finds a node.
 func TestAlmostNoWork(t *testing.T) {
 	j := job("j", 1)

@@ -93,8 +93,14 @@ func (p *Problem) Flow(a int) int64 { return p.arcs[a].flow }
 
 // Price returns the dual value of a node in the last solution: what one more unit arriving there would save
 // or cost, up to a constant that is common to all nodes of a connected part. For every arc with room
-// left, cost + Price(from) - Price(to) >= 0.
-func (p *Problem) Price(node int) int64 { return p.basis.price[node] }
+// left, cost + Price(from) - Price(to) >= 0. It is 0 where no solution is known: before the first Solve, and for nodes
+// added since the last.
+func (p *Problem) Price(node int) int64 {
+	if p.basis == nil || node >= p.basis.n {
+		return 0
+	}
+	return p.basis.price[node]
+}
 
 // Pivots returns the number of simplex pivots of the last Solve: its work, independent of the machine.
 func (p *Problem) Pivots() int { return p.pivots }

@@ -255,6 +255,19 @@ func TestSolveErrors(t *testing.T) {
 	if _, _, err := p.AddConvex(0, 0, []int64{3, 2}); err == nil || p.Arcs() != 0 {
 		t.Error("falling costs pass as convex")
 	}
+	// Without a solution there is no price.
+	q := new(Problem)
+	line(q, 1, 1, 5)
+	if q.Price(0) != 0 || q.Price(1) != 0 {
+		t.Error("a price before the first solution")
+	}
+	if _, err := q.Solve(); err != nil || q.Price(1)-q.Price(0) != 5 {
+		t.Errorf("prices %d and %d, %v", q.Price(0), q.Price(1), err)
+	}
+	q.AddNode(0)
+	if v := q.AddNode(0); q.Price(v) != 0 {
+		t.Error("a price of a node that no solution has")
+	}
 }
 
 // TestSolveAgainstSolvers compares with GLPK and CBC.
