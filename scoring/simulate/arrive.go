@@ -42,7 +42,12 @@ func (s *simulation) arrive(j *Job) {
 	if s.now >= s.from {
 		s.res.Arrived++
 	}
-	if n := len(s.pending); n > 0 && j.Priority != s.jobs[s.pending[n-1]].job.Priority {
+	s.enqueue(k)
+}
+
+// enqueue puts a job at the end of the queue.
+func (s *simulation) enqueue(k int32) {
+	if n := len(s.pending); n > 0 && s.jobs[k].job.Priority != s.jobs[s.pending[n-1]].job.Priority {
 		s.ranked = true
 	}
 	s.pending = append(s.pending, k)

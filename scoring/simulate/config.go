@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -24,13 +25,21 @@ type Node struct {
 	Failures []Outage
 }
 
+// asleep is the least that the server draws without work where servers are switched off.
+func (n *Node) asleep() power.Watts {
+	if n.Suspend != nil {
+		return min(n.OffPower, n.Suspend.Power)
+	}
+	return n.OffPower
+}
+
 // Sleep describes a suspended server.
 type Sleep struct {
 	Power power.Watts
 	Wake  time.Duration
 }
 
-// An Outage is a failure of a node: its jobs start again elsewhere.
+// An Outage is a failure of a node, which draws nothing meanwhile: its jobs start again elsewhere. One that ends beyond the end of time lasts for ever.
 type Outage struct {
 	At  time.Duration
 	For time.Duration
@@ -88,7 +97,7 @@ type Config struct {
 	// Trace, if above 0, is the interval of Result.Series.
 	Trace time.Duration
 
-	// OnJob, if not nil, is called as each job ends or is given up, from the goroutine of Run.
+	// OnJob, if not nil, is called as each job ends or is given up, and in the end for those that still run, from the goroutine of Run.
 	OnJob func(Record)
 
 	// Seed feeds the noise of the sensors.
@@ -153,7 +162,9 @@ func (c *Config) validate() error {
 			if o.At <= last || o.For <= 0 {
 				return fmt.Errorf("simulate: node %q: outages must be in order and last: at %v for %v", c.Nodes[i].Name, o.At, o.For)
 			}
-			last = o.At + o.For
+			if last = o.At + o.For; last < o.At {
+				last = math.MaxInt64 // it stays down
+			}
 		}
 	}
 	return nil

@@ -20,13 +20,18 @@ func (s *simulation) fail(i int) error {
 	v, n := &s.servers[i], s.node(i)
 	o := n.Failures[v.outage]
 	v.outage++
-	s.events.push(s.now+int64(o.For), evRepair, int32(i), 0)
+	if at := s.now + int64(o.For); at >= s.now { // otherwise beyond the end of time
+		s.events.push(at, evRepair, int32(i), 0)
+	}
 	s.settle(i)
 	v.gen++
 	if v.state == isOn || v.state == isBooting {
 		s.on--
 	}
 	v.state = isDown
+	s.down++
+	s.absent += s.resting(i)
+	s.stale = true
 	s.cluster.SetDown(i, true)
 	for v.first >= 0 {
 		k := v.first
@@ -36,8 +41,9 @@ func (s *simulation) fail(i int) error {
 		l.node, l.prev, l.next = -1, -1, -1
 		l.done, l.use, l.ran = 0, 0, 0
 		s.res.Restarted++
-		s.pending = append(s.pending, k)
+		s.enqueue(k)
 	}
+	s.disorder = s.disorder || s.ranked
 	s.setPower(i)
 	return s.retry()
 }
@@ -52,10 +58,23 @@ func (s *simulation) repair(i int) error {
 		s.on++
 	}
 	s.cluster.SetOff(i, s.cfg.SwitchOff)
-	s.cluster.SetDown(i, false)
+	s.absent -= s.resting(i)
+	if s.down--; s.down == 0 {
+		s.absent = 0 // forget what rounding has left
+	}
+	s.stale = true
+	s.cluster.SetDown(i, s.node(i).Down)
 	s.setPower(i)
 	s.nextOutage(i)
 	return s.retry()
+}
+
+// resting is what a server without work draws in the bound.
+func (s *simulation) resting(i int) float64 {
+	if s.cfg.SwitchOff {
+		return float64(s.node(i).asleep())
+	}
+	return float64(s.servers[i].curve.Idle())
 }
 
 // sample lets the strategy see the nodes through its sensors.
@@ -156,10 +175,35 @@ func (s *simulation) sampleSeries() {
 	s.res.Series = append(s.res.Series, x)
 }
 
+// overdue counts the jobs that have not ended and whose deadline is over.
+func (s *simulation) overdue() int {
+	n := 0
+	look := func(k int32) {
+		if d := s.jobs[k].job.Deadline; d > 0 && time.Duration(s.now) > d {
+			n++
+		}
+	}
+	for _, k := range s.pending {
+		look(k)
+	}
+	for i := range s.servers {
+		for k := s.servers[i].first; k >= 0; k = s.jobs[k].next {
+			look(k)
+		}
+	}
+	for i := range s.events.events {
+		if e := &s.events.events[i]; e.kind() == evRelease && s.jobs[e.who].gen == e.gen && s.jobs[e.who].node < 0 {
+			look(e.who)
+		}
+	}
+	return n
+}
+
 func (s *simulation) result() *Result {
 	r := &s.res
 	r.Energy, r.Bound = power.Joules(s.energy), power.Joules(s.boundJ)
 	r.Waiting = len(s.pending) + s.heldN
+	r.Missed += s.overdue()
 	for k := range s.sites {
 		r.Sites = append(r.Sites, s.sites[k].result())
 	}
@@ -174,6 +218,15 @@ func (s *simulation) result() *Result {
 			n.Use, n.On = v.useTime/span, v.onTime/span
 		}
 		r.Nodes = append(r.Nodes, n)
+		if s.cfg.OnJob == nil {
+			continue
+		}
+		for k := v.first; k >= 0; k = s.jobs[k].next {
+			l := &s.jobs[k]
+			l.bill.add(l.use, &l.paid, &v.perWork)
+			s.record(Record{Job: &l.job, Node: n.Name, Start: time.Duration(l.first), Running: true, Energy: power.Joules(l.bill.joules),
+				Grams: l.bill.grams, Money: l.bill.money})
+		}
 	}
 	return r
 }

@@ -12,7 +12,7 @@ import (
 // A Generator makes a random workload: arrivals at a rate that may swing by the hour and come in bursts, and jobs drawn from Shapes,
 // so that size, lifetime and use keep belonging together. The same seed gives the same workload.
 type Generator struct {
-	// Shapes are the jobs to draw from, for example all jobs of a trace; their arrivals do not count. Required.
+	// Shapes are the jobs to draw from, for example all jobs of a trace; of their arrivals only how long before the deadline they are counts. Required.
 	Shapes []Job
 
 	// Rate is the mean number of arrivals a second. If it is 0, Load and Cores give it: the mean share of so many cores that
@@ -95,6 +95,9 @@ func (g *Generator) Workload() Workload {
 		emit := func(j Job, at time.Duration) bool {
 			n++
 			j.Name = fmt.Sprintf("job-%07d", n)
+			if j.Deadline > 0 { // as long after its arrival as the shape's
+				j.Deadline = at + max(j.Deadline-j.Arrival, 1)
+			}
 			j.Arrival = at
 			return yield(j, nil)
 		}
@@ -146,6 +149,9 @@ func (g *Generator) begin(r *rand.Rand, rate float64, shapes []Job, emit func(Jo
 		left := r.Float64()
 		past := time.Duration((1 - left) * float64(j.Duration))
 		j.Duration -= past
+		if j.Deadline > 0 {
+			j.Deadline = max(j.Deadline-past, 1)
+		}
 		if len(j.Profile) > 0 {
 			if k := int(past / j.Step); k > 0 {
 				j.Profile = j.Profile[min(k, len(j.Profile)-1):]

@@ -4,7 +4,7 @@ package simulate
 func (s *simulation) release(e event) error {
 	if l := &s.jobs[e.who]; l.gen == e.gen && l.node < 0 {
 		s.heldN--
-		s.pending = append(s.pending, e.who)
+		s.enqueue(e.who)
 		s.released++
 	}
 	if q := s.events.events; len(q) > 0 && q[0].at == s.now && q[0].kind() == evRelease {
@@ -33,7 +33,7 @@ func (s *simulation) suspend(k int32) error {
 	if err := s.retry(); err != nil { // others have waited for the room
 		return err
 	}
-	s.pending = append(s.pending, k)
+	s.enqueue(k)
 	if s.cfg.Every > 0 {
 		s.tick()
 		return nil

@@ -102,5 +102,6 @@ func (s *simulation) count() error {
 	return nil
 }
 
-// busy tells whether jobs are left; otherwise only the clockwork of samples is.
-func (s *simulation) busy() bool { return s.liveN > 0 }
+// busy tells whether jobs are left and anything is to come that may concern them; otherwise only the clockwork of samples and moves is, which would go
+// on for ever beside a job that waits for a node that is down.
+func (s *simulation) busy() bool { return s.liveN > 0 && len(s.events.events) > s.clocks }

@@ -50,7 +50,8 @@ func (s *simulation) facility() float64 {
 
 func (s *simulation) leastWatts() float64 {
 	if s.stale {
-		s.boundWatts = float64(s.bound.At(s.load))
+		// Without a node that is down, and idle in the bound, the bound of the others is no lower than this.
+		s.boundWatts = max(0, float64(s.bound.At(s.load))-s.absent)
 		s.stale = false
 	}
 	if len(s.sites) > 0 {

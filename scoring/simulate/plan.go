@@ -82,7 +82,7 @@ func (s *simulation) order() {
 	}
 }
 
-// retry looks at the head of the queue again after room was made.
+// retry looks at the head of the queue again after room was made, and at what follows while all that it looked at has found room.
 func (s *simulation) retry() error {
 	if len(s.pending) == 0 {
 		return nil
@@ -92,7 +92,16 @@ func (s *simulation) retry() error {
 		return nil
 	}
 	s.order()
-	return s.plan(0, min(len(s.pending), s.cfg.Window))
+	for {
+		n := len(s.pending)
+		size := min(n, s.cfg.Window)
+		if err := s.plan(0, size); err != nil || len(s.pending) > n-size {
+			return err
+		}
+		if size == n {
+			return nil
+		}
+	}
 }
 
 // tick arranges for the next batch decision.

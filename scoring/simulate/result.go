@@ -19,7 +19,7 @@ type Result struct {
 	Unplaced  int // jobs that no node can ever take
 	Waiting   int // jobs that still waited at the end
 	Restarted int // jobs that a failed node sent back
-	Missed    int // deadlines
+	Missed    int // deadlines, of jobs that have ended later or had not ended when the simulation did
 	Suspended int // times that a job was stopped to go on later
 	Moves     int
 	SwitchOns int
@@ -78,7 +78,9 @@ type Record struct {
 	End   time.Duration
 	// Unplaced says why the job never ran, "" if it did.
 	Unplaced string
-	Energy   power.Joules // its share of its node's power, by work done
+	// Running says that the simulation ended before the job did; End is 0 then, and Energy what it took until then.
+	Running bool
+	Energy  power.Joules // its share of its node's power, by work done
 	// Grams and Money are the same share of what the node's site counts: 0 without sites.
 	Grams, Money float64
 }

@@ -65,6 +65,11 @@ func newSimulation(ctx context.Context, cfg *Config) (*simulation, error) {
 		s.to = math.MaxInt64
 	}
 	if cfg.Bound {
+		if cfg.SwitchOff {
+			for i := range nodes {
+				nodes[i].OffPower = cfg.Nodes[i].asleep()
+			}
+		}
 		if s.bound, err = batch.NewBound(ctx, nodes, cfg.SwitchOff); err != nil {
 			return nil, fmt.Errorf("simulate: %w", err)
 		}
@@ -90,12 +95,14 @@ func newSimulation(ctx context.Context, cfg *Config) (*simulation, error) {
 	if sn := cfg.Sensors; sn != nil {
 		s.learners = make([]*learner, len(nodes))
 		s.events.push(int64(sn.Every), evSample, 0, 0)
+		s.clocks++
 	}
 	if cfg.Rebalancer != nil {
 		if cfg.RebalanceEvery == 0 {
 			cfg.RebalanceEvery = 10 * time.Minute
 		}
 		s.events.push(int64(cfg.RebalanceEvery), evRebalance, 0, 0)
+		s.clocks++
 	}
 	if cfg.Window <= 0 {
 		cfg.Window = 100

@@ -284,6 +284,30 @@ func TestGenerator(t *testing.T) {
 	}
 }
 
+// TestGeneratorDeadlines: a job drawn from a trace has as long to its deadline as there, less what of it is over when the simulation starts.
+func TestGeneratorDeadlines(t *testing.T) {
+	shape := testJob("", 1000*time.Second, 30*time.Second, 1)
+	shape.Deadline = 1060 * time.Second
+	g := Generator{Shapes: []Job{shape}, Load: 1, Cores: 100, Until: time.Hour, Stationary: true, Seed: 5}
+	old := 0
+	for j, err := range g.Workload() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 60 * time.Second
+		if j.Arrival == 0 {
+			old++
+			want = 30*time.Second + j.Duration
+		}
+		if j.Deadline-j.Arrival != want {
+			t.Fatalf("a job of %v that arrives at %v has until %v, want %v", j.Duration, j.Arrival, j.Deadline, want)
+		}
+	}
+	if old == 0 {
+		t.Error("nothing runs at the start")
+	}
+}
+
 func BenchmarkRun(b *testing.B) {
 	for _, c := range []struct {
 		name  string

@@ -79,6 +79,7 @@ type simulation struct {
 	jobs    []live
 	free    int32
 	events  eventHeap
+	clocks  int // events that come again and again
 	pending []int32
 	ends    bool // whether the strategy goes by until when servers are in use
 	// ranked says that jobs differ in priority, disorder that pending is not in its order.
@@ -92,7 +93,9 @@ type simulation struct {
 	load       batch.Load
 	bound      *batch.Bound
 	boundWatts float64
-	stale      bool // boundWatts is of an older load
+	down       int
+	absent     float64 // watts that the bound counts for nodes that are down
+	stale      bool    // boundWatts is of an older load
 	energy     float64
 	boundJ     float64
 	lifetimes  batch.Lifetimes
