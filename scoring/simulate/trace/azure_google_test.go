@@ -19,7 +19,7 @@ const azureRows = "x/z,s1,d1,300,3900,91.77,25,20.8,Interactive,4,32\n" + "y,s1,
 func TestAzureVMs(t *testing.T) {
 	want := []simulate.Job{
 		{Name: "x/z", Duration: time.Hour, Requests: batch.Resources{CPU: 4, Memory: 32e9}, Use: 0.25, Class: "Interactive/4"},
-		{Name: "y", Arrival: 5 * time.Minute, Duration: 10 * time.Minute, Requests: batch.Resources{CPU: 24, Memory: 64e9}, Class: "Unknown/>24"},
+		{Name: "y", Arrival: 5 * time.Minute, Duration: 10 * time.Minute, Requests: batch.Resources{CPU: 24, Memory: 64e9}, Use: 1e-9, Class: "Unknown/>24"},
 	}
 	header := strings.Join(trace.AzureVMs().Header, ",") + "\n"
 	for _, text := range []string{azureRows, header + azureRows} {

@@ -63,16 +63,19 @@ func (n *KubeEnergyNode) Model() (*power.Piecewise, error) {
 	return power.EvenPiecewise(power.Watts(0.15*n.PeakWatts), power.Watts(n.PeakWatts))
 }
 
+// mostOfNode is beyond any node's cores, GiB and watts.
+const mostOfNode = 1e12
+
 // KubeEnergyNodes reads KubeEnergyScheduler's node file, with or without its header.
 func KubeEnergyNodes(file string, r io.Reader) ([]KubeEnergyNode, error) {
 	var out []KubeEnergyNode
 	err := rowsOf(file, r, "name", 4, func(fail func(int, error) error, f []string) error {
 		n := KubeEnergyNode{Name: f[0]}
 		var err error
-		if n.Cores, err = number(f[1]); err != nil || n.Cores < 0 {
+		if n.Cores, err = number(f[1]); err != nil || n.Cores < 0 || n.Cores > mostOfNode {
 			return fail(1, fmt.Errorf("cpu %q: want cores", f[1]))
 		}
-		if n.Memory, err = number(f[2]); err != nil || n.Memory < 0 {
+		if n.Memory, err = number(f[2]); err != nil || n.Memory < 0 || n.Memory > mostOfNode {
 			return fail(2, fmt.Errorf("mem %q: want GiB", f[2]))
 		}
 		n.Memory *= 1 << 30
@@ -83,7 +86,7 @@ func KubeEnergyNodes(file string, r io.Reader) ([]KubeEnergyNode, error) {
 			n.Site = f[4]
 		}
 		if len(f) > 5 && f[5] != "" {
-			if n.PeakWatts, err = number(f[5]); err != nil || n.PeakWatts < 0 {
+			if n.PeakWatts, err = number(f[5]); err != nil || n.PeakWatts < 0 || n.PeakWatts > mostOfNode {
 				return fail(5, fmt.Errorf("peak_power_w %q: want watts", f[5]))
 			}
 		}

@@ -48,6 +48,24 @@ func TestParseColumns(t *testing.T) {
 	}
 }
 
+// TestUseAndDeadline: a use of 0 is no use, an empty one unknown; a deadline that is over before anything arrives is still one.
+func TestUseAndDeadline(t *testing.T) {
+	c := Columns{Arrival: "at", Duration: "run", CPU: "cpu", Use: "use", Deadline: "due"}
+	got, err := c.Read("f", strings.NewReader("at,run,cpu,use,due\n100,10,4,0,50\n101,10,4,,\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := got.Jobs[0].MeanUse(); m > 1e-6 {
+		t.Errorf("of a use of 0 comes %v", m)
+	}
+	if got.Jobs[1].MeanUse() != 1 || got.Jobs[1].Deadline != 0 {
+		t.Errorf("%+v", got.Jobs[1])
+	}
+	if d := got.Jobs[0].Deadline; d <= 0 || d > time.Second {
+		t.Errorf("the deadline has become %v", d)
+	}
+}
+
 // FuzzColumns reads foreign bytes by a foreign map: it ends, and what it returns is valid.
 func FuzzColumns(f *testing.F) {
 	f.Add("arrival=a,duration=b,cpu=c", "a,b,c\n1,2,3\n")

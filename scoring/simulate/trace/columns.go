@@ -18,7 +18,7 @@ import (
 type Columns struct {
 	Name, Arrival, Duration, End string
 	CPU, Memory, GPU             string
-	Use                          string // share of the requested CPU in use, 0 to 1
+	Use                          string // share of the requested CPU in use, 0 to 1; an empty field is unknown, all of it
 	Priority, Deadline           string
 	Class                        []string // joined
 	Start                        string   // if given, durations count from here, not from the arrival
@@ -209,6 +209,9 @@ func (c Columns) Read(file string, r io.Reader) (*Result, error) {
 	}
 }
 
+// idleUse is the use of a job of which a file says 0, which would mean all of its request.
+const idleUse = 1e-9
+
 func (c *Columns) job(t *table) (j simulate.Job, ok bool, err error) {
 	j.Name = strings.Clone(t.text(c.Name))
 	if j.Arrival, err = c.time(t, c.Arrival); err != nil {
@@ -272,6 +275,9 @@ func (c *Columns) job(t *table) (j simulate.Job, ok bool, err error) {
 			return j, false, t.wrong(f.name, fmt.Errorf("%v: %w", v, errRange))
 		}
 		*f.to = v
+	}
+	if j.Use == 0 && t.text(c.Use) != "" {
+		j.Use = idleUse
 	}
 	if j.Use > 1 {
 		return j, false, t.wrong(c.Use, fmt.Errorf("%v of the request is in use: %w", j.Use, errRange))

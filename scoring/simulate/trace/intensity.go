@@ -34,7 +34,7 @@ func ParseIntensity(s string) (Intensity, error) {
 	}
 	p := Intensity{kind: parts[0], a: v[0], b: v[1], c: v[2]}
 	switch {
-	case p.a < 0, p.kind == "sine" && (p.c <= 0 || math.Abs(p.b) > p.a), p.kind == "randwalk" && (p.c <= 0 || p.b < p.a):
+	case p.a < 0, p.kind != "static" && p.c < 1e-3, p.kind == "sine" && math.Abs(p.b) > p.a, p.kind == "randwalk" && p.b < p.a:
 		return Intensity{}, fmt.Errorf("intensity %q: %w", s, errRange)
 	}
 	return p, nil

@@ -62,7 +62,7 @@ func SURF(taskFile string, tasks io.Reader, fragmentFile string, fragments io.Re
 	return finish(res), nil
 }
 
-// useOf fills in the profiles. All fragments of a task must be of one length, but for the last.
+// useOf fills in the profiles. All fragments of a task must be of one length, but for its last.
 func useOf(file string, r io.Reader, at map[string]int, mhz []float64, res *Result) error {
 	t, err := openTable(file, r, 0)
 	if err != nil {
@@ -74,6 +74,7 @@ func useOf(file string, r io.Reader, at map[string]int, mhz []float64, res *Resu
 	if err := t.need("id", "duration_ms", "cpu_usage_mhz"); err != nil {
 		return err
 	}
+	last := make([]bool, len(res.Jobs)) // a fragment of another length has come
 	for n := 0; ; n++ {
 		more, err := t.next()
 		if err != nil || !more {
@@ -94,17 +95,25 @@ func useOf(file string, r io.Reader, at map[string]int, mhz []float64, res *Resu
 		if err != nil {
 			return err
 		}
-		if step <= 0 || step > 9e12 || use < 0 {
-			return t.wrong("duration_ms", fmt.Errorf("%v ms at %v MHz: %w", step, use, errRange))
+		length, err := span(step, time.Millisecond)
+		if err != nil || length <= 0 {
+			return t.wrong("duration_ms", fmt.Errorf("%v ms: %w", step, errRange))
+		}
+		if use < 0 {
+			return t.wrong("cpu_usage_mhz", fmt.Errorf("%v MHz: %w", use, errRange))
 		}
 		j := &res.Jobs[k]
+		if last[k] {
+			return t.wrong("duration_ms", fmt.Errorf("one more fragment of task %q, after one that is not %v long", j.Name, j.Step))
+		}
 		share := 1.0
 		if mhz[k] > 0 {
 			share = min(1, use/mhz[k])
 		}
 		if j.Step == 0 {
-			j.Step = time.Duration(step) * time.Millisecond
+			j.Step = length
 		}
+		last[k] = length != j.Step
 		j.Profile = append(j.Profile, float32(share))
 	}
 }

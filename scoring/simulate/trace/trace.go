@@ -102,8 +102,8 @@ func finish(res *Result) *Result {
 		for i := range res.Jobs {
 			j := &res.Jobs[i]
 			j.Arrival -= first
-			if j.Deadline > 0 {
-				j.Deadline -= first
+			if j.Deadline != 0 {
+				j.Deadline = max(j.Deadline-first, 1) // one that is over before the first arrival is no less a deadline
 			}
 		}
 	}

@@ -86,8 +86,18 @@ func TestSURF(t *testing.T) {
 	if s := Sized(got.Jobs); s[0].Requests.CPU != 12 || s[0].Profile != nil || got.Jobs[0].Profile == nil {
 		t.Errorf("sized: %+v", s[0])
 	}
-	if _, err := SURF("tasks", strings.NewReader(tasks), "parts", strings.NewReader("id,duration_ms,cpu_usage_mhz\n9,1,1\n")); err == nil {
-		t.Error("a fragment of no task passes")
+	head := "id,duration_ms,cpu_usage_mhz\n"
+	for text, column := range map[string]int{"9,1,1\n": 1, "7,0,1\n": 3, "7,1e-9,1\n": 3, "7,1e300,1\n": 3, "7,1,-1\n": 5, "7,NaN,1\n": 3, "7,2,1\n7,1,1\n7,1,1\n": 3} {
+		_, err := SURF("tasks", strings.NewReader(tasks), "parts", strings.NewReader(head+text))
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.File != "parts" || e.Line != 1+strings.Count(text, "\n") || e.Column != column {
+			t.Errorf("%q: %v, want column %d", text, err, column)
+		}
+	}
+	// The last fragment may be of another length.
+	got, err = SURF("tasks", strings.NewReader(tasks), "parts", strings.NewReader(head+"7,0.5,16800\n7,0.5,33600\n7,0.1,0\n"))
+	if err != nil || got.Jobs[0].Step != 500*time.Microsecond || len(got.Jobs[0].Profile) != 3 {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -143,7 +153,7 @@ func TestKubeEnergyFiles(t *testing.T) {
 	if err != nil || len(sites) != 1 || sites[0] != (KubeEnergySite{"s1", 1.2, 1, "DE"}) {
 		t.Errorf("%+v, %v", sites, err)
 	}
-	for _, bad := range []string{"a,x,1,static:1\n", "a,1,1,tan:1\n", "a,1,1,sine:1:2:3\n", "a,1\n", "a,1,1,static:1,,x\n"} {
+	for _, bad := range []string{"a,x,1,static:1\n", "a,1,1,tan:1\n", "a,1,1,sine:1:2:3\n", "a,1\n", "a,1,1,static:1,,x\n", "a,1,1e300,static:1\n", "a,1,1,sine:300:100:1e-320\n"} {
 		if _, err := KubeEnergyNodes("n.csv", strings.NewReader(bad)); err == nil {
 			t.Errorf("%q passes", bad)
 		}
@@ -232,6 +242,56 @@ func TestPublishedFiles(t *testing.T) {
 		n, err := OpenbNodes("nodes", shared(t, "openb", "openb_node_list_all_node.csv"))
 		if err != nil || len(n) != 1523 {
 			t.Fatalf("%d nodes, %v", len(n), err)
+		}
+	})
+}
+
+// FuzzSURF reads two foreign files together: it ends, and what it returns is valid.
+func FuzzSURF(f *testing.F) {
+	f.Add("id,submission_time,duration,cpu_count,cpu_capacity,mem_capacity\n7,1000,1200000,16,33600,100\n8,2000,600000,1,0,1\n",
+		"id,duration_ms,cpu_usage_mhz\n7,600000,16800\n7,600000,99999\n8,0.5,1\n")
+	f.Fuzz(func(t *testing.T, tasks, parts string) {
+		res, err := SURF("tasks", strings.NewReader(tasks), "parts", strings.NewReader(parts))
+		if err != nil {
+			return
+		}
+		for _, jobs := range [][]simulate.Job{res.Jobs, Sized(res.Jobs)} {
+			for i := range jobs {
+				if err := jobs[i].Validate(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+// FuzzNodes reads foreign lists of nodes and sites: it ends, and the numbers are finite.
+func FuzzNodes(f *testing.F) {
+	f.Add("sn,cpu_milli,memory_mib,gpu,model\nn,64000,262144,2,P100\n")
+	f.Add("name,cpu,mem,ci_profile,site_id,peak_power_w\na,16,64,sine:300:100:86400,s1,400\nb,8,32,randwalk:1:2:3\n")
+	f.Add("id,PUE,k,ci_region\ns1,1.2,1,DE\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		nodes, _ := OpenbNodes("f", strings.NewReader(text))
+		for i := range nodes {
+			if err := nodes[i].Allocatable.Validate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows, _ := KubeEnergyNodes("f", strings.NewReader(text))
+		for i := range rows {
+			r := batch.Resources{CPU: rows[i].Cores, Memory: rows[i].Memory, GPU: rows[i].Intensity.At(time.Hour, 1)}
+			if err := r.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := rows[i].Model(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sites, _ := KubeEnergySites("f", strings.NewReader(text))
+		for _, s := range sites {
+			if !(s.PUE >= 1 && s.K >= 0) {
+				t.Fatalf("%+v", s)
+			}
 		}
 	})
 }
