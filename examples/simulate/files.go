@@ -61,7 +61,7 @@ func runLog(o *options, done []outcome) sheet {
 	for _, d := range done {
 		for i := range d.records {
 			r := &d.records[i]
-			if r.Unplaced != "" {
+			if r.Unplaced != "" || r.Running {
 				continue
 			}
 			s.rows = append(s.rows, []any{r.Job.Name, r.Node, stamp(r.Job.Arrival), stamp(r.Start), stamp(r.End), (r.Start - r.Job.Arrival).Milliseconds(),
@@ -88,7 +88,7 @@ func scheduleLog(o *options, done []outcome) sheet {
 
 func summary(o *options, done []outcome) sheet {
 	s := sheet{name: "summary", header: []string{"ci_weight", "batch_size", "scheduler", "avg_wait_s", "avg_runtime_s", "total_ci_cost", "avg_solve_ms",
-		"energy_kwh", "bound_kwh", "over_bound", "cost", "p95_wait_s", "avg_turnaround_s", "makespan_s", "finished", "waiting", "unplaced", "switch_ons", "moves", "load", "seed", "weights"}}
+		"energy_kwh", "bound_kwh", "over_bound", "cost", "p95_wait_s", "avg_turnaround_s", "makespan_s", "finished", "waiting", "unplaced", "missed_deadlines", "switch_ons", "moves", "load", "seed", "weights"}}
 	for _, d := range done {
 		r := d.result
 		size := 1
@@ -98,7 +98,7 @@ func summary(o *options, done []outcome) sheet {
 		k := r.Energy.KilowattHours()
 		s.rows = append(s.rows, []any{1.0, size, r.Strategy, r.MeanWait.Seconds(), (r.MeanTurnaround - r.MeanWait).Seconds(), o.kilograms(r) * 1000, solveMillis(r),
 			k, r.Bound.KilowattHours(), r.OverBound(), o.money(r), r.P95Wait.Seconds(), r.MeanTurnaround.Seconds(), r.Makespan.Seconds(),
-			r.Finished, r.Waiting, r.Unplaced, r.SwitchOns, r.Moves, d.load, int64(d.seed), weightsText(d.weights)})
+			r.Finished, r.Waiting, r.Unplaced, r.Missed, r.SwitchOns, r.Moves, d.load, int64(d.seed), weightsText(d.weights)})
 	}
 	return s
 }

@@ -95,6 +95,10 @@ func main() {
 		}
 		os.Exit(2)
 	}
+	if f.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "simulate: unexpected argument %q; files are named by -trace and -nodes\n", f.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	progress := io.Writer(os.Stderr)
@@ -147,6 +151,9 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 		o.evaluation.seeds, o.evaluation.longest, o.evaluation.weights = o.seeds, o.longest, w[0]
 		return o.evaluation.evaluate(ctx, o, out, progress)
 	}
+	if err := o.check(); err != nil {
+		return err
+	}
 	jobs, err := loadJobs(o)
 	if err != nil {
 		return err
@@ -181,6 +188,34 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 		return writeJSON(out, o, done)
 	}
 	return writeTable(out, o, done)
+}
+
+// check returns an error that names the flag whose number makes no sense.
+func (o *options) check() error {
+	for _, f := range []struct {
+		name           string
+		v, least, most float64
+	}{
+		{"load", o.load, 0, 100}, {"hours", o.hours, 0, 1e6}, {"warmup", o.warmup, 0, 1e6}, {"daily", o.daily, 0, 1}, {"burst", o.burst, 0, 1e6},
+		{"gpus", o.gpus, 0, 1e6}, {"memory", o.memory, 0, 1e9}, {"moves", o.moves, 0, 1}, {"intensity", o.intensity, 0, 1e9},
+		{"price", o.price, -1e9, 1e9}, {"pue", o.pue, 1, 99}, {"carbon-price", o.carbonPrice, 0, 1e9},
+	} {
+		if !(f.v >= f.least && f.v <= f.most) {
+			return fmt.Errorf("-%s %v: want %v to %v", f.name, f.v, f.least, f.most)
+		}
+	}
+	if o.hours == 0 && (o.load > 0 || o.sweep) {
+		return errors.New("-hours 0: want above 0")
+	}
+	for _, f := range []struct {
+		name string
+		v    time.Duration
+	}{{"longest", o.longest}, {"wake", o.wake}, {"every", o.every}} {
+		if f.v < 0 {
+			return fmt.Errorf("-%s %v: want 0 or more", f.name, f.v)
+		}
+	}
+	return nil
 }
 
 type task struct {

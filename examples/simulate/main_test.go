@@ -143,6 +143,14 @@ func TestErrors(t *testing.T) {
 		func(o *options) { o.strategies = "best" },
 		func(o *options) { o.load = 0 },
 		func(o *options) { o.nodes = "embedded:0" },
+		func(o *options) { o.load = -1 },
+		func(o *options) { o.load = math.NaN() },
+		func(o *options) { o.hours = 0 },
+		func(o *options) { o.warmup = math.Inf(1) },
+		func(o *options) { o.intensity = math.NaN() },
+		func(o *options) { o.pue = 0.9 },
+		func(o *options) { o.moves = -0.1 },
+		func(o *options) { o.wake = -time.Second },
 		func(o *options) { o.nodes = "no such file" },
 		func(o *options) { o.trace = "no such file" },
 		func(o *options) { o.sweep, o.seeds, o.loads = true, 2, "half" },
@@ -220,6 +228,36 @@ func TestFiles(t *testing.T) {
 	want := 0.06 + (30.0*(0.03+0.085)+30*(0.03+0.17))/60
 	if energy < want*0.999 || energy > want*1.001 {
 		t.Errorf("least energy %v kWh, want %v", energy, want)
+	}
+}
+
+// TestDecisionLog: what still runs when the simulation ends was decided, and has no end yet; what had a deadline by then has missed it.
+func TestDecisionLog(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "jobs.csv")
+	if err := os.WriteFile(file, []byte("at,run,cpu,due\n0,3600,1,60\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := small()
+	o.strategies, o.trace, o.format, o.columns, o.out = "fcfs", file, "csv", "arrival=at,duration=run,cpu=cpu,deadline=due", filepath.Join(dir, "out")
+	var out bytes.Buffer
+	if err := run(t.Context(), o, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`Deadlines missed: fcfs [1-9]`).Match(out.Bytes()) {
+		t.Errorf("no word of deadlines:\n%s", out.String())
+	}
+	db, err := sql.Open("sqlite", filepath.Join(o.out, "results.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var decided, ran, finished, missed int
+	if err := db.QueryRowContext(t.Context(), "SELECT (SELECT COUNT(*) FROM schedule_log), (SELECT COUNT(*) FROM run_log), finished, missed_deadlines FROM summary").Scan(&decided, &ran, &finished, &missed); err != nil {
+		t.Fatal(err)
+	}
+	if decided <= ran || ran < finished || missed < finished {
+		t.Errorf("%d decisions, %d runs, %d finished, %d late", decided, ran, finished, missed)
 	}
 }
 

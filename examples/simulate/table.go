@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -27,6 +28,12 @@ func writeTable(out io.Writer, o *options, done []outcome) error {
 		if err := o.writeShares(out, done); err != nil {
 			return err
 		}
+	} else if slices.ContainsFunc(done, func(d outcome) bool { return d.result.Missed > 0 }) {
+		fmt.Fprint(out, "\nDeadlines missed:")
+		for _, d := range done {
+			fmt.Fprintf(out, " %s %d", d.result.Strategy, d.result.Missed)
+		}
+		fmt.Fprintln(out)
 	}
 	if len(done) == 0 {
 		return nil
