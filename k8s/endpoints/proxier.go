@@ -57,7 +57,7 @@ type Options struct {
 	Weigher balancing.Weigher
 
 	// Rate returns a Service port's requests per second in the whole cluster, and false while it is not
-	// known; the annotation [RateAnnotation] counts then, or 1. Where a Service has one port, it is asked for
+	// known; the annotation [RateAnnotation] counts then, or it is unknown. Where a Service has one port, it is asked for
 	// port "" too, for rates that know of Services alone. Nil knows none. It must not wait.
 	Rate func(service types.NamespacedName, port string) (float64, bool)
 

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	v1 "k8s.io/api/core/v1"
@@ -138,7 +142,7 @@ func TestSharesFollowTheModels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r recorder
 		p := start(t, &r, endpoints.Options{View: site(t), Weigher: &balancing.Optimal{}})
-		p.OnServiceAdd(service("web"))
+		p.OnServiceAdd(service("web", func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "10"} }))
 		// All slices count, not only the first.
 		p.OnEndpointSliceAdd(slice("web-1", "web", endpoint("10.0.0.1", "cheap")))
 		p.OnEndpointSliceAdd(slice("web-2", "web", endpoint("10.0.0.2", "dear")))
@@ -622,6 +626,62 @@ func TestRatesOfServices(t *testing.T) {
 			}
 		})
 	}
+}
+
+// As long as nobody knows how many requests there are, no endpoint gets much more of them than the others.
+func TestUnknownRateIsDividedWithCare(t *testing.T) {
+	annotated := func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "10"} }
+	for name, c := range map[string]struct {
+		shares map[string]float64 // by node
+		change func(*v1.Service)
+		want   map[string]float64
+	}{
+		"two":          {map[string]float64{"a": 0.975, "b": 0.025}, nil, map[string]float64{"a": 0.75, "b": 0.25}},
+		"in order":     {map[string]float64{"a": 0.9, "b": 0.06, "c": 0.04}, nil, map[string]float64{"a": 0.5, "b": 0.3, "c": 0.2}},
+		"two too many": {map[string]float64{"a": 0.8, "b": 0.19, "c": 0.006, "d": 0.004}, nil, map[string]float64{"a": 0.375, "b": 0.375, "c": 0.15, "d": 0.1}},
+		"none":         {map[string]float64{"a": 1, "b": 0, "c": 0}, nil, map[string]float64{"a": 0.5, "b": 0.25, "c": 0.25}},
+		"moderate":     {map[string]float64{"a": 0.4, "b": 0.35, "c": 0.25}, nil, map[string]float64{"a": 0.4, "b": 0.35, "c": 0.25}},
+		"one":          {map[string]float64{"a": 1}, nil, map[string]float64{"a": 1}},
+		"rate known":   {map[string]float64{"a": 0.975, "b": 0.025}, annotated, map[string]float64{"a": 0.975, "b": 0.025}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if c.change == nil {
+					c.change = func(*v1.Service) {}
+				}
+				nodes := slices.Sorted(maps.Keys(c.shares))
+				var values []float64
+				var eps []discovery.Endpoint
+				want := map[string]float64{}
+				for i, n := range nodes {
+					ip := fmt.Sprintf("10.0.0.%d", i+1)
+					eps, values = append(eps, endpoint(ip, n)), append(values, c.shares[n])
+					want[ip+":8080"] = c.want[n]
+				}
+				var r recorder
+				p := start(t, &r, endpoints.Options{Weigher: fixed(values)})
+				p.OnServiceAdd(service("web", c.change))
+				p.OnEndpointSliceAdd(slice("web-1", "web", eps...))
+				settle()
+				if d := cmp.Diff(want, r.shares(web), cmpopts.EquateApprox(0, 1e-12)); d != "" {
+					t.Error(d)
+				}
+			})
+		})
+	}
+}
+
+// fixed is a Weigher that always says the same.
+type fixed []float64
+
+func (f fixed) Weigh(_ context.Context, services []balancing.Service) ([][]balancing.Share, error) {
+	out := make([][]balancing.Share, len(services))
+	for i := range services {
+		for j := range services[i].Endpoints {
+			out[i] = append(out[i], balancing.Share{Value: f[j]})
+		}
+	}
+	return out, nil
 }
 
 // What policies and hints leave to other nodes is no load of the endpoints that are left.

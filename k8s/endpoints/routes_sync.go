@@ -57,6 +57,9 @@ func (r *Routes) sync(ctx context.Context) {
 		for i := from; i < to; i++ {
 			m := make(map[string]float64, len(shares[i]))
 			parts := make([]float64, len(rules[i].backends))
+			if services[i].Rate == 0 {
+				restrain(shares[i])
+			}
 			for j, s := range shares[i] {
 				m[services[i].Endpoints[j].ID] = s.Value
 				parts[rules[i].of[j]] += s.Value

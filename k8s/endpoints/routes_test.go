@@ -144,6 +144,9 @@ func TestRoutesSayWhatTheyCannotWeigh(t *testing.T) {
 	if got["bucket"] != nil || got["bad"] == nil {
 		t.Errorf("written: %v", got)
 	}
+	if w := weights(got["bad"]); w != "750 250" { // of a rate that nobody knows
+		t.Errorf("bad: weights %q", w)
+	}
 	var said []string
 	for range 2 {
 		said = append(said, <-rec.Events)

@@ -18,7 +18,8 @@ import (
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
-// RateAnnotation holds how many requests a second a Service expects on each port in the whole cluster.
+// RateAnnotation holds how many requests a second a Service expects on each port in the whole cluster. Without it, and
+// without a rate that was measured, an endpoint gets at most one and a half times the neutral share.
 const RateAnnotation = "leastwatt.github.io/requests-per-second"
 
 // sync weighs and writes once. Only what is remembered of the cluster is read under the lock.
@@ -34,6 +35,11 @@ func (p *Proxier) sync(ctx context.Context) error {
 	if err != nil {
 		p.metrics.failed()
 		return fmt.Errorf("weigh %d Service ports: %w", len(ports), err)
+	}
+	for i := range services {
+		if services[i].Rate == 0 {
+			restrain(shares[i])
+		}
 	}
 	rules, refused := make(map[v1.IPFamily][]nftables.Service), make(map[string]error)
 	for i := range ports {
