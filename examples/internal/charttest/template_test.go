@@ -243,29 +243,37 @@ func TestTemplateProfileSecrets(t *testing.T) {
 // Values that mean nothing are refused before anything is installed.
 func TestValuesAreChecked(t *testing.T) {
 	for set, want := range map[string]string{
-		"scheduler.repicas=3":                            "repicas",
-		"scheduler.mode=off":                             "mode",
-		"scheduler.clientConnection.qps=0":               "qps",
-		"scheduler.clientConnection.burst=1.5":           "burst",
-		"scheduler.args.mode=shadow":                     "args",
-		"config.sensor={}":                               "config",
-		"secrets={UPPER}":                                "secrets",
-		"profileSecrets.names={UPPER}":                   "names",
-		"profileSecrets.namespace=a/b":                   "namespace",
-		"metricsAdapter.securePort=443":                  "securePort",
-		"controller.compatibility.peaksConfigMap=nobody": "peaksConfigMap",
-		"monitoring.podMonitors.interval=soon":           "interval",
-		"config.goal={}":                                 "config",
-		"endpointSelector.clenup=true":                   "clenup",
-		"gateway.metricsPort=0":                          "metricsPort",
-		"scheduler.powerCap.enabled=true":                "caps",
-		"jobs.enabled=true,jobs.kubernetes=false":        "nodes",
-		"jobs.persistence.accessModes={ReadWriteMany}":   "accessModes",
-		"jobs.ingress.enabled=true":                      "host",
-		"jobs.port=80":                                   "port",
-		"jobsPush.scaphandre=ftp://n1":                   "scaphandre",
-		"jobsPush.enabled=true":                          "jobsPush.url",
-		"jobsPush.enabled=true,jobsPush.url=https://a.b": "existingSecret",
+		"scheduler.repicas=3":                                                              "repicas",
+		"scheduler.mode=off":                                                               "mode",
+		"scheduler.clientConnection.qps=0":                                                 "qps",
+		"scheduler.clientConnection.burst=1.5":                                             "burst",
+		"scheduler.args.mode=shadow":                                                       "args",
+		"scheduler.args.podUsageAssumtion=1":                                               "podUsageAssumtion",
+		"scheduler.args.podUsageAssumption=half":                                           "podUsageAssumption",
+		"scheduler.args.podUsageAssumption=0.0":                                            "podUsageAssumption",
+		"scheduler.args.podUsageAssumption=10.5":                                           "podUsageAssumption",
+		"scheduler.args.gpuUsageAssumption=1.5":                                            "gpuUsageAssumption",
+		"scheduler.args.defaultPodCPU=much":                                                "defaultPodCPU",
+		"scheduler.args.keepDecisions=0.5":                                                 "keepDecisions",
+		"scheduler.powerCap.args.caps[0].name=a,scheduler.powerCap.args.caps[0].watts=1kW": "watts",
+		"config.sensor={}":                                                                 "config",
+		"secrets={UPPER}":                                                                  "secrets",
+		"profileSecrets.names={UPPER}":                                                     "names",
+		"profileSecrets.namespace=a/b":                                                     "namespace",
+		"metricsAdapter.securePort=443":                                                    "securePort",
+		"controller.compatibility.peaksConfigMap=nobody":                                   "peaksConfigMap",
+		"monitoring.podMonitors.interval=soon":                                             "interval",
+		"config.goal={}":                                                                   "config",
+		"endpointSelector.clenup=true":                                                     "clenup",
+		"gateway.metricsPort=0":                                                            "metricsPort",
+		"scheduler.powerCap.enabled=true":                                                  "caps",
+		"jobs.enabled=true,jobs.kubernetes=false":                                          "nodes",
+		"jobs.persistence.accessModes={ReadWriteMany}":                                     "accessModes",
+		"jobs.ingress.enabled=true":                                                        "host",
+		"jobs.port=80":                                                                     "port",
+		"jobsPush.scaphandre=ftp://n1":                                                     "scaphandre",
+		"jobsPush.enabled=true":                                                            "jobsPush.url",
+		"jobsPush.enabled=true,jobsPush.url=https://a.b":                                   "existingSecret",
 	} {
 		if _, err := render(t, "--set="+set); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error about %s", set, err, want)
@@ -354,6 +362,59 @@ func TestTemplateArguments(t *testing.T) {
 	placement, err := scheduler.DecodePlacementArgs(plugins["LeastWattPlacement"])
 	if err != nil || placement.PodUsageAssumption != 0.75 || placement.DefaultPodCPU != "200m" {
 		t.Errorf("LeastWattPlacement: %+v, %v; want its own assumption, and the rest of LeastWatt", placement, err)
+	}
+}
+
+// What helm's --set makes a text of, or a number, the scheduler gets as it reads it.
+func TestTemplateArgumentsBySet(t *testing.T) {
+	_, plugins := schedulerConfig(t, "--set=scheduler.args.podUsageAssumption=0.5,scheduler.args.gpuUsageAssumption=0.25,scheduler.args.defaultPodCPU=2,scheduler.powerCap.enabled=true,"+
+		"scheduler.powerCap.args.caps[0].name=pdu,scheduler.powerCap.args.caps[0].watts=1500.5,scheduler.powerCap.args.caps[0].groups.a=99.5,scheduler.powerCap.args.caps[0].groups.b=7,"+
+		"scheduler.placement.enabled=true,scheduler.placement.args.podUsageAssumption=1")
+	all, err := scheduler.DecodeArgs(plugins["LeastWatt"])
+	if err != nil || all.PodUsageAssumption != 0.5 || all.GPUUsageAssumption != 0.25 || all.DefaultPodCPU != "2" {
+		t.Errorf("LeastWatt: %+v, %v", all, err)
+	}
+	powerCap, err := scheduler.DecodeCapArgs(plugins["PowerCap"])
+	if want := []scheduler.Cap{{Name: "pdu", Watts: 1500.5, Groups: map[string]float64{"a": 99.5, "b": 7}}}; err != nil || !reflect.DeepEqual(powerCap.Usage, all.Usage) || !reflect.DeepEqual(powerCap.Caps, want) {
+		t.Errorf("PowerCap: %+v, %v", powerCap, err)
+	}
+	placement, err := scheduler.DecodePlacementArgs(plugins["LeastWattPlacement"])
+	if err != nil || placement.PodUsageAssumption != 1 || placement.DefaultPodCPU != "2" {
+		t.Errorf("LeastWattPlacement: %+v, %v", placement, err)
+	}
+}
+
+// The values have every argument that the plugins have, and no other.
+func TestArgumentsAreValues(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "k8s", "chart", "values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema map[string]any
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	for at, of := range map[string]reflect.Type{
+		"args":                       reflect.TypeFor[scheduler.Args](),
+		"powerCap properties args":   reflect.TypeFor[scheduler.CapArgs](),
+		"spreadRate properties args": reflect.TypeFor[scheduler.SpreadArgs](),
+		"placement properties args":  reflect.TypeFor[scheduler.PlacementArgs](),
+		"powerCap properties args properties caps items": reflect.TypeFor[scheduler.Cap](),
+	} {
+		var names []string
+		for _, f := range reflect.VisibleFields(of) {
+			if name, ok := f.Tag.Lookup("json"); ok {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		in := schema
+		for _, name := range strings.Fields("properties scheduler properties " + at + " properties") {
+			in, _ = in[name].(map[string]any)
+		}
+		if got := slices.Sorted(maps.Keys(in)); !slices.Equal(got, names) {
+			t.Errorf("%s: the values have %v, the plugin has %v", at, got, names)
+		}
 	}
 }
 

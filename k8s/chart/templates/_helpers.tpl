@@ -150,11 +150,25 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 {{- end }}
 {{- end -}}
 
+{{/* Arguments of a plugin as it reads them: helm's --set makes a text of a fraction, and a number of a whole quantity. */}}
+{{- define "leastwatt.args" -}}
+{{- $args := deepCopy . -}}
+{{- range $name := list "podUsageAssumption" "gpuUsageAssumption" -}}
+{{- with index $args $name }}{{ $_ := set $args $name (float64 .) }}{{ end -}}
+{{- end -}}
+{{- with $args.defaultPodCPU }}{{ $_ := set $args "defaultPodCPU" (toString .) }}{{ end -}}
+{{- range $cap := $args.caps -}}
+{{- with $cap.watts }}{{ $_ := set $cap "watts" (float64 .) }}{{ end -}}
+{{- range $group, $watts := $cap.groups }}{{ $_ := set $cap.groups $group (float64 $watts) }}{{ end -}}
+{{- end -}}
+{{- toYaml $args -}}
+{{- end -}}
+
 {{/* Arguments of a plugin, over those of the plugin LeastWatt that it takes too: (list ARGS-OF-LEASTWATT ITS-OWN) */}}
 {{- define "leastwatt.sharedArgs" -}}
 {{- $args := pick (index . 0) "config" "podUsageAssumption" "defaultPodCPU" "utilization" "gpuResources" "gpuUsageAssumption" -}}
 {{- range $name, $value := index . 1 }}{{ $_ := set $args $name $value }}{{ end -}}
-{{- toYaml $args -}}
+{{- include "leastwatt.args" $args -}}
 {{- end -}}
 
 {{/* The port of a URL. */}}
