@@ -14,10 +14,10 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 )
 
-// ended remembers pods for a while after they have ended: a sample of their node that is older still shows what
-// they used. It begins anew with the scheduler, which costs at most what one sample is old.
+// ended remembers pods for a while after they have ended, or were resized in place: a sample of their node that is older
+// still shows what they used. It begins anew with the scheduler, which costs at most what one sample is old.
 type ended struct {
-	changes atomic.Uint64 // how many pods have ended
+	changes atomic.Uint64 // how many pods have ended or were resized
 
 	mu     sync.Mutex
 	byNode map[string][]endedPod // guarded by mu
@@ -28,7 +28,9 @@ type ended struct {
 type endedPod struct {
 	uid         types.UID
 	from, until int64
-	pod         *v1.Pod
+	pod         *v1.Pod // nil where it goes on with other resources
+
+	before, after int64 // thousandths of a core that a pod which goes on had and has
 }
 
 const (
@@ -49,8 +51,24 @@ func (e *ended) add(pod *v1.Pod, now time.Time) {
 		}
 		until = now.UnixNano()
 	}
+	e.remember(pod.Spec.NodeName, endedPod{uid: pod.UID, from: from, until: until, pod: pod}, now)
+}
+
+// resize remembers what a pod had before it was resized in place, if it was, by now.
+func (e *ended) resize(before, after *v1.Pod, now time.Time) {
+	if before.Status.Phase != v1.PodRunning || after.Status.Phase != v1.PodRunning {
+		return
+	}
+	had, has := held(before), held(after)
+	if had-has <= rounding && has-had <= rounding {
+		return
+	}
+	e.remember(after.Spec.NodeName, endedPod{uid: after.UID, from: seenFrom(after), until: now.UnixNano(), before: had, after: has}, now)
+}
+
+func (e *ended) remember(node string, p endedPod, now time.Time) {
 	old := now.Add(-rememberEnded).UnixNano()
-	if from == never || until < old {
+	if p.from == never || p.until < old {
 		return
 	}
 	e.mu.Lock()
@@ -58,15 +76,14 @@ func (e *ended) add(pod *v1.Pod, now time.Time) {
 	if e.byNode == nil {
 		e.byNode = make(map[string][]endedPod)
 	}
-	node := pod.Spec.NodeName
 	pods := slices.DeleteFunc(e.byNode[node], func(p endedPod) bool { return p.until < old })
-	if slices.ContainsFunc(pods, func(p endedPod) bool { return p.uid == pod.UID }) {
+	if p.pod != nil && slices.ContainsFunc(pods, func(q endedPod) bool { return q.pod != nil && q.uid == p.uid }) {
 		return
 	}
 	if len(pods) == maxEnded {
 		pods = slices.Delete(pods, 0, 1)
 	}
-	e.byNode[node] = append(pods, endedPod{pod.UID, from, until, pod})
+	e.byNode[node] = append(pods, p)
 	e.log = append(e.log, node)
 	if len(e.log) > maxEndedLog {
 		e.log = slices.Delete(e.log, 0, maxEndedLog/2)
@@ -79,7 +96,7 @@ func (e *ended) add(pod *v1.Pod, now time.Time) {
 	e.changes.Add(1)
 }
 
-// on returns the pods that have ended on a node. They are not to be changed.
+// on returns the pods that have ended on a node, or were resized. They are not to be changed.
 func (e *ended) on(node string) []endedPod {
 	if e.changes.Load() == 0 {
 		return nil
@@ -89,7 +106,7 @@ func (e *ended) on(node string) []endedPod {
 	return slices.Clone(e.byNode[node])
 }
 
-// since calls each with the nodes on which pods have ended since a number of changes, and returns the number now;
+// since calls each with the nodes on which that was since a number of changes, and returns the number now;
 // it tells with false that it has forgotten some of them.
 func (e *ended) since(seen uint64, each func(node string)) (now uint64, all bool) {
 	e.mu.Lock()
@@ -105,13 +122,16 @@ func (e *ended) since(seen uint64, each func(node string)) (now uint64, all bool
 	return now, true
 }
 
-// follow remembers pods as they end, until ctx ends.
+// follow remembers pods as they end or are resized, until ctx ends.
 func (e *ended) follow(ctx context.Context, h fwk.Handle) error {
 	informer := h.SharedInformerFactory().Core().V1().Pods().Informer()
 	reg, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(_, obj any) {
+		UpdateFunc: func(old, obj any) {
+			before, _ := old.(*v1.Pod)
 			if p, ok := obj.(*v1.Pod); ok && terminal(p) {
 				e.add(p, time.Now())
+			} else if ok && before != nil {
+				e.resize(before, p, time.Now())
 			}
 		},
 		DeleteFunc: func(obj any) {

@@ -224,12 +224,20 @@ type podUse struct {
 	pod       *v1.Pod
 	from      int64
 	cpu, gpus float64
-	work      bool // it neither has ended nor is of a DaemonSet
+	held      float64 // of cpu: what it is expected to use of what it has while it is resized
+	work      bool    // it neither has ended nor is of a DaemonSet
 }
 
 func (u *Usage) of(pi fwk.PodInfo, pod *v1.Pod) podUse {
 	x := u.summed(pi)
-	return podUse{pod: pod, from: seenFrom(pod), cpu: u.cpu(x.milliCPU), gpus: u.gpus(x.gpus), work: !ofDaemonSet(pod) && !terminal(pod)}
+	use := podUse{pod: pod, from: seenFrom(pod), cpu: u.cpu(x.milliCPU), gpus: u.gpus(x.gpus), work: !ofDaemonSet(pod) && !terminal(pod)}
+	use.held = use.cpu
+	if pod.Status.Phase == v1.PodRunning && having(pod) != pod {
+		if has := held(pod); x.milliCPU-has > rounding {
+			use.held = u.cpu(has)
+		}
+	}
+	return use
 }
 
 // uses returns what the pods on the i-th server use.
@@ -263,6 +271,9 @@ func (w *prepared) count(info fwk.NodeInfo, i int) {
 		if x.from > s.sampled {
 			s.pending += x.cpu
 			gpus += x.gpus
+		} else if x.held != x.cpu {
+			s.pending += x.cpu - x.held
+			s.newest = never
 		}
 		if x.work {
 			s.empty = false
@@ -278,30 +289,38 @@ func (w *prepared) count(info fwk.NodeInfo, i int) {
 	}
 }
 
-// gone returns what the sample still shows of pods that have ended: what they are expected to have used, but no
-// more than their share of what was measured.
+// gone returns what the sample still shows of pods that have ended or have less by now: what they are expected to have
+// used, but no more than their share of what was measured. Less than nothing is of pods that have more by now.
 func (w *prepared) gone(uses []podUse, i int) (cpu, gpus float64) {
 	s, u := &w.seats[i], w.usage
+	more := 0.0
 	for _, e := range w.ended.on(w.nodes[i].Name) {
 		if e.from > s.sampled || e.until <= s.sampled {
 			continue
 		}
 		s.newest = max(s.newest, e.until)
-		x := u.wants(e.pod)
-		cpu += u.cpu(x.milliCPU)
-		gpus += u.gpus(x.gpus)
+		if e.pod == nil {
+			if less := u.cpu(e.before) - u.cpu(e.after); less > 0 {
+				cpu += less
+			} else {
+				more -= less
+			}
+			continue
+		}
+		cpu += u.cpu(held(e.pod))
+		gpus += u.gpus(u.wants(e.pod).gpus)
 	}
 	if cpu == 0 {
-		return 0, 0
+		return -more, 0
 	}
 	rest := 0.0
 	for k := range uses {
 		if x := &uses[k]; x.from <= s.sampled && !terminal(x.pod) {
-			rest += x.cpu
+			rest += x.held
 		}
 	}
 	m := &w.view.Nodes()[i]
-	return min(cpu, m.State.Utilization*m.Capacity.Work()*cpu/(cpu+rest)), gpus
+	return min(cpu, m.State.Utilization*m.Capacity.Work()*cpu/(cpu+rest)) - more, gpus
 }
 
 func ofDaemonSet(pod *v1.Pod) bool {
