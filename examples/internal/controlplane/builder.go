@@ -52,7 +52,8 @@ const examplesModule = "github.com/leastwatt/leastwatt/examples"
 //
 // Where the environment variable KUBEBUILDER_ASSETS names a folder, as controller-runtime's envtest
 // has it, etcd and kube-apiserver are taken from there instead, and kube-controller-manager if it is
-// there too. Two builds of the same cache wait for each other. An interrupted build leaves no binary.
+// there too. Two builds of the same cache wait for each other. An interrupted build leaves no binary. What
+// nobody has used for five days is removed from the cache: other versions, programs of other checkouts.
 func (b Builder) Build(ctx context.Context) (Binaries, error) {
 	w, err := b.workshop(ctx)
 	if err != nil {
@@ -64,6 +65,7 @@ func (b Builder) Build(ctx context.Context) (Binaries, error) {
 	}
 	bin := w.cached(assets)
 
+	w.use(bin)
 	missing := bin.missing()
 	if len(missing) == 0 && b.Scheduler == "" {
 		return bin, nil
@@ -85,13 +87,14 @@ func (b Builder) Build(ctx context.Context) (Binaries, error) {
 		return Binaries{}, err
 	}
 	if b.Scheduler != "" {
-		if bin.Scheduler, err = w.buildScheduler(ctx, b.Scheduler); err != nil {
+		if bin.Scheduler, err = w.buildOwn(ctx, "scheduler", b.Scheduler, "kube-scheduler", "scheduler "); err != nil {
 			return Binaries{}, err
 		}
 	}
 	if len(missing) > 0 {
 		w.say("built in %s", seconds(time.Since(start)))
 	}
+	w.prune(time.Now())
 	return bin, nil
 }
 
@@ -107,6 +110,7 @@ func (b Builder) Cached(ctx context.Context) (Binaries, error) {
 		return Binaries{}, err
 	}
 	bin := w.cached(assets)
+	w.use(bin)
 	if missing := bin.missing(); len(missing) > 0 {
 		return Binaries{}, fmt.Errorf("%w: %s has no %s", ErrNotBuilt, w.cache, strings.Join(missing, ", "))
 	}
@@ -181,6 +185,9 @@ func (w *workshop) cached(assets Binaries) Binaries {
 		Stages:            filepath.Join(kwok, "stages.yaml"),
 	}
 }
+
+// use notes that binaries are used now.
+func (w *workshop) use(b Binaries) { w.touch(b.Etcd, b.APIServer, b.ControllerManager, b.Kwok) }
 
 // kubebuilderAssets finds the binaries that the environment offers. Its zero result means none.
 func kubebuilderAssets() (Binaries, error) {

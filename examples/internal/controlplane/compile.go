@@ -69,8 +69,8 @@ func (w *workshop) buildKubernetes(ctx context.Context, bin Binaries) error {
 	return nil
 }
 
-// buildScheduler builds the scheduler of this checkout. Go relinks it only if something changed.
-func (w *workshop) buildScheduler(ctx context.Context, pkg string) (string, error) {
+// buildOwn builds a program of this checkout, of a package of the examples module. Go relinks it only if something changed.
+func (w *workshop) buildOwn(ctx context.Context, kind, pkg, file, title string) (string, error) {
 	flags, err := versionFlags(w.versions.kubernetes)
 	if err != nil {
 		return "", err
@@ -78,10 +78,13 @@ func (w *workshop) buildScheduler(ctx context.Context, pkg string) (string, erro
 	// One folder for each checkout and package, so that two worktrees do not overwrite each other's.
 	key := fnv.New32a()
 	fmt.Fprintf(key, "%s\n%s", w.examples, pkg)
-	folder := filepath.Join(w.cache, fmt.Sprintf("scheduler-%08x", key.Sum32()))
-	out := filepath.Join(folder, "kube-scheduler")
+	folder := filepath.Join(w.cache, fmt.Sprintf("%s-%08x", kind, key.Sum32()))
+	out := filepath.Join(folder, file)
 	t := target{dir: w.examples, mode: inWorkspace, pkg: pkg, out: out, ldflags: flags, fresh: true}
-	return out, w.build(ctx, "scheduler "+strings.TrimPrefix(pkg, examplesModule+"/"), t)
+	if err := w.build(ctx, title+strings.TrimPrefix(pkg, examplesModule+"/"), t); err != nil {
+		return "", err
+	}
+	return out, os.WriteFile(filepath.Join(folder, sourceFile), []byte(w.examples), 0o644)
 }
 
 // target is one program to build.

@@ -3,14 +3,13 @@ package controlplane
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	authentication "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,15 +31,8 @@ func (b Builder) Program(ctx context.Context, pkg string) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	flags, err := versionFlags(w.versions.kubernetes)
-	if err != nil {
-		return "", err
-	}
-	key := fnv.New32a()
-	fmt.Fprintf(key, "%s\n%s", w.examples, pkg)
-	out := filepath.Join(w.cache, fmt.Sprintf("program-%08x", key.Sum32()), path.Base(pkg))
-	t := target{dir: w.examples, mode: inWorkspace, pkg: pkg, out: out, ldflags: flags, fresh: true}
-	return out, w.build(ctx, strings.TrimPrefix(pkg, examplesModule+"/"), t)
+	defer w.prune(time.Now()) // before unlock
+	return w.buildOwn(ctx, "program", pkg, path.Base(pkg), "")
 }
 
 // ProgramForTest builds a program of the examples module, named by its folder, such as metrics-adapter.
@@ -71,8 +63,12 @@ func (b Builder) Kubectl(ctx context.Context) (string, error) { return b.tool(ct
 
 func (b Builder) tool(ctx context.Context, t tool) (string, error) {
 	out, w, err := b.toolPath(ctx, t)
-	if err != nil || exists(out) {
-		return out, err
+	if err != nil {
+		return "", err
+	}
+	w.touch(out)
+	if exists(out) {
+		return out, nil
 	}
 	unlock, err := lockFolder(ctx, w.cache, func() {
 		w.say("another build is using %s: waiting for it", w.cache)
@@ -84,6 +80,7 @@ func (b Builder) tool(ctx context.Context, t tool) (string, error) {
 	if exists(out) { // the other build made it
 		return out, nil
 	}
+	defer w.prune(time.Now())
 	return out, w.build(ctx, t.name, target{dir: w.toolFolder("helm"), mode: alone, pkg: t.pkg, out: out})
 }
 
