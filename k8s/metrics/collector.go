@@ -63,16 +63,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
-	seen := make(map[string]bool)
-	for _, n := range c.provider.known(cpuPower) {
-		for _, p := range n.Pods {
-			if seen[p.Namespace] {
-				continue
-			}
-			seen[p.Namespace] = true
-			if s, err := c.provider.namespace(p.Namespace, cpuPower, now); err == nil {
-				ch <- prometheus.MustNewConstMetric(c.spaces, prometheus.GaugeValue, s.value, p.Namespace)
-			}
+	for namespace, s := range c.provider.namespaces(cpuPower, now) {
+		if s.err == nil {
+			ch <- prometheus.MustNewConstMetric(c.spaces, prometheus.GaugeValue, s.value, namespace)
 		}
 	}
 }

@@ -81,7 +81,6 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 	var err error
 	switch info.GroupResource {
 	case nodes:
-		name.Namespace = ""
 		s, err = p.node(ctx, p.site.View().Node(name.Name), info.Metric, now)
 	case pods:
 		s, err = p.pod(name, info.Metric, now)
@@ -90,13 +89,21 @@ func (p *Provider) GetMetricByName(ctx context.Context, name types.NamespacedNam
 	default:
 		err = errNoMetrics
 	}
-	if err == nil && metricSelector != nil && !metricSelector.Matches(s.labels) {
-		err = fmt.Errorf("its labels %v do not match %q", s.labels, metricSelector)
+	if err == nil {
+		err = matches(metricSelector, s)
 	}
 	if err != nil {
 		return nil, notFound(provider.NewMetricNotFoundForError(info.GroupResource, info.Metric, name.Name), err)
 	}
 	return value(info, name, s), nil
+}
+
+// matches returns an error where a metric selector does not choose a sample.
+func matches(selector labels.Selector, s sample) error {
+	if selector == nil || selector.Matches(s.labels) {
+		return nil
+	}
+	return fmt.Errorf("its labels %v do not match %q", s.labels, selector)
 }
 
 // GetMetricBySelector implements [provider.CustomMetricsProvider]. Objects without the metric are left out.
@@ -106,13 +113,35 @@ func (p *Provider) GetMetricBySelector(ctx context.Context, namespace string, se
 		return nil, err
 	}
 	list := &custom_metrics.MetricValueList{Items: []custom_metrics.MetricValue{}}
+	sampleOf := p.samples(ctx, namespace, info, time.Now())
 	for _, name := range names {
-		v, err := p.GetMetricByName(ctx, types.NamespacedName{Namespace: namespace, Name: name}, info, metricSelector)
-		if err == nil {
-			list.Items = append(list.Items, *v)
+		s, err := sampleOf(name)
+		if err == nil && matches(metricSelector, s) == nil {
+			list.Items = append(list.Items, *value(info, types.NamespacedName{Namespace: namespace, Name: name}, s))
 		}
 	}
 	return list, ctx.Err()
+}
+
+// samples returns what tells the samples of many objects, by name: what is known is gone through once for all of them.
+func (p *Provider) samples(ctx context.Context, namespace string, info provider.CustomMetricInfo, now time.Time) func(name string) (sample, error) {
+	switch info.GroupResource {
+	case nodes:
+		view := p.site.View()
+		return func(name string) (sample, error) { return p.node(ctx, view.Node(name), info.Metric, now) }
+	case pods:
+		all := p.pods(namespace, info.Metric)
+		return func(name string) (sample, error) { return p.ofPod(all[name], now) }
+	case namespaces:
+		all := p.namespaces(info.Metric, now)
+		return func(name string) (sample, error) {
+			if s := all[name]; s != nil {
+				return s.sample, s.err
+			}
+			return sample{}, errNoPods
+		}
+	}
+	return func(string) (sample, error) { return sample{}, errNoMetrics }
 }
 
 // names returns the objects of a resource that a selector chooses.

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,56 +21,121 @@ import (
 
 var errNoPods = errors.New("no Kepler tells of it")
 
-// pod returns what Kepler says of a pod.
-func (p *Provider) pod(name types.NamespacedName, metric string, now time.Time) (sample, error) {
-	var found *kepler.Pod
-	var node string
-	for _, n := range p.known(metric) {
-		i, ok := slices.BinarySearchFunc(n.Pods, name, func(a kepler.Pod, b types.NamespacedName) int {
-			if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-				return c
-			}
-			return strings.Compare(a.Name, b.Name)
-		})
-		// A name may have been used on another node before: the later one is the pod.
-		if ok && (found == nil || n.Pods[i].At.After(found.At)) {
-			found, node = &n.Pods[i], n.Node
-		}
-	}
-	if found == nil {
-		return sample{}, errNoPods
-	}
-	s := sample{value: found.CPUPower, at: found.At, labels: labels.Set{nodeLabel: node, sourceLabel: "kepler"}}
-	return s, p.fresh(node, found.At, now)
+// A podOf is what Kepler says of a pod, and on which node.
+type podOf struct {
+	kepler.Pod
+	node string
 }
 
-// namespace returns the sum over a namespace's pods, as old as the oldest of them.
-func (p *Provider) namespace(name, metric string, now time.Time) (sample, error) {
-	s := sample{labels: labels.Set{sourceLabel: "kepler"}}
+// later tells whether x is told of the pod rather than old: a name may have been used on another node before.
+func (x podOf) later(old podOf) bool { return old.node == "" || x.At.After(old.At) }
+
+// pod returns what Kepler says of a pod.
+func (p *Provider) pod(name types.NamespacedName, metric string, now time.Time) (sample, error) {
+	var found podOf
 	for _, n := range p.known(metric) {
-		for _, pod := range n.Pods {
-			if pod.Namespace != name {
-				continue
-			}
-			if err := p.fresh(n.Node, pod.At, now); err != nil {
-				return s, fmt.Errorf("a sum would be too small: %w", err)
-			}
-			s.value += pod.CPUPower
-			if s.at.IsZero() || pod.At.Before(s.at) {
-				s.at = pod.At
+		pods := in(n.Pods, name.Namespace)
+		i, ok := slices.BinarySearchFunc(pods, name.Name, func(a kepler.Pod, b string) int { return strings.Compare(a.Name, b) })
+		if !ok {
+			continue
+		}
+		if x := (podOf{pods[i], n.Node}); x.later(found) {
+			found = x
+		}
+	}
+	return p.ofPod(found, now)
+}
+
+// pods returns what Kepler says of the pods of a namespace, by name.
+func (p *Provider) pods(namespace, metric string) map[string]podOf {
+	all := make(map[string]podOf)
+	for _, n := range p.known(metric) {
+		for _, pod := range in(n.Pods, namespace) {
+			if x := (podOf{pod, n.Node}); x.later(all[pod.Name]) {
+				all[pod.Name] = x
 			}
 		}
 	}
-	if s.at.IsZero() {
-		return s, errNoPods
+	return all
+}
+
+func (p *Provider) ofPod(x podOf, now time.Time) (sample, error) {
+	if x.node == "" {
+		return sample{}, errNoPods
 	}
-	return s, p.silent()
+	return sample{value: x.CPUPower, at: x.At, labels: labels.Set{nodeLabel: x.node, sourceLabel: "kepler"}}, p.fresh(x.node, x.At, now)
+}
+
+// in returns the pods of a namespace, of pods by namespace and name.
+func in(pods []kepler.Pod, namespace string) []kepler.Pod {
+	find := func(a kepler.Pod, b string) int { return strings.Compare(a.Namespace, b) }
+	first, _ := slices.BinarySearchFunc(pods, namespace, find)
+	pods = pods[first:]
+	n, _ := slices.BinarySearchFunc(pods, namespace, func(a kepler.Pod, b string) int { return cmp.Or(find(a, b), -1) })
+	return pods[:n]
+}
+
+// A sum is over a namespace's pods, as old as the oldest of them.
+type sum struct {
+	sample
+	err error
+}
+
+// add counts a pod in.
+func (p *Provider) add(s *sum, node string, pod kepler.Pod, now time.Time) {
+	if s.err != nil {
+		return
+	}
+	if err := p.fresh(node, pod.At, now); err != nil {
+		s.err = fmt.Errorf("a sum would be too small: %w", err)
+		return
+	}
+	s.value += pod.CPUPower
+	if s.at.IsZero() || pod.At.Before(s.at) {
+		s.at, s.labels = pod.At, labels.Set{sourceLabel: "kepler"}
+	}
+}
+
+// namespace returns the sum over a namespace's pods.
+func (p *Provider) namespace(name, metric string, now time.Time) (sample, error) {
+	known := p.known(metric)
+	var s sum
+	for _, n := range known {
+		for _, pod := range in(n.Pods, name) {
+			p.add(&s, n.Node, pod, now)
+		}
+	}
+	switch {
+	case s.err != nil:
+		return s.sample, s.err
+	case s.at.IsZero():
+		return s.sample, errNoPods
+	}
+	return s.sample, p.silent(known)
+}
+
+// namespaces returns the sums of all namespaces that Kepler tells of.
+func (p *Provider) namespaces(metric string, now time.Time) map[string]*sum {
+	known := p.known(metric)
+	silent := p.silent(known)
+	all := make(map[string]*sum)
+	for _, n := range known {
+		for _, pod := range n.Pods {
+			s := all[pod.Namespace]
+			if s == nil {
+				s = &sum{err: silent}
+				all[pod.Namespace] = s
+			}
+			p.add(s, n.Node, pod, now)
+		}
+	}
+	return all
 }
 
 // silent returns an error if a node's Kepler has told nothing yet: nobody knows whose pods are on it.
-func (p *Provider) silent() error {
-	told := make(map[string]bool)
-	for _, n := range p.known(cpuPower) {
+func (p *Provider) silent(known []kepler.NodePods) error {
+	told := make(map[string]bool, len(known))
+	for _, n := range known {
 		told[n.Node] = true
 	}
 	for n := range p.site.View().All {
@@ -88,7 +154,7 @@ func (p *Provider) silent() error {
 	return nil
 }
 
-// known returns what Kepler said of the nodes that the cluster still has.
+// known returns what Kepler said of the nodes that the cluster still has: once for a request, for it looks at every node.
 func (p *Provider) known(metric string) []kepler.NodePods {
 	if p.opts.Pods == nil || metric != cpuPower {
 		return nil

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	metadatafake "k8s.io/client-go/metadata/fake"
+	"sigs.k8s.io/custom-metrics-apiserver/pkg/provider"
 
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/sensors"
@@ -107,6 +109,44 @@ func TestWorkloads(t *testing.T) {
 	}
 	if _, err = p.GetMetricBySelector(t.Context(), "forbidden", labels.Everything(), of(pods, "cpu_power_watts"), nil); err == nil {
 		t.Error("pods that cannot be listed are an empty list")
+	}
+}
+
+// A site that counts how often it is asked for a machine.
+type countingSite struct {
+	fakeSite
+	asked *int
+}
+
+func (s countingSite) Machine(name string) (scoring.Machine, bool) {
+	*s.asked++
+	return s.fakeSite.Machine(name)
+}
+
+// However many pods or namespaces are asked for, each node is looked at once.
+func TestSelectorsLookAtEachNodeOnce(t *testing.T) {
+	asked := 0
+	text := readPods(t, map[string]string{"new": podsOfNew, "old": podsOfOld})
+	p := New(countingSite{site(t, time.Now()), &asked}, Options{Pods: text,
+		Objects: byName{"shop app=web": {"web-1", "web-2", "web-3"}, " team=a": {"shop", "batch", "empty"}}})
+	for selector, info := range map[string]provider.CustomMetricInfo{"app=web": of(pods, cpuPower), "team=a": of(namespaces, cpuPower)} {
+		asked = 0
+		namespace := ""
+		if info.GroupResource == pods {
+			namespace = "shop"
+		}
+		l, err := p.GetMetricBySelector(t.Context(), namespace, parseSelector(t, selector), info, nil)
+		if err != nil || len(l.Items) != 2 || asked != 2 {
+			t.Errorf("%s: %d of 2 values, two nodes were looked at %d times, %v", selector, len(l.Items), asked, err)
+		}
+	}
+	asked = 0
+	if n := testutil.CollectAndCount(NewCollector(p), "leastwatt_namespace_cpu_power_watts"); n != 2 {
+		t.Errorf("the collector gives %d namespaces, want 2", n)
+	}
+	each := 3 * len(NewCollector(p).nodes) // what is asked of the nodes' own metrics
+	if asked != each+2 {
+		t.Errorf("the collector looks at nodes %d times, want %d", asked, each+2)
 	}
 }
 

@@ -62,7 +62,7 @@ func (p *Provider) newSource(node string, spec *v1alpha1.NodeProfileSpec) *sourc
 			if x.SecretName != "" {
 				err = fmt.Errorf("%w: %w", sensors.ErrUnauthorized, err)
 			}
-			made = failing(n.name, err)
+			made = failing(x.Type, err) // as its errors would be named if it could be made
 		}
 		n.from = made
 		s.probes = append(s.probes, n)
@@ -200,7 +200,7 @@ func (n *probe) waiting() bool {
 // nameOf returns what a sensor is called.
 func nameOf(x *v1alpha1.Sensor) string { return cmp.Or(x.Name, x.Type) }
 
-// failing is a source that cannot be made.
+// failing is a source of a protocol, or of a name, that cannot be made.
 func failing(name string, err error) sensors.SensorSource {
 	return sensors.SourceFunc(func(_ context.Context, node string) ([]sensors.Reading, error) {
 		return nil, &sensors.Error{Source: name, Node: node, Err: err}
