@@ -58,7 +58,7 @@ func TestChart(t *testing.T) {
 			func(ctx context.Context) error { return x.adapt(ctx, adapter) },
 			func(ctx context.Context) error { return x.control(ctx, controller) },
 			func(ctx context.Context) error { return x.shift(ctx, shift) },
-			x.upgrade, x.uninstall} {
+			x.upgrade, func(ctx context.Context) error { return x.elsewhere(ctx, controller) }, x.uninstall} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -190,6 +190,9 @@ func (x *installation) profile(ctx context.Context) error {
 	})
 }
 
+// bmcs is a namespace for BMC credentials alone: any of its Secrets may be read by name, and none of the release's.
+const bmcs = "bmcs"
+
 // upgrade changes the mode, and where the Secrets of profiles are. What users made, certificates and definitions stay.
 func (x *installation) upgrade(ctx context.Context) error {
 	path, err := chart()
@@ -200,8 +203,6 @@ func (x *installation) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A namespace for BMC credentials alone: any of its Secrets may be read by name, and none of the release's.
-	const bmcs = "bmcs"
 	if _, err := x.client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: bmcs}}, metav1.CreateOptions{}); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type machines struct {
 	watts  string // the Scaphandre of frugal
 
 	doors   []*door
+	thirsty *door
 	keplers []*emulate.Kepler
 }
 
@@ -108,7 +109,7 @@ func hall(t *testing.T, loads map[string]float64) *machines {
 		at := listen(authority, d)
 		switch name {
 		case "thirsty":
-			m.bmc = at
+			m.bmc, m.thirsty = at, d
 		case "frugal":
 			m.watts = listen(nil, emulate.NewScaphandre(live, emulate.ExporterOptions{}))
 		}

@@ -10,9 +10,13 @@ import (
 
 	authorization "k8s.io/api/authorization/v1"
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
 // adapt runs the metrics adapter as its Deployment says, with the certificate that the chart made.
@@ -55,12 +59,47 @@ func (x *installation) adapt(ctx context.Context, program string) error {
 // control runs the controller as its Deployment says: it reads the sensors of the user's profile with the Secret that
 // the values name, and no other.
 func (x *installation) control(ctx context.Context, program string) error {
-	const name = "lw-leastwatt-controller"
-	d, err := x.client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	return x.controller(ctx, program, "controller", []right{
+		{namespace, "get", "", "secrets", "bmc", true}, {namespace, "get", "", "secrets", "lw-leastwatt-metrics-adapter-tls", false}, {namespace, "list", "", "secrets", "", false},
+		{"default", "get", "", "secrets", "bmc", false}, {namespace, "update", "", "secrets", "bmc", false},
+	})
+}
+
+// elsewhere runs the controller as the upgraded Deployment says: it reads a Secret of the namespace for BMC credentials alone,
+// which holds the only password that the BMC still takes, and none of the release's.
+func (x *installation) elsewhere(ctx context.Context, program string) error {
+	const secret, password = "bmc-n1", "of bmcs"
+	x.hall.thirsty.lock(password)
+	if _, err := x.client.CoreV1().Secrets(bmcs).Create(ctx, &v1.Secret{ObjectMeta: metav1.ObjectMeta{Name: secret}, Data: map[string][]byte{"username": []byte("monitor"),
+		"password": []byte(password), "ca.crt": x.hall.secret["ca.crt"]}}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	client, err := dynamic.NewForConfig(x.kubelet.cluster.RESTConfig())
 	if err != nil {
 		return err
 	}
-	p, err := x.kubelet.run(ctx, x.T, "controller", program, namespace, d.Spec.Template, answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", x.ports[controllerHealth])))
+	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/sensors/0/secretName","value":%q}]`, secret)
+	if _, err := client.Resource(profiles).Patch(ctx, "thirsty", types.JSONPatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	if err := x.controller(ctx, program, "controller-elsewhere", []right{{bmcs, "get", "", "secrets", secret, true}, {namespace, "get", "", "secrets", "bmc", false}}); err != nil {
+		return err
+	}
+	if !x.hall.thirsty.entered.Load() {
+		x.Errorf("nobody came to the BMC with the password of %s", bmcs)
+	}
+	return nil
+}
+
+// controller runs the controller as its Deployment says until it tells that the sensor of the user's profile, as it is now,
+// answers. Then it checks its account's rights.
+func (x *installation) controller(ctx context.Context, program, name string, rights []right) error {
+	const deployment = "lw-leastwatt-controller"
+	d, err := x.client.AppsV1().Deployments(namespace).Get(ctx, deployment, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	p, err := x.kubelet.run(ctx, x.T, name, program, namespace, d.Spec.Template, answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", x.ports[controllerHealth])))
 	if err != nil {
 		return err
 	}
@@ -76,15 +115,16 @@ func (x *installation) control(ctx context.Context, program string) error {
 			return false, err
 		}
 		status = o.Object["status"]
+		observed, _, err := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
+		if err != nil {
+			return false, err
+		}
 		answering, _, err := unstructured.NestedString(o.Object, "status", "answering")
-		return answering == "1/1", err
+		return answering == "1/1" && observed == o.GetGeneration(), err
 	}); err != nil {
 		return fmt.Errorf("waiting for the profile's sensor: %w: %v", err, status)
 	}
-	return x.may(ctx, name, []right{
-		{namespace, "get", "", "secrets", "bmc", true}, {namespace, "get", "", "secrets", "lw-leastwatt-metrics-adapter-tls", false}, {namespace, "list", "", "secrets", "", false},
-		{"default", "get", "", "secrets", "bmc", false}, {namespace, "update", "", "secrets", "bmc", false},
-	})
+	return x.may(ctx, deployment, rights)
 }
 
 // A right is something that an account may or may not do.
@@ -93,8 +133,18 @@ type right struct {
 	want                                   bool
 }
 
-// may asks the API server for what an account may do.
+// may asks the API server for what an account may do, and reads with its token the Secrets that it may or must not get.
 func (x *installation) may(ctx context.Context, account string, rights []right) error {
+	token, err := x.token(ctx, account)
+	if err != nil {
+		return err
+	}
+	config := rest.AnonymousClientConfig(x.kubelet.cluster.RESTConfig())
+	config.BearerToken = token
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
 	for _, r := range rights {
 		allowed, err := x.allowed(ctx, account, r)
 		if err != nil {
@@ -102,6 +152,13 @@ func (x *installation) may(ctx context.Context, account string, rights []right) 
 		}
 		if allowed != r.want {
 			x.Errorf("%s: %+v: allowed is %t", account, r, allowed)
+		}
+		if r.verb != "get" || r.resource != "secrets" {
+			continue
+		}
+		_, err = client.CoreV1().Secrets(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
+		if got := err == nil || apierrors.IsNotFound(err); got != r.want || !got && !apierrors.IsForbidden(err) {
+			x.Errorf("%s reads Secret %s/%s: %v; it may: %t", account, r.namespace, r.name, err, r.want)
 		}
 	}
 	return nil
