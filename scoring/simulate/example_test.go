@@ -71,6 +71,22 @@ func ExampleGenerator() {
 	// Output: 60 jobs an hour in the mean; the same again: true
 }
 
+// A job a second for ten minutes, as KubeEnergyScheduler's generator writes them.
+func ExampleKubeEnergyMix() {
+	g := simulate.Generator{Shapes: simulate.KubeEnergyMix(1000, 1), Rate: 1, Until: 10 * time.Minute, Seed: 1}
+	n := 0
+	for j, err := range g.Workload() {
+		if err != nil {
+			panic(err)
+		}
+		if j.Class == "periodic" && j.Requests.CPU >= 8 && j.Duration >= 200*time.Second {
+			n++
+		}
+	}
+	fmt.Println(n > 100 && n < 200, "about a quarter of 600")
+	// Output: true about a quarter of 600
+}
+
 // Jobs of a mix arrive with a daily swing; what a generator like them would be is read from their arrivals.
 func ExampleFit() {
 	shapes, err := simulate.Mix(simulate.SmallMediumLarge(), 1000, 1)

@@ -83,7 +83,31 @@ func Mix(kinds []Kind, n int, seed uint64) ([]Job, error) {
 	return jobs, nil
 }
 
-// SmallMediumLarge is a mix as KubeEnergyScheduler's generator makes it: many small and short jobs, some of middle size, few large and long.
+// KubeEnergyMix draws n shapes for a [Generator] as KubeEnergyScheduler's own generator does (pkg/generator of g-uva/KubEnergySched): a quarter each, but
+// for chance, of tiny, batch, memory-heavy and periodic jobs, whose cores, GiB and seconds are whole numbers, each as likely as the others. There they arrive
+// as a Poisson process of one a second, a Rate of 1. The same seed gives the same shapes.
+func KubeEnergyMix(n int, seed uint64) []Job {
+	kinds := [...]struct {
+		class                  string
+		cores, memory, seconds [2]int // from, to
+	}{
+		{"tiny", [2]int{1, 1}, [2]int{1, 1}, [2]int{30, 59}},
+		{"batch", [2]int{4, 8}, [2]int{4, 16}, [2]int{300, 600}},
+		{"memory-heavy", [2]int{2, 2}, [2]int{16, 32}, [2]int{120, 180}},
+		{"periodic", [2]int{8, 16}, [2]int{8, 12}, [2]int{200, 400}},
+	}
+	r := rand.New(rand.NewPCG(seed, 0x6b6573))
+	draw := func(b [2]int) float64 { return float64(b[0] + r.IntN(b[1]-b[0]+1)) }
+	jobs := make([]Job, max(n, 0))
+	for i := range jobs {
+		k := &kinds[r.IntN(len(kinds))]
+		jobs[i] = Job{Class: k.class, Requests: batch.Resources{CPU: draw(k.cores), Memory: draw(k.memory) * (1 << 30)},
+			Duration: time.Duration(draw(k.seconds)) * time.Second}
+	}
+	return jobs
+}
+
+// SmallMediumLarge is a mix of many small and short jobs, some of middle size, and few large and long ones.
 func SmallMediumLarge() []Kind {
 	const perCore = 2 << 30
 	return []Kind{

@@ -5,6 +5,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestFit: what a generator was told is found again in what it made, and a swing that is not there is not.
@@ -71,5 +73,48 @@ func TestMix(t *testing.T) {
 		if _, err := Mix([]Kind{bad}, 10, 1); err == nil {
 			t.Errorf("%+v passes", bad)
 		}
+	}
+}
+
+// TestKubeEnergyMix: sizes and lifetimes of KubeEnergyScheduler's generator, to their bounds and not beyond.
+func TestKubeEnergyMix(t *testing.T) {
+	const n = 40_000
+	jobs := KubeEnergyMix(n, 3)
+	if diff := cmp.Diff(jobs, KubeEnergyMix(n, 3)); diff != "" {
+		t.Error("the same seed gives other shapes")
+	}
+	type span struct{ least, most [3]float64 }
+	got, count := map[string]span{}, map[string]int{}
+	for _, j := range jobs {
+		v := [3]float64{j.Requests.CPU, j.Requests.Memory / (1 << 30), j.Duration.Seconds()}
+		s, ok := got[j.Class]
+		if !ok {
+			s = span{v, v}
+		}
+		for i := range v {
+			s.least[i], s.most[i] = min(s.least[i], v[i]), max(s.most[i], v[i])
+			if v[i] != math.Trunc(v[i]) {
+				t.Fatalf("%+v", j)
+			}
+		}
+		got[j.Class] = s
+		count[j.Class]++
+	}
+	want := map[string]span{
+		"tiny":         {[3]float64{1, 1, 30}, [3]float64{1, 1, 59}},
+		"batch":        {[3]float64{4, 4, 300}, [3]float64{8, 16, 600}},
+		"memory-heavy": {[3]float64{2, 16, 120}, [3]float64{2, 32, 180}},
+		"periodic":     {[3]float64{8, 8, 200}, [3]float64{16, 12, 400}},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(span{})); diff != "" {
+		t.Error(diff)
+	}
+	for class, k := range count {
+		if k < n/4-500 || k > n/4+500 { // more than five standard deviations
+			t.Errorf("%d of %d jobs are %s", k, n, class)
+		}
+	}
+	if len(KubeEnergyMix(-1, 0)) != 0 {
+		t.Error("fewer than no jobs")
 	}
 }

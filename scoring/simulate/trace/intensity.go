@@ -40,6 +40,14 @@ func ParseIntensity(s string) (Intensity, error) {
 	return p, nil
 }
 
+// String returns the profile in KubeEnergyScheduler's notation.
+func (p Intensity) String() string {
+	if p.kind == "" || p.kind == "static" {
+		return fmt.Sprintf("static:%v", p.a)
+	}
+	return fmt.Sprintf("%s:%v:%v:%v", p.kind, p.a, p.b, p.c)
+}
+
 // At returns the intensity after a time. The random walk begins in the middle of its range, goes up or down by up to a tenth of it at each
 // step, and is the same for the same seed.
 func (p Intensity) At(t time.Duration, seed uint64) float64 {

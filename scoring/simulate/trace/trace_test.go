@@ -145,6 +145,9 @@ func TestKubeEnergyFiles(t *testing.T) {
 	if got := nodes[0].Intensity.At(6*time.Hour, 0); got < 399.9 || got > 400.1 {
 		t.Errorf("a quarter of the period gives %v, want 400", got)
 	}
+	if a, b := nodes[0].Intensity.String(), nodes[1].Intensity.String(); a != "sine:300:100:86400" || b != "static:50" {
+		t.Errorf("profiles read %s and %s", a, b)
+	}
 	m, err := nodes[0].Model()
 	if err != nil || m.Idle() != 60 || m.Peak() != 400 {
 		t.Errorf("model %v W to %v W, %v", m.Idle(), m.Peak(), err)
