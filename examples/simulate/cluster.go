@@ -23,16 +23,27 @@ type machine struct {
 	curve *power.Piecewise
 }
 
+// counted splits -nodes into what servers are drawn from and how many; 0 is all.
+func counted(spec string) (from string, count int, err error) {
+	at := strings.LastIndexByte(spec, ':')
+	if at < 0 {
+		return spec, 0, nil
+	}
+	n, err := strconv.Atoi(spec[at+1:])
+	if err != nil {
+		return spec, 0, nil // a colon of the file's name
+	}
+	if n < 1 || n > 1_000_000 {
+		return "", 0, fmt.Errorf("-nodes %s: want 1 to 1000000 servers", spec)
+	}
+	return spec[:at], n, nil
+}
+
 // loadNodes makes the cluster of -nodes.
 func loadNodes(o *options, seed uint64) ([]simulate.Node, error) {
-	spec, count := o.nodes, 0
-	if at := strings.LastIndexByte(spec, ':'); at >= 0 {
-		if n, err := strconv.Atoi(spec[at+1:]); err == nil {
-			if n < 1 || n > 1_000_000 {
-				return nil, fmt.Errorf("-nodes %s: want 1 to 1000000 servers", spec)
-			}
-			spec, count = spec[:at], n
-		}
+	spec, count, err := counted(o.nodes)
+	if err != nil {
+		return nil, err
 	}
 	rnd := rand.New(rand.NewPCG(seed, 0x6e6f646573))
 	if spec == "embedded" {
@@ -74,6 +85,9 @@ func loadNodes(o *options, seed uint64) ([]simulate.Node, error) {
 	for _, k := range rows {
 		var n simulate.Node
 		n.Name, n.Site, n.Capacity = k.Name, k.Site, power.Capacity{Cores: k.Cores}
+		if id, ok := o.profiled[[2]string{k.Site, k.Intensity.String()}]; ok {
+			n.Site = id
+		}
 		n.Allocatable = batch.Resources{CPU: k.Cores, Memory: k.Memory}
 		if k.PeakWatts > 0 {
 			if n.Predictor, err = k.Model(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -25,10 +26,12 @@ type gridOptions struct {
 	carbonPrice                             float64
 
 	world *world // what they say
+	// profiled names the site that stands for a site and a profile of KubeEnergyScheduler's nodes, where carbon goes by these.
+	profiled map[[2]string]string
 }
 
 func (g *gridOptions) define(f *flag.FlagSet) {
-	f.StringVar(&g.sites, "sites", "", "sites: embedded, or KubeEnergyScheduler's CSV id,PUE,k,ci_region; a region is a column of -carbon and -prices, or a profile such as sine:300:150:86400")
+	f.StringVar(&g.sites, "sites", "", "sites: embedded; nodes, by the profiles in KubeEnergyScheduler's -nodes; or its CSV id,PUE,k,ci_region: a region is a column of -carbon and -prices, or a profile such as sine:300:150:86400, and without -carbon the nodes' profiles count")
 	f.StringVar(&g.carbon, "carbon", "", "CSV of carbon intensity, gCO2eq/kWh: a time column and one zone a column; without -sites each zone is a site")
 	f.StringVar(&g.prices, "prices", "", "CSV of prices, in the same shape; headers like FR (EUR/MWh) are understood")
 	f.StringVar(&g.rates, "rates", "", "exchange rates into one currency where prices are in several: EUR=1.08,CAD=0.74,USD=1")
@@ -85,8 +88,8 @@ var embeddedSites = []trace.KubeEnergySite{
 	{ID: "east", PUE: 1.4, K: 1, Region: "randwalk:450:750:3600"},
 }
 
-// load reads what the flags name.
-func (g *gridOptions) load(seed uint64) error {
+// load reads what the flags name; nodes is -nodes.
+func (g *gridOptions) load(seed uint64, nodes string) error {
 	if !g.on() {
 		return nil
 	}
@@ -117,6 +120,10 @@ func (g *gridOptions) load(seed uint64) error {
 		for _, z := range sortedKeys(zones) {
 			sites = append(sites, trace.KubeEnergySite{ID: z, PUE: 1, K: 1, Region: z})
 		}
+	case g.sites == sitesOfNodes:
+		if sites, err = g.profiles(nodes, nil); err != nil {
+			return err
+		}
 	case g.sites != "embedded":
 		data, err := os.ReadFile(g.sites)
 		if err != nil {
@@ -124,6 +131,11 @@ func (g *gridOptions) load(seed uint64) error {
 		}
 		if sites, err = trace.KubeEnergySites(g.sites, bytes.NewReader(data)); err != nil {
 			return err
+		}
+		if g.carbon == "" && g.objective == "grams" && slices.ContainsFunc(sites, func(s trace.KubeEnergySite) bool { return !strings.Contains(s.Region, ":") }) {
+			if sites, err = g.profiles(nodes, sites); err != nil {
+				return fmt.Errorf("-sites %s has no profiles, and there is no -carbon: %w", g.sites, err)
+			}
 		}
 	}
 	if len(sites) == 0 {
@@ -159,6 +171,52 @@ func (g *gridOptions) load(seed uint64) error {
 	g.world = w
 	w.outlook = map[bool]*outlook{false: g.newOutlook(g.perfect), true: g.newOutlook(true)}
 	return nil
+}
+
+// sitesOfNodes is the value of -sites for those that the nodes name.
+const sitesOfNodes = "nodes"
+
+// profiles makes a site of each profile that KubeEnergyScheduler's nodes have at each of their sites, with PUE and factor of those that are known. This is
+// how KubeEnergyScheduler counts carbon: by the node's profile, with PUE and k of its site.
+func (g *gridOptions) profiles(spec string, known []trace.KubeEnergySite) ([]trace.KubeEnergySite, error) {
+	file, _, err := counted(spec)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("profiles of -nodes: %w", err)
+	}
+	nodes, err := trace.KubeEnergyNodes(file, bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("profiles of -nodes: %w", err)
+	}
+	bySite := map[string][]string{}
+	for i := range nodes {
+		n := &nodes[i]
+		if p := n.Intensity.String(); !slices.Contains(bySite[n.Site], p) {
+			bySite[n.Site] = append(bySite[n.Site], p)
+		}
+	}
+	g.profiled = map[[2]string]string{}
+	var out []trace.KubeEnergySite
+	for _, id := range slices.Sorted(maps.Keys(bySite)) {
+		s := trace.KubeEnergySite{PUE: 1, K: 1}
+		if k := slices.IndexFunc(known, func(s trace.KubeEnergySite) bool { return s.ID == id }); k >= 0 {
+			s = known[k]
+		} else if known != nil && id != "" {
+			return nil, fmt.Errorf("%s: nodes are at site %q, which is not among the sites", file, id)
+		}
+		for _, p := range bySite[id] {
+			s.ID, s.Region = strings.TrimSpace(id+" "+p), p
+			if id != "" && len(bySite[id]) == 1 {
+				s.ID = id
+			}
+			g.profiled[[2]string{id, p}] = s.ID
+			out = append(out, s)
+		}
+	}
+	return out, nil
 }
 
 func sortedKeys(m map[string]hours) []string {

@@ -46,6 +46,7 @@ type options struct {
 	gridOptions
 
 	columns      string // of the format csv
+	mix          string // of the embedded workload
 	fitted       bool
 	daily, burst float64
 	peak         time.Duration
@@ -55,7 +56,8 @@ func main() {
 	var o options
 	f := flag.NewFlagSet("simulate", flag.ContinueOnError)
 	f.StringVar(&o.nodes, "nodes", "embedded:24", "servers: embedded:N, or a CSV of SPECpower curves, openb nodes or KubeEnergyScheduler nodes; FILE:N draws N of them")
-	f.StringVar(&o.trace, "trace", "", "file (or the folder of openb or SURF) to draw jobs from; .gz and .zip are read; empty is an embedded synthetic workload")
+	f.StringVar(&o.trace, "trace", "", "file (or the folder of openb or SURF) to draw jobs from; .gz and .zip are read; empty is an embedded synthetic workload, see -mix")
+	f.StringVar(&o.mix, "mix", mixed, "jobs of the embedded workload: "+mixed+" or "+mixedLikeKES+", whose generator's kinds these are")
 	f.StringVar(&o.format, "format", "openb", "format of the trace: "+strings.Join(append(trace.Formats(), "surf", "csv"), ", "))
 	f.StringVar(&o.columns, "columns", "", "columns of the format csv: arrival=NAME,duration=NAME,cpu=NAME,timeunit=1s and so on (see trace.ParseColumns)")
 	f.StringVar(&o.fragments, "fragments", "", "the second file of SURF's format: use over time")
@@ -126,7 +128,7 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 	if o.strategies != "all" {
 		names = strings.Split(o.strategies, ",")
 	}
-	if err := o.gridOptions.load(o.seed); err != nil {
+	if err := o.gridOptions.load(o.seed, o.nodes); err != nil {
 		return err
 	}
 	if o.world != nil && o.strategies == "all" {

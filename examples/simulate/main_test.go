@@ -143,6 +143,7 @@ func TestErrors(t *testing.T) {
 		func(o *options) { o.strategies = "best" },
 		func(o *options) { o.load = 0 },
 		func(o *options) { o.nodes = "embedded:0" },
+		func(o *options) { o.mix = "drinks" },
 		func(o *options) { o.load = -1 },
 		func(o *options) { o.load = math.NaN() },
 		func(o *options) { o.hours = 0 },
@@ -307,6 +308,62 @@ func TestReportInBrowser(t *testing.T) {
 	}
 }
 
+// TestProfilesOfNodes: carbon goes by the nodes' own profiles, with PUE and k of their sites, as in KubeEnergyScheduler.
+func TestProfilesOfNodes(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	nodes := write("nodes.csv", "name,cpu,mem,ci_profile,site_id,peak_power_w\nn1,16,64,static:500,s,400\nn2,16,64,static:100,s,400\nn3,16,64,static:50,,400\n")
+	jobs := write("jobs.csv", "id,submit,cpu,mem,duration,tag\na,2025-01-01T00:00:00Z,8,4,3600,web\n")
+	sites := write("sites.csv", "id,PUE,k,ci_region\ns,1.5,2,FR\n")
+	do := func(f func(o *options)) (kg float64, err error) {
+		o := small()
+		o.strategies, o.nodes, o.trace, o.format, o.load, o.told, o.asJSON, o.objective = "fcfs", nodes, jobs, "kubeenergyscheduler", 0, true, true, "grams"
+		f(o)
+		var out bytes.Buffer
+		if err := run(t.Context(), o, &out, io.Discard); err != nil {
+			return 0, err
+		}
+		var doc struct{ Strategies []struct{ CarbonKg float64 } }
+		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+			t.Fatal(err)
+		}
+		return doc.Strategies[0].CarbonKg, nil
+	}
+	// n1 draws 60 + 340/2 W for an hour, the others 60 W; then all 60 W until what arrives may have ended: a tenth of an hour.
+	const busy, idle, after = 0.230, 0.060, 0.1
+	for what, c := range map[string]struct {
+		f    func(o *options)
+		want float64
+	}{
+		"nodes alone":  {func(o *options) { o.sites = sitesOfNodes }, 0.5*busy + 0.1*idle + 0.05*idle + after*idle*(0.5+0.1+0.05)},
+		"with a file":  {func(o *options) { o.sites = sites }, 3 * (0.5*busy + 0.1*idle + after*idle*(0.5+0.1))},
+		"one profile":  {func(o *options) { o.sites, o.nodes = sitesOfNodes, write("one.csv", "n1,16,64,static:500,s,400\n") }, 0.5 * (busy + after*idle)},
+		"other notion": {func(o *options) { o.sites, o.nodes = sites, write("two.csv", "n1,16,64,static:500,s,400\n") }, 3 * 0.5 * (busy + after*idle)},
+	} {
+		got, err := do(c.f)
+		if what == "with a file" {
+			c.want += 0.05*idle + after*idle*0.05 // n3 is at no site
+		}
+		if err != nil || math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v kg, %v; want %v", what, got, err, c.want)
+		}
+	}
+	for _, f := range []func(o *options){
+		func(o *options) { o.sites, o.nodes = sitesOfNodes, "embedded:2" },
+		func(o *options) { o.sites = write("other.csv", "q,1.5,2,FR\n") },
+	} {
+		if _, err := do(f); err == nil {
+			t.Error("sites that no node tells of pass")
+		}
+	}
+}
+
 // TestSites: over three made-up grids the planner over site and time emits the least, meets every deadline, and the oracle's share is told.
 func TestSites(t *testing.T) {
 	o := small()
@@ -401,7 +458,7 @@ func TestSeries(t *testing.T) {
 	}
 	g := gridOptions{objective: "grams", start: "2023-01-01T01:00:00Z",
 		carbon: write("c.csv", "datetime_utc,A\n2023-01-01T00:00:00Z,100\n2023-01-01T01:00:00Z,200\n2023-01-01T02:00:00Z,\n2023-01-01T03:00:00Z,400\n")}
-	if err := g.load(1); err != nil {
+	if err := g.load(1, "embedded:1"); err != nil {
 		t.Fatal(err)
 	}
 	if got := g.world.simulated(2 * time.Hour)[0].Intensity; !slices.Equal(got, []float64{200, 200, 400}) {
@@ -422,7 +479,7 @@ func TestSeries(t *testing.T) {
 		"start":      {gridOptions{objective: "grams", carbon: g.carbon, start: "2024-01-01T00:00:00Z"}, "the series go from"},
 		"text":       {gridOptions{objective: "grams", carbon: write("t.csv", "t,A\n2023-01-01T00:00:00Z,many\n")}, "t.csv:2"},
 	} {
-		if err := c.g.load(1); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := c.g.load(1, "embedded:1"); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want %q", what, err, c.want)
 		}
 	}

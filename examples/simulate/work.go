@@ -30,7 +30,13 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 		if o.load == 0 {
 			return nil, errors.New("-load 0 replays a trace: name one with -trace")
 		}
-		return synthetic(), nil
+		switch o.mix {
+		case "", mixed:
+			return synthetic(), nil
+		case mixedLikeKES:
+			return simulate.KubeEnergyMix(1000, 1), nil
+		}
+		return nil, fmt.Errorf("-mix %s: want %s or %s", o.mix, mixed, mixedLikeKES)
 	}
 	file := o.trace
 	if st, err := os.Stat(file); err == nil && st.IsDir() {
@@ -133,6 +139,12 @@ func open(name string) (io.ReadCloser, error) {
 	}
 	return &file{z, []io.Closer{f}}, nil
 }
+
+// Values of -mix.
+const (
+	mixed        = "small-medium-large"
+	mixedLikeKES = "kubeenergyscheduler"
+)
 
 // synthetic draws the shapes of the embedded workload.
 func synthetic() []simulate.Job {
