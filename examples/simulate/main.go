@@ -56,7 +56,7 @@ func main() {
 	var o options
 	f := flag.NewFlagSet("simulate", flag.ContinueOnError)
 	f.StringVar(&o.nodes, "nodes", "embedded:24", "servers: embedded:N, or a CSV of SPECpower curves, openb nodes or KubeEnergyScheduler nodes; FILE:N draws N of them")
-	f.StringVar(&o.trace, "trace", "", "file (or the folder of openb or SURF) to draw jobs from; .gz and .zip are read; empty is an embedded synthetic workload, see -mix")
+	f.StringVar(&o.trace, "trace", "", "file (or the folder of openb, PlanetLab or SURF) to draw jobs from; .gz and .zip are read; empty is an embedded synthetic workload, see -mix")
 	f.StringVar(&o.mix, "mix", mixed, "jobs of the embedded workload: "+mixed+" or "+mixedLikeKES+", whose generator's kinds these are")
 	f.StringVar(&o.format, "format", "openb", "format of the trace: "+strings.Join(append(trace.Formats(), "surf", "csv"), ", "))
 	f.StringVar(&o.columns, "columns", "", "columns of the format csv: arrival=NAME,duration=NAME,cpu=NAME,timeunit=1s and so on (see trace.ParseColumns)")

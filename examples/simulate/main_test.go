@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"database/sql"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -163,6 +166,35 @@ func TestErrors(t *testing.T) {
 		if err := run(t.Context(), o, io.Discard, io.Discard); err == nil {
 			t.Errorf("%+v passes", o)
 		}
+	}
+}
+
+// TestPlanetLabFolder: a folder with a file for each machine, one of them packed, is a trace.
+func TestPlanetLabFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "host_a"), []byte("10\n20\n30\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, "host_b.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := gzip.NewWriter(f)
+	fmt.Fprint(z, "40\n50\n")
+	if err := errors.Join(z.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	o := small()
+	o.trace, o.format, o.declared = dir, "planetlab", true
+	jobs, err := loadJobs(o)
+	if err != nil || len(jobs) != 2 || jobs[0].Name != "host_a" || len(jobs[0].Profile) != 3 || jobs[1].Duration != 10*time.Minute {
+		t.Fatalf("%+v, %v", jobs, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "readme"), []byte("one value a line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadJobs(o); err == nil || !strings.Contains(err.Error(), "readme:1:1") {
+		t.Errorf("a file that is no machine: %v", err)
 	}
 }
 

@@ -41,6 +41,12 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 	file := o.trace
 	if st, err := os.Stat(file); err == nil && st.IsDir() {
 		switch o.format {
+		case "planetlab":
+			jobs, err := machines(file)
+			if err != nil {
+				return nil, err
+			}
+			return o.prepared(file, jobs)
 		case "openb":
 			file = filepath.Join(file, "openb_pod_list_default.csv")
 		case "surf":
@@ -77,7 +83,11 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 	} else if res, err = trace.Read(o.format, file, r); err != nil {
 		return nil, err
 	}
-	jobs := res.Jobs
+	return o.prepared(file, res.Jobs)
+}
+
+// prepared makes what was read ready to draw from.
+func (o *options) prepared(file string, jobs []simulate.Job) ([]simulate.Job, error) {
 	if !o.declared {
 		jobs = trace.Sized(jobs)
 	}
@@ -90,6 +100,31 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 			return nil, fmt.Errorf("-fitted: %s: %w", file, err)
 		}
 		o.daily, o.peak, o.burst = g.Daily, g.Peak, g.Burst
+	}
+	return jobs, nil
+}
+
+// machines reads a folder of PlanetLab's as it is published: a file for each machine.
+func machines(dir string) ([]simulate.Job, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var jobs []simulate.Job
+	for _, e := range entries {
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		name := filepath.Join(dir, e.Name())
+		r, err := open(name)
+		if err != nil {
+			return nil, err
+		}
+		j, err := trace.PlanetLabMachine(name, r, 1)
+		if err = errors.Join(err, r.Close()); err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
 	}
 	return jobs, nil
 }

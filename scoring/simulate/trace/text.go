@@ -2,8 +2,10 @@ package trace
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -81,38 +83,65 @@ func swf(file string, r io.Reader) (*Result, error) {
 	return finish(res), nil
 }
 
-// PlanetLab reads CPU use in percent, one virtual machine a row, one value for each five minutes, separated by commas or spaces
-// (CoMon data as published by Beloglazov and Buyya). Every machine has the given number of cores and arrives at 0.
+// PlanetLab reads CPU use in percent, one virtual machine a row, one value for each five minutes, separated by commas or spaces: a
+// day of CoMon data (Beloglazov and Buyya 2012) in one file. Every machine has the given number of cores and arrives at 0. [PlanetLabMachine] reads
+// the files that they publish.
 func PlanetLab(file string, r io.Reader, cores float64) (*Result, error) {
 	res := new(Result)
+	err := percents(file, r, func(line int, use []float32) {
+		res.Jobs = append(res.Jobs, planetLabJob(fmt.Sprintf("vm-%04d", line), use, cores))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return finish(res), nil
+}
+
+// PlanetLabMachine reads one virtual machine as Beloglazov and Buyya publish them: a file for each, and in it one value in percent a line for
+// each five minutes.
+func PlanetLabMachine(file string, r io.Reader, cores float64) (simulate.Job, error) {
+	var all []float32
+	err := percents(file, r, func(_ int, use []float32) { all = append(all, use...) })
+	if err == nil && len(all) == 0 {
+		err = &Error{file, 1, 0, errors.New("no values")}
+	}
+	return planetLabJob(filepath.Base(file), all, cores), err
+}
+
+func planetLabJob(name string, use []float32, cores float64) simulate.Job {
+	const step = 5 * time.Minute
+	return simulate.Job{Name: name, Step: step, Profile: use, Class: "vm", Duration: time.Duration(len(use)) * step, Requests: batch.Resources{CPU: cores}}
+}
+
+// percents calls f with the shares of each line that has any.
+func percents(file string, r io.Reader, f func(line int, use []float32)) error {
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 64<<10), maxLine)
 	line := 0
 	for s.Scan() {
 		line++
 		if line > MaxRows {
-			return nil, &Error{file, line, 0, errTooMany}
+			return &Error{file, line, 0, errTooMany}
 		}
-		f := strings.FieldsFunc(s.Text(), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\r' })
-		if len(f) == 0 {
+		fields := strings.FieldsFunc(s.Text(), func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\r' })
+		if len(fields) == 0 {
 			continue
 		}
-		j := simulate.Job{Name: fmt.Sprintf("vm-%04d", line), Step: 5 * time.Minute, Profile: make([]float32, len(f)), Class: "vm",
-			Duration: time.Duration(len(f)) * 5 * time.Minute, Requests: batch.Resources{CPU: cores}}
-		for k, x := range f {
+		use := make([]float32, len(fields))
+		for k, x := range fields {
 			v, err := number(x)
 			if err == nil && (v < 0 || v > 100) {
 				err = fmt.Errorf("%v %%: %w", v, errRange)
 			}
 			if err != nil {
-				return nil, &Error{file, line, k + 1, err}
+				return &Error{file, line, k + 1, err}
 			}
-			j.Profile[k] = float32(v / 100)
+			use[k] = float32(v / 100)
 		}
-		res.Jobs = append(res.Jobs, j)
+		f(line, use)
 	}
 	if err := s.Err(); err != nil {
-		return nil, &Error{file, line + 1, 0, err}
+		return &Error{file, line + 1, 0, err}
 	}
-	return finish(res), nil
+	return nil
 }

@@ -101,6 +101,24 @@ func TestSURF(t *testing.T) {
 	}
 }
 
+// TestPlanetLabMachine: a file for each machine, a value a line.
+func TestPlanetLabMachine(t *testing.T) {
+	got, err := PlanetLabMachine("20110303/host_1", strings.NewReader("10\n20\n\n50\n"), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := simulate.Job{Name: "host_1", Duration: 15 * time.Minute, Requests: batch.Resources{CPU: 2}, Profile: []float32{0.1, 0.2, 0.5}, Step: 5 * time.Minute, Class: "vm"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for text, line := range map[string]int{"": 1, "10\n-1\n": 2, "10\n20\nlots\n": 3} {
+		_, err := PlanetLabMachine("host_1", strings.NewReader(text), 2)
+		if e, ok := errors.AsType[*Error](err); !ok || e.Line != line || e.File != "host_1" {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 // TestErrorsSayWhere: file, line and column of what is wrong.
 func TestErrorsSayWhere(t *testing.T) {
 	for _, c := range []struct {
