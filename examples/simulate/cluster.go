@@ -99,6 +99,9 @@ func loadNodes(o *options, seed uint64) ([]simulate.Node, error) {
 		finish(&n, o)
 		nodes = append(nodes, n)
 	}
+	if len(nodes) == 0 {
+		return nil, fmt.Errorf("%s: no servers", spec)
+	}
 	return sample(nodes, count, rnd), nil
 }
 

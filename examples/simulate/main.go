@@ -47,6 +47,7 @@ type options struct {
 
 	columns      string // of the format csv
 	mix          string // of the embedded workload
+	skipped      int    // rows of the trace
 	fitted       bool
 	daily, burst float64
 	peak         time.Duration
@@ -159,6 +160,9 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 	jobs, err := loadJobs(o)
 	if err != nil {
 		return err
+	}
+	if o.skipped > 0 {
+		fmt.Fprintf(progress, "%s: %d jobs; %d rows are incomplete and left out\n", o.trace, len(jobs), o.skipped)
 	}
 	if o.sweep {
 		return sweep(ctx, o, names, jobs, out, progress)

@@ -156,6 +156,7 @@ func TestErrors(t *testing.T) {
 		func(o *options) { o.moves = -0.1 },
 		func(o *options) { o.wake = -time.Second },
 		func(o *options) { o.nodes = "no such file" },
+		func(o *options) { o.nodes = os.DevNull },
 		func(o *options) { o.trace = "no such file" },
 		func(o *options) { o.sweep, o.seeds, o.loads = true, 2, "half" },
 		func(o *options) { o.sweep, o.seeds, o.loads, o.weights = true, 1, "0.5", "0.5/0.7" },
@@ -195,6 +196,23 @@ func TestPlanetLabFolder(t *testing.T) {
 	}
 	if _, err := loadJobs(o); err == nil || !strings.Contains(err.Error(), "readme:1:1") {
 		t.Errorf("a file that is no machine: %v", err)
+	}
+}
+
+// TestSkippedRows: what a trace has not told in full is left out with a word.
+func TestSkippedRows(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log.swf")
+	if err := os.WriteFile(file, []byte("1 0 -1 10 4 -1 -1 4 -1 -1 1 1 1 1 -1 -1 -1 -1\n2 5 -1 -1 4 -1 -1 4 -1 -1 1 1 1 1 -1 -1 -1 -1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := small()
+	o.trace, o.format, o.load, o.strategies = file, "swf", 0, "fcfs"
+	var said bytes.Buffer
+	if err := run(t.Context(), o, io.Discard, &said); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "log.swf: 1 jobs; 1 rows are incomplete") {
+		t.Errorf("%s", said.String())
 	}
 }
 

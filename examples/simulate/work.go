@@ -83,6 +83,7 @@ func loadJobs(o *options) ([]simulate.Job, error) {
 	} else if res, err = trace.Read(o.format, file, r); err != nil {
 		return nil, err
 	}
+	o.skipped = res.Skipped
 	return o.prepared(file, res.Jobs)
 }
 

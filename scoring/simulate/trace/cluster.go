@@ -11,7 +11,7 @@ import (
 	"github.com/leastwatt/leastwatt/scoring/simulate"
 )
 
-// OpenbNodes reads openb's node list: sn,cpu_milli,memory_mib,gpu,model. The nodes have no power model; the caller gives them one.
+// OpenbNodes reads openb's node list: sn,cpu_milli,memory_mib,gpu,model. Names must differ. The nodes have no power model; the caller gives them one.
 func OpenbNodes(file string, r io.Reader) ([]simulate.Node, error) {
 	t, err := openTable(file, r, 0)
 	if err != nil {
@@ -24,11 +24,17 @@ func OpenbNodes(file string, r io.Reader) ([]simulate.Node, error) {
 	if err := t.need("sn", "cpu_milli", "memory_mib", "gpu"); err != nil {
 		return nil, err
 	}
+	names := map[string]bool{}
 	for {
 		more, err := t.next()
 		if err != nil || !more {
 			return out, err
 		}
+		name := strings.Clone(t.text("sn"))
+		if names[name] {
+			return nil, t.wrong("sn", fmt.Errorf("node %q is listed twice", name))
+		}
+		names[name] = true
 		var v [3]float64
 		for i, name := range []string{"cpu_milli", "memory_mib", "gpu"} {
 			if v[i], err = t.num(name, false); err != nil {
@@ -39,7 +45,7 @@ func OpenbNodes(file string, r io.Reader) ([]simulate.Node, error) {
 			}
 		}
 		out = append(out, simulate.Node{Node: batch.Node{
-			Node:        scoring.Node{Name: strings.Clone(t.text("sn")), Capacity: power.Capacity{Cores: v[0] / 1000}},
+			Node:        scoring.Node{Name: name, Capacity: power.Capacity{Cores: v[0] / 1000}},
 			Allocatable: batch.Resources{CPU: v[0] / 1000, Memory: v[1] * (1 << 20), GPU: v[2]},
 		}})
 		if len(out) > MaxRows {
@@ -66,11 +72,16 @@ func (n *KubeEnergyNode) Model() (*power.Piecewise, error) {
 // mostOfNode is beyond any node's cores, GiB and watts.
 const mostOfNode = 1e12
 
-// KubeEnergyNodes reads KubeEnergyScheduler's node file, with or without its header.
+// KubeEnergyNodes reads KubeEnergyScheduler's node file, with or without its header. Names must differ.
 func KubeEnergyNodes(file string, r io.Reader) ([]KubeEnergyNode, error) {
 	var out []KubeEnergyNode
+	names := map[string]bool{}
 	err := rowsOf(file, r, "name", 4, func(fail func(int, error) error, f []string) error {
 		n := KubeEnergyNode{Name: f[0]}
+		if names[n.Name] {
+			return fail(0, fmt.Errorf("node %q is listed twice", n.Name))
+		}
+		names[n.Name] = true
 		var err error
 		if n.Cores, err = number(f[1]); err != nil || n.Cores < 0 || n.Cores > mostOfNode {
 			return fail(1, fmt.Errorf("cpu %q: want cores", f[1]))
@@ -103,11 +114,16 @@ type KubeEnergySite struct {
 	Region string
 }
 
-// KubeEnergySites reads KubeEnergyScheduler's site file, with or without its header.
+// KubeEnergySites reads KubeEnergyScheduler's site file, with or without its header. Ids must differ.
 func KubeEnergySites(file string, r io.Reader) ([]KubeEnergySite, error) {
 	var out []KubeEnergySite
+	ids := map[string]bool{}
 	err := rowsOf(file, r, "id", 4, func(fail func(int, error) error, f []string) error {
 		s := KubeEnergySite{ID: f[0], Region: f[3]}
+		if ids[s.ID] {
+			return fail(0, fmt.Errorf("site %q is listed twice", s.ID))
+		}
+		ids[s.ID] = true
 		var err error
 		if s.PUE, err = number(f[1]); err != nil || s.PUE < 1 {
 			return fail(1, fmt.Errorf("PUE %q: want 1 or more", f[1]))

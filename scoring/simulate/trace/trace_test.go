@@ -179,6 +179,24 @@ func TestKubeEnergyFiles(t *testing.T) {
 			t.Errorf("%q passes", bad)
 		}
 	}
+	for what, f := range map[string]func() error{
+		"3:1": func() error {
+			_, err := KubeEnergyNodes("f", strings.NewReader("a,1,1,static:1\nb,1,1,static:1\na,1,1,static:1\n"))
+			return err
+		},
+		"2:1": func() error {
+			_, err := KubeEnergySites("f", strings.NewReader("s,1,1,DE\ns,1,1,DE\n"))
+			return err
+		},
+		"3:3": func() error {
+			_, err := OpenbNodes("f", strings.NewReader("gpu,sn,cpu_milli,memory_mib\n0,a,1,1\n0,a,1,1\n"))
+			return err
+		},
+	} {
+		if err := f(); err == nil || !strings.HasPrefix(err.Error(), "f:"+what+": ") || !strings.Contains(err.Error(), "twice") {
+			t.Errorf("a name that comes twice: %v, want it at %s", err, what)
+		}
+	}
 	walk, err := ParseIntensity("randwalk:100:200:60")
 	if err != nil {
 		t.Fatal(err)
