@@ -27,8 +27,12 @@ import (
 // object is what a test looks at in a manifest.
 type object struct {
 	Kind     string
-	Metadata struct{ Name, Namespace string }
+	Metadata struct {
+		Name, Namespace string
+		Annotations     map[string]string
+	}
 	Spec     json.RawMessage
+	Webhooks json.RawMessage
 	Rules    []rbac.PolicyRule
 	Subjects []rbac.Subject
 	RoleRef  rbac.RoleRef
@@ -247,6 +251,8 @@ func TestValuesAreChecked(t *testing.T) {
 		"scheduler.mode=off":                                                               "mode",
 		"scheduler.clientConnection.qps=0":                                                 "qps",
 		"scheduler.clientConnection.burst=1.5":                                             "burst",
+		"metricsAdapter.tls.injectCAFrom=adapter":                                          "injectCAFrom",
+		"metricsAdapter.tls.injectCAFrom=a/adapter":                                        "existingSecret",
 		"scheduler.args.mode=shadow":                                                       "args",
 		"scheduler.args.podUsageAssumtion=1":                                               "podUsageAssumtion",
 		"scheduler.args.podUsageAssumption=half":                                           "podUsageAssumption",
@@ -281,6 +287,30 @@ func TestValuesAreChecked(t *testing.T) {
 	}
 	if _, err := render(t, "--set=metricsAdapter.enabled=true,metricsAdapter.tls.existingSecret=mine"); err == nil || !strings.Contains(err.Error(), "caBundle") {
 		t.Errorf("a certificate without its authority: %v", err)
+	}
+}
+
+// Where cert-manager has the certificates, the chart makes none, and has their authority put in by it.
+func TestTemplateCertManager(t *testing.T) {
+	all, err := render(t, "--set=metricsAdapter.enabled=true,metricsAdapter.tls.existingSecret=adapter,metricsAdapter.tls.injectCAFrom=leastwatt/adapter,"+
+		"shift.enabled=true,shift.webhook.enabled=true,shift.webhook.tls.existingSecret=shift,shift.webhook.tls.injectCAFrom=leastwatt/shift")
+	if err != nil {
+		t.Fatal(err)
+	}
+	injected := make(map[string]int)
+	for _, o := range all {
+		if at := o.Metadata.Annotations["cert-manager.io/inject-ca-from"]; at != "" {
+			injected[o.Kind+" "+at]++
+		}
+		if strings.Contains(string(o.Spec)+string(o.Webhooks), "caBundle") {
+			t.Errorf("%s %s names an authority of its own", o.Kind, o.Metadata.Name)
+		}
+		if o.Kind == "Secret" {
+			t.Errorf("the chart makes the Secret %s", o.Metadata.Name)
+		}
+	}
+	if want := map[string]int{"APIService leastwatt/adapter": 2, "ValidatingWebhookConfiguration leastwatt/shift": 1}; !maps.Equal(injected, want) {
+		t.Errorf("cert-manager puts its authority into %v, want %v", injected, want)
 	}
 }
 
@@ -429,7 +459,7 @@ func defaults(t *testing.T) scheduler.Usage {
 
 // Values of a release that an older chart made, which helm upgrade --reuse-values takes, do not have what came since.
 func TestTemplateWithValuesOfAnOlderChart(t *testing.T) {
-	c, _ := schedulerConfig(t, append(everything, "--set=profileSecrets=null,scheduler.clientConnection=null,scheduler.spreadRate.args=null")...)
+	c, _ := schedulerConfig(t, append(everything, "--set=profileSecrets=null,scheduler.clientConnection=null,scheduler.spreadRate.args=null,scheduler.args=null,metricsAdapter.tls.injectCAFrom=null")...)
 	if c.ClientConnection.QPS != 0 || c.ClientConnection.Burst != 0 {
 		t.Errorf("the rate is %v: want none, so that the scheduler takes its own", c.ClientConnection)
 	}
