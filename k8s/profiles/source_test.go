@@ -1,8 +1,11 @@
 package profiles
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -23,4 +26,29 @@ func TestErrorsOfWhatCannotBeMade(t *testing.T) {
 	if e, ok := errors.AsType[*sensors.Error](err); !ok || e.Source != "kepler" || e.Node != "n" || !errors.Is(err, sensors.ErrUnauthorized) {
 		t.Errorf("the error is %v: want one of source kepler", err)
 	}
+}
+
+// A sensor is read at its interval by a program whose own is the same, and whose poller comes up to a tenth sooner.
+func TestIntervalOfSensor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := p.newSource("n", &v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{{Type: "kepler", URL: "http://n:28282/metrics", Interval: &metav1.Duration{Duration: 30 * time.Second}}}}).probes[0]
+		reads := 0
+		n.from = sensors.SourceFunc(func(context.Context, string) ([]sensors.Reading, error) {
+			reads++
+			return []sensors.Reading{{Kind: sensors.Power, Value: float64(reads)}}, nil
+		})
+		for i, x := range []struct {
+			wait time.Duration
+			want float64
+		}{{0, 1}, {26 * time.Second, 1}, {time.Second, 2}, {27 * time.Second, 3}, {10 * time.Second, 3}, {20 * time.Second, 4}} {
+			time.Sleep(x.wait)
+			if r, err := n.Read(t.Context(), "n"); err != nil || r[0].Value != x.want {
+				t.Errorf("look %d gives read %v, %v; want %v", i, r, err, x.want)
+			}
+		}
+	})
 }

@@ -50,7 +50,7 @@ type Sensor struct {
 	// +optional
 	TLS *TLS `json:"tls,omitempty"`
 
-	// Interval is the shortest time between two reads, where the program's own is shorter.
+	// Interval is the shortest time between two reads, less a tenth, where the program's own is shorter.
 	//
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="want 1s to 24h"
