@@ -17,25 +17,32 @@ import (
 type peaks struct {
 	repeated
 	fitter    exponentialFit
+	cluster   *Cluster
+	at        uint64   // how many of its changes are in steps
 	fits      []fitted // of each node
-	list      []int32  // nodes that fit
+	steps     []step
+	list      []int32 // nodes that fit
 	low, high []float64
 }
 
+// fitted is the model of a node's curve.
 type fitted struct {
-	curve   *power.Piecewise
-	work    float64
-	use     float64
-	level   float64 // K1·e^(K2·x) at this use
-	perCore float64 // K2·100/cores
-	model   Exponential
+	curve *power.Piecewise
+	model Exponential
 }
 
-// The series of e^y − 1 up to y⁶ is right within seriesSlack of its value for |y| ≤ seriesEnd, and the exact difference is rounded within levelSlack
+// A step is what d more cores cost on a node as it is used now: slope·d·(e^y − 1)/y with y = bend·d.
+type step struct {
+	slope, bend float64
+	slack       float64 // watts that the rounding of the exact difference may reach
+	reach       float64 // cores up to which the series holds
+}
+
+// The series of (e^y − 1)/y up to y² is right within seriesSlack·|y|³ for |y| ≤ seriesEnd, and the exact difference is rounded within levelSlack
 // of K1·e^(K2·x).
 const (
 	seriesEnd   = 0.5
-	seriesSlack = 1e-5
+	seriesSlack = 0.05
 	levelSlack  = 1e-12
 )
 
@@ -44,7 +51,7 @@ func newPEAKS() *peaks {
 	p.cost = func(c *Cluster, j *Job, i int) float64 {
 		f := &p.fits[i]
 		if f.curve != c.curve[i] {
-			p.look(f, c, i)
+			p.fit(f, c, i)
 		}
 		if f.curve == nil {
 			return math.NaN()
@@ -73,35 +80,32 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 		}
 		return i
 	}
+	p.follow(c)
 	s := c.scan(j)
 	p.list = c.fitting(&s, j, p.list)
 	n := len(p.list)
 	p.low, p.high = slices.Grow(p.low[:0], n)[:n], slices.Grow(p.high[:0], n)[:n]
-	fits, low, high, curve, use, work, speed := p.fits, p.low, p.high, c.curve, c.use, c.work, c.speed
+	steps, low, high := p.steps, p.low, p.high[:len(p.low)]
 	leastHigh, mostLow, unknown := math.Inf(1), math.Inf(-1), -1
-	for k, i := range p.list {
-		low[k], high[k] = math.Inf(1), math.Inf(-1) // no candidate
-		f := &fits[i]
-		if f.curve != curve[i] || f.use != use[i] || f.work != work[i] {
-			p.look(f, c, int(i))
-		}
-		if f.curve == nil {
-			if unknown < 0 {
-				unknown = int(i)
+	for k, i := range p.list[:len(low)] {
+		f := &steps[i]
+		est, y := f.slope*s.cpu, f.bend*s.cpu
+		v := est * (1 + y*(1./2+y*(1./6)))
+		slack := seriesSlack*math.Abs(est*y*y*y) + f.slack
+		if !(s.cpu <= f.reach) {
+			if p.fits[i].curve == nil {
+				v = math.NaN()
+			} else {
+				v = p.rise(c, int(i), s.cpu)
 			}
-			continue
-		}
-		y := f.perCore * (s.cpu * speed[i])
-		v := f.level * (y * (1 + y*(1./2+y*(1./6+y*(1./24+y*(1./120+y*(1./720)))))))
-		slack := seriesSlack*math.Abs(v) + levelSlack*math.Abs(f.level)
-		if !(math.Abs(y) <= seriesEnd) {
-			v, slack = p.rise(c, int(i), s.cpu), 0
-		}
-		if unranked(v) || v < -math.MaxFloat64 { // an exponential far beyond its fit
-			if unknown < 0 {
-				unknown = int(i)
+			slack = 0
+			if unranked(v) || v < -math.MaxFloat64 { // not known, or an exponential far beyond its fit
+				if unknown < 0 {
+					unknown = int(i)
+				}
+				low[k], high[k] = math.Inf(1), math.Inf(-1) // no candidate
+				continue
 			}
-			continue
 		}
 		l, h := v-slack, v+slack
 		low[k], high[k] = l, h
@@ -133,17 +137,43 @@ func (p *peaks) choose(j *Job, _ time.Duration, c *Cluster) int {
 	return unknown
 }
 
-// look brings what is kept of a node up to date with its curve, size and use.
-func (p *peaks) look(f *fitted, c *Cluster, i int) {
-	if f.curve != c.curve[i] {
-		if f.curve = c.curve[i]; f.curve == nil {
-			return
+// follow brings what is kept of the nodes up to date with the cluster.
+func (p *peaks) follow(c *Cluster) {
+	if p.cluster != c || len(p.steps) != c.Len() || c.touched.n-p.at > uint64(len(c.touched.last)) {
+		p.cluster, p.at = c, c.touched.n
+		p.steps = slices.Grow(p.steps[:0], c.Len())[:c.Len()]
+		for i := range p.steps {
+			p.look(c, i)
 		}
+		return
+	}
+	for ; p.at < c.touched.n; p.at++ {
+		p.look(c, int(c.touched.last[p.at%uint64(len(c.touched.last))]))
+	}
+}
+
+// look brings what is kept of a node up to date with its curve, size and use.
+func (p *peaks) look(c *Cluster, i int) {
+	f, t := &p.fits[i], &p.steps[i]
+	if f.curve != c.curve[i] {
+		p.fit(f, c, i)
+	}
+	*t = step{reach: -1} // its difference is never read off a series
+	if f.curve == nil {
+		return
+	}
+	level := f.model.K1 * math.Exp(f.model.K2*(100*c.use[i]/c.work[i]))
+	bend := f.model.K2 * 100 / c.work[i] * c.speed[i]
+	if slope := level * bend; !unranked(slope) && slope > -math.MaxFloat64 {
+		*t = step{slope, bend, levelSlack * math.Abs(level), seriesEnd / math.Abs(bend)}
+	}
+}
+
+// fit takes over a node's curve.
+func (p *peaks) fit(f *fitted, c *Cluster, i int) {
+	if f.curve = c.curve[i]; f.curve != nil {
 		f.model = p.fitter.fit(f.curve)
 	}
-	f.use, f.work = c.use[i], c.work[i]
-	f.level = f.model.K1 * math.Exp(f.model.K2*(100*f.use/c.work[i]))
-	f.perCore = f.model.K2 * 100 / c.work[i]
 }
 
 // rise is what a request adds to node i by its model.
