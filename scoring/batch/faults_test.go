@@ -71,6 +71,23 @@ func TestPEAKSKnowsASizeAgain(t *testing.T) {
 	}
 }
 
+// TestPEAKSAfterManyChanges: a change is seen however many others have come since the last choice.
+func TestPEAKSAfterManyChanges(t *testing.T) {
+	nodes := []Node{node("a", 8, curve(t, 100, 110, 200)), node("b", 8, curve(t, 100, 120, 200)), node("c", 8, curve(t, 100, 400, 900))}
+	c := fresh(t, nodes, false)
+	s := &greedy{name: "peaks", rule: newPEAKS()}
+	if p := plan(t, s, 0, c, job("first", 0.5)); p.Assigned[0].Node != 0 {
+		t.Fatalf("%+v: want a, where it costs the least", p)
+	}
+	c.SetUse(0, 7)
+	for k := range 3 * len(c.touched.last) {
+		c.SetUse(2, 0.001*float64(k%7))
+	}
+	if p := plan(t, s, 0, c, job("second", 0.25)); p.Assigned[0].Node != 1 {
+		t.Errorf("%+v: want b, since a is nearly full", p)
+	}
+}
+
 // TestReadingsThatAreNoNumbers: what a sensor says that is no number changes nothing of what is believed, and a model that is taken away makes its node
 // the last choice.
 func TestReadingsThatAreNoNumbers(t *testing.T) {
