@@ -439,7 +439,7 @@ func TestArgumentsAreValues(t *testing.T) {
 		}
 		slices.Sort(names)
 		in := schema
-		for _, name := range strings.Fields("properties scheduler properties " + at + " properties") {
+		for name := range strings.FieldsSeq("properties scheduler properties " + at + " properties") {
 			in, _ = in[name].(map[string]any)
 		}
 		if got := slices.Sorted(maps.Keys(in)); !slices.Equal(got, names) {
