@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -331,6 +333,44 @@ func (s *stage) play(ctx context.Context) {
 			t.Errorf("-print with -config, %s: %q\n%s\n%s", protocol[f], even, text, said.String())
 		}
 	}
+	// While none runs, a server goes to which UDP clients of both families talk.
+	client4, name := udpClient(t, udp[0])
+	client6, name6 := udpClient(t, udp[1])
+	for name6 != name {
+		client6, name6 = udpClient(t, udp[1])
+	}
+	s.endpoints(ctx, "names", v1.ProtocolUDP, true, name)
+	if client4() != name || client6() != name {
+		t.Errorf("UDP clients left %s while nobody could move them", name)
+	}
+	// A new process writes rules before it knows a server, and anew when it does, however far off its refresh is.
+	var may atomic.Bool
+	begun, end := context.WithCancel(ctx)
+	config := siteConfigOnce(t, may.Load)
+	wg.Go(func() {
+		if err := run(begun, []string{"-kubeconfig", s.kubeconfig, "-node", "us", "-config", config, "-refresh", "10m", "-metrics-address", "127.0.0.1:9418"}, io.Discard, io.Discard); err != nil {
+			t.Errorf("a new process: %v", err)
+		}
+	})
+	known := func() string {
+		resp, err := http.Get("http://127.0.0.1:9418/metrics")
+		if err != nil {
+			return ""
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		_, after, _ := strings.Cut(string(text), `leastwatt_endpoint_known{namespace="default",service="ours",port="p/tcp",endpoint="10.77.1.3:8080",node="middle"} `)
+		v, _, _ := strings.Cut(after, "\n")
+		return v
+	}
+	s.until("rules are written before a server is known", func() bool { return known() == "0" })
+	may.Store(true)
+	s.until("what sensors say first counts", func() bool { return known() == "1" })
+	for f, client := range []func() string{client4, client6} {
+		s.until("the UDP client meets another server after a restart by "+protocol[f], func() bool { now := client(); return now != name && now != "" })
+	}
+	end()
+	wg.Wait()
 	if err := run(ctx, []string{"-cleanup"}, &printed, &said); err != nil {
 		t.Errorf("-cleanup: %v", err)
 	}

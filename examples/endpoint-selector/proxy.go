@@ -255,8 +255,17 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 		cancel()
 		watch <- err
 	})
-	if f.print && f.config != "" {
-		measured(ctx, view, 30*time.Second, log)
+	switch {
+	case f.config == "":
+	case f.print:
+		if unknown, all := measured(ctx, view, 30*time.Second, func(unknown, _ int) bool { return unknown == 0 }); unknown > 0 {
+			log.Warn("rules are printed although not every server with a model is known", "servers", all, "unknown", unknown)
+		}
+	default:
+		wg.Go(func() { // the first rules are written before any server is known
+			measured(ctx, view, time.Minute, func(unknown, all int) bool { return 2*unknown <= all })
+			p.Sync()
+		})
 	}
 	err = p.Run(ctx)
 	if w := <-watch; w != nil && !errors.Is(w, context.Canceled) {
@@ -268,15 +277,15 @@ func rules(ctx context.Context, f proxyFlags, weigher balancing.Weigher, client 
 	return err
 }
 
-// measured waits until all servers that have a model are known, but not longer than patience: what is printed once would
-// otherwise be what is written in the first moment, when nothing is known.
-func measured(ctx context.Context, view func() *scoring.View, patience time.Duration, log *slog.Logger) {
+// measured waits until enough is known of the servers that have a model, but not longer than patience, and returns how many
+// of all are not known.
+func measured(ctx context.Context, view func() *scoring.View, patience time.Duration, enough func(unknown, all int) bool) (unknown, all int) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		unknown, all := 0, 0
+		unknown, all = 0, 0
 		if v := view(); v != nil {
 			for n := range v.All {
 				all++
@@ -285,13 +294,12 @@ func measured(ctx context.Context, view func() *scoring.View, patience time.Dura
 				}
 			}
 		}
-		if all > 0 && unknown == 0 {
-			return
+		if all > 0 && enough(unknown, all) {
+			return unknown, all
 		}
 		select {
 		case <-ctx.Done():
-			log.Warn("rules are printed although not every server with a model is known", "servers", all, "unknown", unknown, "after", patience)
-			return
+			return unknown, all
 		case <-tick.C:
 		}
 	}

@@ -15,7 +15,17 @@ import (
 // that says they are 10 % busy.
 func siteConfig(t *testing.T) string {
 	t.Helper()
+	return siteConfigOnce(t, func() bool { return true })
+}
+
+// siteConfigOnce is one whose load-watcher says nothing until it may.
+func siteConfigOnce(t *testing.T, may func() bool) string {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !may() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		now := time.Now().Unix()
 		var nodes []string
 		for _, n := range []string{"cheap", "middle", "dear"} {
