@@ -17,6 +17,9 @@
 //
 //	cpu_power_watts                 packages and memory, as RAPL counts them
 //
+// A Kepler that a NodeProfile names as another sensor's fallback is read while it is needed for that, and tells of its pods
+// no longer: list it as a sensor by itself to have all of them.
+//
 // # Absence
 //
 // A value is as old as its timestamp, which is when the hardware measured. What is older than MaxAge, or not

@@ -217,6 +217,19 @@ func (p *Provider) forgetPods(node string, old, fresh *profile) {
 	}
 }
 
+// rests tells whether the profile's Keplers are fallbacks that were not needed at the last read.
+func (n *profile) rests() bool {
+	rests := false
+	for i := range n.spec.Sensors {
+		if n.spec.Sensors[i].Type == "kepler" {
+			if rests = n.source.probes[i].standby(); !rests {
+				break
+			}
+		}
+	}
+	return rests
+}
+
 func (n *profile) keplers() bool {
 	return n != nil && slices.ContainsFunc(n.spec.Sensors, func(x v1alpha1.Sensor) bool { return x.Type == "kepler" })
 }

@@ -34,6 +34,8 @@ func (r reader) Read(ctx context.Context, node string) ([]sensors.Reading, error
 	readings, err := n.source.all.Read(ctx, node)
 	if now := p.profile(node); now != n { // while it was read
 		p.forgetPods(node, n, now)
+	} else if p.pods != nil && n.rests() { // what it told while it was needed would be waited for
+		p.pods.Forget(node)
 	}
 	return readings, err
 }

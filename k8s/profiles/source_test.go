@@ -3,6 +3,9 @@ package profiles
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/sensors"
+	"github.com/leastwatt/leastwatt/sensors/kepler"
 )
 
 // The error of a sensor that cannot be made is of its protocol, whatever the profile calls it, as those of one that can be
@@ -51,4 +55,38 @@ func TestIntervalOfSensor(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a Kepler told of pods while it stood in for another sensor is forgotten when it does so no more: it would be stale for
+// an hour, and no sum over a namespace complete.
+func TestPodsOfAKeplerThatRests(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `kepler_node_cpu_watts{zone="package"} 50
+kepler_pod_cpu_watts{pod_name="web",pod_namespace="shop",state="running",zone="package"} 10
+`)
+	}))
+	defer s.Close()
+	pods := new(kepler.Pods)
+	p, err := New(Options{Pods: pods})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.SetProfile(&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n"}, Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{
+		{Type: "redfish", URL: "https://n", Fallback: []string{"kepler"}}, {Type: "kepler", URL: s.URL}}}})
+	answers := false
+	p.profile("n").source.probes[0].from = sensors.SourceFunc(func(_ context.Context, node string) ([]sensors.Reading, error) {
+		if !answers {
+			return nil, &sensors.Error{Source: "redfish", Node: node, Err: sensors.ErrUnreachable}
+		}
+		return []sensors.Reading{{Kind: sensors.Power, Value: 100, At: time.Now(), Source: "redfish"}}, nil
+	})
+	for i, told := range []int{1, 0, 1} {
+		answers = told == 0
+		if _, err := (reader{p}).Read(t.Context(), "n"); answers && err != nil {
+			t.Fatal(err)
+		}
+		if got := len(pods.All()); got != told {
+			t.Errorf("after read %d, pods of %d nodes are known, want %d", i, got, told)
+		}
+	}
 }
