@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	rbac "k8s.io/api/rbac/v1"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
+	"github.com/leastwatt/leastwatt/k8s/shift"
 )
 
 // object is what a test looks at in a manifest.
@@ -251,6 +253,9 @@ func TestValuesAreChecked(t *testing.T) {
 		"scheduler.mode=off":                                                               "mode",
 		"scheduler.clientConnection.qps=0":                                                 "qps",
 		"scheduler.clientConnection.burst=1.5":                                             "burst",
+		"shift.policies.default.pue=1.2":                                                   "pue",
+		"shift.policies.namespaces.a.zon=DE":                                               "zon",
+		"shift.policies.default.budget.over=stop":                                          "over",
 		"metricsAdapter.tls.injectCAFrom=adapter":                                          "injectCAFrom",
 		"metricsAdapter.tls.injectCAFrom=a/adapter":                                        "existingSecret",
 		"scheduler.args.mode=shadow":                                                       "args",
@@ -414,7 +419,26 @@ func TestTemplateArgumentsBySet(t *testing.T) {
 	}
 }
 
-// The values have every argument that the plugins have, and no other.
+// Policies go to the program as they are said.
+func TestTemplatePolicies(t *testing.T) {
+	all, err := render(t, "--set=shift.enabled=true,shift.grid=neso", `--set-json=shift.policies={"default":{"zone":"DE","maxDelay":"12h","duration":"2h","margin":1.5,"wattsPerCore":7.5,"pue":1.2,"dryRun":true},`+
+		`"namespaces":{"research":{"budget":{"kWhPerDay":0.5,"gramsPerDay":100,"over":"refuse"}}},"cores":{"DE":64}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		if text := o.Data["policies.yaml"]; text != "" {
+			p, err := shift.ParsePolicies([]byte(text))
+			if err != nil || p.Default.PUE != 1.2 || p.Default.MaxDelay.Duration != 12*time.Hour || p.Namespaces["research"].Budget.KWhPerDay != 0.5 || p.Cores["DE"] != 64 {
+				t.Errorf("%+v, %v", p, err)
+			}
+			return
+		}
+	}
+	t.Error("the chart tells the program no policies")
+}
+
+// The values have every argument that the plugins have, and every field of policies, and no other.
 func TestArgumentsAreValues(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", "k8s", "chart", "values.schema.json"))
 	if err != nil {
@@ -424,26 +448,31 @@ func TestArgumentsAreValues(t *testing.T) {
 	if err := json.Unmarshal(text, &schema); err != nil {
 		t.Fatal(err)
 	}
+	const plugins = "properties scheduler properties "
 	for at, of := range map[string]reflect.Type{
-		"args":                       reflect.TypeFor[scheduler.Args](),
-		"powerCap properties args":   reflect.TypeFor[scheduler.CapArgs](),
-		"spreadRate properties args": reflect.TypeFor[scheduler.SpreadArgs](),
-		"placement properties args":  reflect.TypeFor[scheduler.PlacementArgs](),
-		"powerCap properties args properties caps items": reflect.TypeFor[scheduler.Cap](),
+		plugins + "args":                                           reflect.TypeFor[scheduler.Args](),
+		plugins + "powerCap properties args":                       reflect.TypeFor[scheduler.CapArgs](),
+		plugins + "spreadRate properties args":                     reflect.TypeFor[scheduler.SpreadArgs](),
+		plugins + "placement properties args":                      reflect.TypeFor[scheduler.PlacementArgs](),
+		plugins + "powerCap properties args properties caps items": reflect.TypeFor[scheduler.Cap](),
+		"properties shift properties policies":                     reflect.TypeFor[shift.Policies](),
+		"$defs policy":                                             reflect.TypeFor[shift.Policy](),
+		"$defs policy properties budget":                           reflect.TypeFor[shift.Budget](),
 	} {
 		var names []string
 		for _, f := range reflect.VisibleFields(of) {
-			if name, ok := f.Tag.Lookup("json"); ok {
+			if tag, ok := f.Tag.Lookup("json"); ok {
+				name, _, _ := strings.Cut(tag, ",")
 				names = append(names, name)
 			}
 		}
 		slices.Sort(names)
 		in := schema
-		for name := range strings.FieldsSeq("properties scheduler properties " + at + " properties") {
+		for name := range strings.FieldsSeq(at + " properties") {
 			in, _ = in[name].(map[string]any)
 		}
 		if got := slices.Sorted(maps.Keys(in)); !slices.Equal(got, names) {
-			t.Errorf("%s: the values have %v, the plugin has %v", at, got, names)
+			t.Errorf("%s: the values have %v, the program has %v", at, got, names)
 		}
 	}
 }
