@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +99,12 @@ func slice(name, svc string, eps ...discovery.Endpoint) *discovery.EndpointSlice
 // site returns a view of two servers, one cheap and one dear.
 func site(t testing.TB) func() *scoring.View {
 	t.Helper()
+	return busySite(t, 0.1)
+}
+
+// busySite is a site whose cheap server is as busy as that.
+func busySite(t testing.TB, cheap float64) func() *scoring.View {
+	t.Helper()
 	f := scoring.NewFleet(scoring.FleetOptions{})
 	snap := map[string]*sensors.NodeReadings{}
 	for name, watts := range map[string][]power.Watts{"cheap": {80, 100}, "dear": {80, 400}} {
@@ -106,7 +113,7 @@ func site(t testing.TB) func() *scoring.View {
 			t.Fatal(err)
 		}
 		f.Put(scoring.Spec{Name: name, Capacity: power.Capacity{Cores: 10}, Predictor: c})
-		snap[name] = &sensors.NodeReadings{Node: name, Readings: []sensors.Reading{{Kind: sensors.CPUUtilization, Value: 0.1, At: time.Now(), Source: "test"}}}
+		snap[name] = &sensors.NodeReadings{Node: name, Readings: []sensors.Reading{{Kind: sensors.CPUUtilization, Value: map[string]float64{"cheap": cheap, "dear": 0.1}[name], At: time.Now(), Source: "test"}}}
 	}
 	if err := f.Refresh(t.Context(), sensors.NewSnapshot(time.Now(), snap), time.Now()); err != nil {
 		t.Fatal(err)
@@ -161,6 +168,40 @@ func TestSharesFollowTheModels(t *testing.T) {
 		settle()
 		if len(r.last) != 0 {
 			t.Errorf("after the Service is gone: %v", r.last)
+		}
+	})
+}
+
+// However often endpoints change, a reading moves no share by more than a step in a refresh.
+func TestChangesDoNotHurryShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calm, full := site(t), busySite(t, 1)
+		var busy atomic.Bool
+		view := func() *scoring.View {
+			if busy.Load() {
+				return full()
+			}
+			return calm()
+		}
+		var r recorder
+		p := start(t, &r, endpoints.Options{View: view, Refresh: 20 * time.Second})
+		p.OnServiceAdd(service("web", func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "20"} }))
+		p.OnEndpointSliceAdd(slice("web-1", "web", endpoint("10.0.0.1", "cheap"), endpoint("10.0.0.2", "dear")))
+		p.OnServiceAdd(service("other", func(s *v1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs = "10.96.0.11", []string{"10.96.0.11"} }))
+		settle()
+		before := r.shares(web)["10.0.0.1:8080"]
+		busy.Store(true) // the cheap server has no room any more
+		writes := r.count()
+		for i := range 30 {
+			e := endpoint("10.0.0.3", "dear")
+			e.Conditions.Ready = new(i%2 == 0)
+			p.OnEndpointSliceUpdate(nil, slice("other-1", "other", e))
+			time.Sleep(200 * time.Millisecond)
+		}
+		synctest.Wait()
+		after := r.shares(web)["10.0.0.1:8080"]
+		if moved := before - after; r.count() < writes+20 || moved < balancing.DefaultStep/2 || moved > balancing.DefaultStep+1e-9 {
+			t.Errorf("%d writes moved a share from %v to %v", r.count()-writes, before, after)
 		}
 	})
 }
