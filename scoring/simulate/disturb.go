@@ -164,7 +164,7 @@ func (s *simulation) rebalance() error {
 }
 
 func (s *simulation) sampleSeries() {
-	x := Sample{At: time.Duration(s.nextTrace), Watts: power.Watts(s.facility()), On: s.on, Waiting: len(s.pending) + s.heldN, Running: s.running, Use: s.load.Use}
+	x := Sample{At: time.Duration(s.nextTrace), Watts: power.Watts(s.facility()), On: s.on, Waiting: len(s.pending) + s.heldN, Running: s.running, Use: s.load.Use - s.excess}
 	for k := range s.sites {
 		g, m := s.sites[k].rate(s.nextTrace)
 		x.Grams, x.Money = x.Grams+g, x.Money+m

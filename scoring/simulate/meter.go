@@ -51,7 +51,9 @@ func (s *simulation) facility() float64 {
 func (s *simulation) leastWatts() float64 {
 	if s.stale {
 		// Without a node that is down, and idle in the bound, the bound of the others is no lower than this.
-		s.boundWatts = max(0, float64(s.bound.At(s.load))-s.absent)
+		l := s.load
+		l.Use = max(0, l.Use-s.excess)
+		s.boundWatts = max(0, float64(s.bound.At(l))-s.absent)
 		s.stale = false
 	}
 	if len(s.sites) > 0 {

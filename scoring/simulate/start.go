@@ -139,13 +139,15 @@ func (s *simulation) setUse(k int32, cores float64) {
 	l.done += l.use * float64(s.now-l.useAt) / 1e9
 	l.useAt = s.now
 	s.load.Use += cores - l.use
+	s.excess -= max(0, v.use-v.work)
 	v.use += cores - l.use
 	l.use = cores
 	if v.jobs == 0 || v.use < 0 {
 		v.use = 0
 	}
+	s.excess += max(0, v.use-v.work)
 	if s.running == 0 {
-		s.load = batch.Load{}
+		s.load, s.excess = batch.Load{}, 0
 	}
 	s.stale = true
 	s.setPower(i)

@@ -91,6 +91,7 @@ type simulation struct {
 	total      float64 // watts of all servers
 	on         int
 	load       batch.Load
+	excess     float64 // cores of load.Use that servers do not do, because they are asked for more than they have
 	bound      *batch.Bound
 	boundWatts float64
 	down       int
