@@ -28,6 +28,9 @@ func (s *simulation) fail(i int) error {
 	if v.state == isOn || v.state == isBooting {
 		s.on--
 	}
+	if v.state == isBooting {
+		s.boots(i, -1)
+	}
 	v.state = isDown
 	s.down++
 	s.absent += s.resting(i)

@@ -26,6 +26,7 @@ func (s *simulation) handle(e event) error {
 		if v := &s.servers[e.who]; v.gen == e.gen && v.state == isBooting {
 			s.settle(int(e.who))
 			v.state = isOn
+			s.boots(int(e.who), -1)
 			s.setPower(int(e.who))
 		}
 	case evOff:

@@ -21,6 +21,7 @@ func anyNodes(t *testing.T, r *rand.Rand) []Node {
 		}
 		n := testNode(t, fmt.Sprint("n", i), float64(2+r.IntN(8)), watts...)
 		n.OffPower, n.Wake = power.Watts(r.IntN(6)), time.Duration(r.IntN(3))*time.Second
+		n.WakeWatts = power.Watts(r.IntN(3) * r.IntN(100))
 		if r.IntN(3) == 0 {
 			n.Suspend = &Sleep{Power: power.Watts(r.IntN(10)), Wake: time.Duration(r.IntN(2)) * time.Second}
 		}
@@ -136,6 +137,20 @@ func TestLaws(t *testing.T) {
 			t.Errorf("seed %d, %s: the nodes drew %v J, all together %v", seed, name, sum, float64(res.Energy))
 		}
 	}
+}
+
+// TestDimBoot: a server that draws less while it boots than idle is not below the bound, whether it comes to run its job or fails before.
+func TestDimBoot(t *testing.T) {
+	n := testNode(t, "a", 4, 100, 200)
+	n.Wake, n.WakeWatts = 10*time.Second, 50
+	c := Config{Nodes: []Node{n}, Strategy: strategy(t, "fcfs"), SwitchOff: true, Bound: true}
+	r := run(t, c, testJob("1", 0, time.Second, 4))
+	near(t, "energy", float64(r.Energy), 10*50+200)
+	near(t, "bound", float64(r.Bound), float64(r.Energy))
+	c.Nodes[0].Failures = []Outage{{At: 5 * time.Second, For: 10 * time.Second}}
+	r = run(t, c, testJob("1", 0, time.Second, 4))
+	near(t, "energy", float64(r.Energy), 5*50+10*50+200)
+	near(t, "bound", float64(r.Bound), float64(r.Energy))
 }
 
 // TestSlowServer: a job that asks for more than a slow server has makes it draw all it can, and the bound counts the work that it does.

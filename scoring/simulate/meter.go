@@ -53,7 +53,7 @@ func (s *simulation) leastWatts() float64 {
 		// Without a node that is down, and idle in the bound, the bound of the others is no lower than this.
 		l := s.load
 		l.Use = max(0, l.Use-s.excess)
-		s.boundWatts = max(0, float64(s.bound.At(l))-s.absent)
+		s.boundWatts = max(0, float64(s.bound.At(l))-s.absent-s.dim)
 		s.stale = false
 	}
 	if len(s.sites) > 0 {
@@ -67,6 +67,20 @@ func (s *simulation) leastWatts() float64 {
 	w := s.facility()
 	s.total = keep
 	return w
+}
+
+// boots counts a server that begins to boot, or ends: one that draws less meanwhile than idle has its work reserved in the bound already.
+func (s *simulation) boots(i int, sign float64) {
+	n := s.node(i)
+	less := float64(s.servers[i].curve.Idle() - n.WakeWatts)
+	if n.WakeWatts == 0 || less <= 0 {
+		return
+	}
+	s.dim += sign * less
+	if s.dimmed += int(sign); s.dimmed == 0 {
+		s.dim = 0 // forget what rounding has left
+	}
+	s.stale = true
 }
 
 // setPower brings a server's power up to date with its state and use.

@@ -28,6 +28,7 @@ func (s *simulation) start(k, i int32) {
 		s.cluster.SetOff(int(i), false)
 		if wake > 0 {
 			v.state, v.ready = isBooting, s.now+int64(wake)
+			s.boots(int(i), 1)
 			s.events.push(v.ready, evReady, i, v.gen)
 			begin = v.ready
 		} else {

@@ -96,6 +96,8 @@ type simulation struct {
 	boundWatts float64
 	down       int
 	absent     float64 // watts that the bound counts for nodes that are down
+	dimmed     int
+	dim        float64 // and by how much those that boot draw less than idle
 	stale      bool    // boundWatts is of an older load
 	energy     float64
 	boundJ     float64
