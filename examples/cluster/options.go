@@ -64,7 +64,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 1, "decides the servers, their differences and the pods")
 	f.BoolVar(&o.keep, "keep", false, "leave the cluster up until Ctrl-C and print the kubeconfig's path")
 	f.BoolVar(&o.json, "json", false, "print one JSON object on stdout; progress goes to stderr")
-	f.StringVar(&o.replay, "replay", "", "run this trace (or \"embedded\"), shortened to -pods pods, through the scheduler, and check that the simulator predicts its energy within 2 %")
+	f.StringVar(&o.replay, "replay", "", "run this trace (or \"embedded\"; .gz is read), shortened to -pods pods, through the scheduler, and check that the simulator predicts its energy within 2 %")
 	f.StringVar(&o.replayFormat, "replay-format", "batch", "format of -replay's trace: "+strings.Join(trace.Formats(), ", "))
 	f.IntVar(&o.steps, "steps", 24, "moments at which pods come and go with -replay")
 	f.BoolVar(&o.bench, "bench", false, "measure the scheduler's milliseconds per pod with and without the plugin instead")

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +54,40 @@ func TestReportOff(t *testing.T) {
 		if err := c.r.report(io.Discard, false); (err == nil) != c.ok {
 			t.Errorf("%+v: %v", c.r, err)
 		}
+	}
+}
+
+// TestPackedTrace: a trace is the same packed, and one that is not packed is told by its name.
+func TestPackedTrace(t *testing.T) {
+	fleet, err := newFleet(12, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options{replay: "embedded", replayFormat: "batch", pods: 40, steps: 12, load: 0.4}
+	want, err := readVisits(o, fleet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(replayTrace); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.replay = filepath.Join(t.TempDir(), "trace.csv.gz")
+	if err := os.WriteFile(o.replay, packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readVisits(o, fleet); err != nil || !slices.Equal(got, want) || len(got) != 40 {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	if err := os.WriteFile(o.replay, replayTrace, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readVisits(o, fleet); err == nil || !strings.Contains(err.Error(), "trace.csv.gz") {
+		t.Errorf("a trace that is not packed: %v", err)
 	}
 }
 

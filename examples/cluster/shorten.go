@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	_ "embed" // the trace that is replayed by default
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/leastwatt/leastwatt/scoring/batch"
@@ -35,7 +38,14 @@ func readVisits(o options, fleet []server) ([]visit, error) {
 		}
 		name = o.replay
 	}
-	r, err := trace.Read(o.replayFormat, name, bytes.NewReader(data))
+	var text io.Reader = bytes.NewReader(data)
+	if strings.HasSuffix(name, ".gz") {
+		var err error
+		if text, err = gzip.NewReader(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	r, err := trace.Read(o.replayFormat, name, text)
 	if err != nil {
 		return nil, err
 	}
