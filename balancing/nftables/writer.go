@@ -187,6 +187,7 @@ func Script(f knftables.Family, o Options, services []Service) (string, []error,
 func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
 	next := make(map[string]*wanted, len(services))
 	owner := make(map[string]string, len(services))
+	keys := make([]string, 0, len(services)) // of next, in order
 	order := make([]int, len(services))
 	for i := range order {
 		order[i] = i
@@ -211,23 +212,38 @@ func (w *Writer) normalize(services []Service, r *Result) map[string]*wanted {
 				old = w.d.want(p)
 			}
 		}
-		if err := claim(owner, old); err != nil {
-			r.Refused = append(r.Refused, &RefusedError{s.Name, s.Protocol, err})
-			continue
-		}
 		next[key] = old
+		keys = append(keys, key)
+	}
+	// Virtual addresses are given out by the cluster, each once; the others are what a Service asks for. So nobody gets another
+	// one's virtual address by asking for it.
+	for _, asked := range [...]bool{false, true} {
+		for _, key := range keys {
+			p := next[key]
+			if p == nil {
+				continue
+			}
+			if err := claim(owner, p, asked); err != nil {
+				r.Refused = append(r.Refused, &RefusedError{p.Name, p.Protocol, err})
+				delete(next, key)
+			}
+		}
 	}
 	return next
 }
 
-// claim gives a Service's addresses to it, unless another one has one of them.
-func claim(owner map[string]string, p *wanted) error {
-	for _, c := range p.claims {
+// claim gives a Service's virtual addresses to it, or those it asked for, unless another one has one of them.
+func claim(owner map[string]string, p *wanted, asked bool) error {
+	claims := p.claims[:len(p.ips)]
+	if asked {
+		claims = p.claims[len(p.ips):]
+	}
+	for _, c := range claims {
 		if other, ok := owner[c]; ok {
 			return fmt.Errorf("%s belongs to %q: %w", c, other, ErrDuplicate)
 		}
 	}
-	for _, c := range p.claims {
+	for _, c := range claims {
 		owner[c] = p.Name
 	}
 	return nil

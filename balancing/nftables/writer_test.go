@@ -313,6 +313,34 @@ func TestBadServicesAreRefusedAlone(t *testing.T) {
 	lacks(t, nft, "thief")
 }
 
+// Who asks for the virtual address of another Service as an address from outside does not get it, whatever its name.
+func TestVirtualAddressesAreNotTaken(t *testing.T) {
+	thief := web(1)
+	thief.Name, thief.IPs, thief.External = "a/thief:http", []netip.Addr{netip.MustParseAddr("10.96.0.11")}, web().IPs
+	balancer := thief
+	balancer.Name, balancer.IPs, balancer.External, balancer.Balancers = "b/thief:http", []netip.Addr{netip.MustParseAddr("10.96.0.12")}, nil, web().IPs
+	first, second := thief, thief // of an address that is nobody's the first one gets it
+	first.Name, first.IPs, first.External = "c/first:http", []netip.Addr{netip.MustParseAddr("10.96.0.13")}, []netip.Addr{netip.MustParseAddr("198.51.100.7")}
+	second.Name, second.IPs, second.External = "d/second:http", []netip.Addr{netip.MustParseAddr("10.96.0.14")}, first.External
+	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
+	r := apply(t, w, thief, balancer, second, web(1, 1), first)
+	var refused []string
+	for _, err := range r.Refused {
+		e, ok := errors.AsType[*nftables.RefusedError](err)
+		if !ok || !errors.Is(err, nftables.ErrDuplicate) {
+			t.Fatal(err)
+		}
+		refused = append(refused, e.Service)
+	}
+	if d := cmp.Diff([]string{thief.Name, balancer.Name, second.Name}, refused); d != "" {
+		t.Error(d)
+	}
+	holds(t, nft, "10.96.0.10 . tcp . 80 : goto svc-")
+	holds(t, nft, "198.51.100.7 . tcp . 80 : goto out-")
+	lacks(t, nft, "thief")
+	lacks(t, nft, "second")
+}
+
 func TestDuplicateEndpointsAreOne(t *testing.T) {
 	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 4})
 	s := web(1, 2)
