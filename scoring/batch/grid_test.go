@@ -145,6 +145,40 @@ func TestRoomIsShared(t *testing.T) {
 	}
 }
 
+// TestShortJobsShareASlot: four jobs of a quarter of an hour, each as large as the server, run one after the other in its one clean hour; a fifth does
+// not, whether they come together or one by one. Where servers are switched off each takes an hour of its own.
+func TestShortJobsShareASlot(t *testing.T) {
+	g := hourly{"a": {500, 400, 100, 200, 500, 500, 500, 500}}
+	for _, together := range []bool{true, false} {
+		s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
+		var jobs []Job
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			jobs = append(jobs, work(name, 15*time.Minute, 7*time.Hour))
+		}
+		var w []Wait
+		if together {
+			w = plan(t, s, 0, c, jobs...).Waiting
+		} else {
+			for _, j := range jobs {
+				w = append(w, plan(t, s, 0, c, j).Waiting...)
+			}
+		}
+		at := make(map[time.Duration]int)
+		for _, x := range w {
+			at[x.Reason.Planned]++
+		}
+		if at[2*time.Hour] != 4 || at[3*time.Hour] != 1 {
+			t.Errorf("together %v: planned for %v, want four at 2 h and one at 3 h", together, at)
+		}
+	}
+	s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
+	c.switchOff = true
+	w := plan(t, s, 0, c, work("a", 15*time.Minute, 7*time.Hour), work("b", 15*time.Minute, 7*time.Hour)).Waiting
+	if len(w) != 2 || w[0].Reason.Planned == w[1].Reason.Planned {
+		t.Errorf("switched off: held %+v, want different hours", w)
+	}
+}
+
 // TestPlannedAnew: when a slot begins, all that are held are planned together, so that one with time makes room for one that has none.
 func TestPlannedAnew(t *testing.T) {
 	g := hourly{"a": {600, 500, 100, 110, 600, 600, 600, 600}}

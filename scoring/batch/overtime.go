@@ -24,6 +24,7 @@ type overTime struct {
 	booked []ledger           // by cell
 	holds  map[string]booking // of jobs that were held, by name
 	joined int64              // the slot in which all that were held were planned last
+	whole  bool               // jobs take full slots: see room
 	swept  int64              // the slot in which holds were looked through last
 	prices [][]float64        // that this plan ended with, by cell, from its slot on
 	cells  []cell
@@ -37,6 +38,7 @@ func (*overTime) Name() string { return "spacetime" }
 func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
 	var p Plan
 	fresh := b.cluster != c
+	b.whole = c.switchOff
 	b.look(c, now, b.opts.Horizon)
 	if fresh {
 		b.cells, b.holds, b.joined, b.prices = nil, map[string]booking{}, b.at, nil
@@ -136,6 +138,15 @@ func (b *clean) slots(d time.Duration) int {
 	return max(1, int(math.Ceil(float64(d)/float64(b.grid.Slot()))))
 }
 
+// room is what a job takes of the cores in each of its slots, on average: many short ones can run in one slot, one after the other. Where servers are
+// switched off it is all it requests: to fill clean hours to the brim wakes servers for a part of an hour, which costs more than that saves.
+func (b *overTime) room(j *Job) float64 {
+	if b.whole || j.Demand.Lifetime <= 0 {
+		return j.Requests.CPU
+	}
+	return j.Requests.CPU * min(1, float64(j.Demand.Lifetime)/float64(b.grid.Slot()))
+}
+
 // problem states what is to be planned, in slots from the present one on.
 func (b *overTime) problem(now time.Duration, jobs []Job, later []int, c *Cluster) spacetime.Problem {
 	// As far as the forecast of any site reaches, and as far as the jobs need for meeting their deadlines.
@@ -151,7 +162,7 @@ func (b *overTime) problem(now time.Duration, jobs []Job, later []int, c *Cluste
 		last := min(int(int64(b.latest(j, now)/b.grid.Slot())-b.at), n-1) // nothing is held for longer than the forecast reaches
 		energy := b.energies(c, j)
 		far = max(far, last+length+1)
-		p.Jobs = append(p.Jobs, spacetime.Job{Name: j.Name, Size: j.Requests.CPU, Length: length, Latest: max(0, last), Energy: energy, Suspend: j.Suspend})
+		p.Jobs = append(p.Jobs, spacetime.Job{Name: j.Name, Size: b.room(j), Length: length, Latest: max(0, last), Energy: energy, Suspend: j.Suspend})
 	}
 	for x := range b.cells {
 		s := b.cells[x].site
@@ -185,7 +196,7 @@ func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k 
 			if run < len(pl.Slots) {
 				p.Assigned[n-1].For = time.Duration(b.at+int64(run))*b.grid.Slot() - now
 				// It gives back what it will not use of the slots that follow.
-				b.booked[b.cellOf[p.Assigned[n-1].Node]].add(b.at+int64(run), b.at+int64(b.slots(j.Demand.Lifetime)), -j.Requests.CPU)
+				b.booked[b.cellOf[p.Assigned[n-1].Node]].add(b.at+int64(run), b.at+int64(b.slots(j.Demand.Lifetime)), -b.room(j))
 			}
 		}
 		return
@@ -195,7 +206,7 @@ func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k 
 	if b.opts.Joint > 0 {
 		until = min(until, b.nextSlot(now))
 	}
-	h := booking{cell: pl.Site, from: b.at + int64(pl.Start), size: j.Requests.CPU}
+	h := booking{cell: pl.Site, from: b.at + int64(pl.Start), size: b.room(j)}
 	h.until = h.from + int64(b.slots(j.Demand.Lifetime))
 	if pl.Slots != nil {
 		h.from, h.slots = b.at, pl.Slots
@@ -230,5 +241,5 @@ func (b *overTime) atOnce(p *Plan, c *Cluster, now time.Duration, jobs []Job, k,
 		return
 	}
 	p.place(c, now, jobs, k, b.best[at])
-	b.booked[b.cellOf[b.best[at]]].add(b.at, b.at+int64(length), j.Requests.CPU)
+	b.booked[b.cellOf[b.best[at]]].add(b.at, b.at+int64(length), b.room(j))
 }

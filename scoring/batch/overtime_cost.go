@@ -26,6 +26,10 @@ func (b *overTime) energies(c *Cluster, j *Job) []float64 {
 	if dearest == 0 {
 		dearest = 1 // nothing is known of power: the grid alone decides
 	}
+	share := 1.0
+	if j.Requests.CPU > 0 {
+		share = b.room(j) / j.Requests.CPU
+	}
 	out := make([]float64, len(b.cells))
 	for x := range b.cells {
 		v := b.cells[x].slope
@@ -33,7 +37,7 @@ func (b *overTime) energies(c *Cluster, j *Job) []float64 {
 			v = dearest
 		}
 		if out[x] = math.NaN(); can[x] {
-			out[x] = max(0, v) * j.Demand.CPU * b.grid.Slot().Hours()
+			out[x] = max(0, v) * j.Demand.CPU * b.grid.Slot().Hours() * share
 		}
 	}
 	return out
@@ -68,7 +72,7 @@ func (b *overTime) alone(now time.Duration, j *Job, c *Cluster) spacetime.Placem
 		}
 		run := 0
 		for t := range last + length {
-			if run++; b.cells[x].capacity-b.booked[x].at(b.at+int64(t)) < j.Requests.CPU*(1-1e-9) {
+			if run++; b.cells[x].capacity-b.booked[x].at(b.at+int64(t)) < b.room(j)*(1-1e-9) {
 				run = 0
 				continue
 			}
