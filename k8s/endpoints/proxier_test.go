@@ -528,6 +528,33 @@ func TestFailedWriteIsTriedAgain(t *testing.T) {
 	})
 }
 
+// hanging is an Applier whose first call ends only with its context.
+type hanging struct {
+	recorder
+	hung atomic.Bool
+}
+
+func (h *hanging) Apply(ctx context.Context, services []nftables.Service) (nftables.Result, error) {
+	if !h.hung.Swap(true) {
+		<-ctx.Done()
+		return nftables.Result{}, ctx.Err()
+	}
+	return h.recorder.Apply(ctx, services)
+}
+
+func TestHangingWriteIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h hanging
+		p := start(t, &h, endpoints.Options{})
+		p.OnServiceAdd(service("web"))
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if h.count() == 0 || len(h.last) != 1 || p.Ready() != nil {
+			t.Errorf("%d writes after one that hung, %d Services, %v", h.count(), len(h.last), p.Ready())
+		}
+	})
+}
+
 func TestBadAnnotationsAndUnsupportedGetAnEvent(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*v1.Service)

@@ -22,9 +22,15 @@ import (
 // without a rate that was measured, an endpoint gets at most one and a half times the neutral share.
 const RateAnnotation = "leastwatt.github.io/requests-per-second"
 
+// patience is how long one sync may take: nft needs seconds for 1,000 new Services, and one that hangs must not keep later
+// changes from being written.
+const patience = 2 * time.Minute
+
 // sync weighs and writes once. Only what is remembered of the cluster is read under the lock.
 func (p *Proxier) sync(ctx context.Context) error {
 	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	ports := p.snapshot()
 	services := make([]balancing.Service, len(ports))
 	view := p.opts.View()
