@@ -2,6 +2,7 @@ package batch
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -179,6 +180,104 @@ func TestShortJobsShareASlot(t *testing.T) {
 	}
 }
 
+// twin is a cluster of two like servers of four cores at site a that stay on.
+func twin(t *testing.T) *Cluster {
+	t.Helper()
+	c := sited(t, "a", "b")
+	nodes := []Node{c.nodes[0], c.nodes[1]}
+	nodes[1].Site = "a"
+	c, err := NewCluster(t.Context(), nodes, ClusterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestFreedCoresAreUsed: a job that is planned for the next hour starts when cores become free before, as now is no dirtier; where servers are switched
+// off, or now is dirtier, it keeps to its plan.
+func TestFreedCoresAreUsed(t *testing.T) {
+	for what, x := range map[string]struct {
+		off   bool
+		costs []float64
+		early bool
+	}{
+		"clean": {false, []float64{100, 110, 500, 500, 500}, true},
+		"dirty": {false, []float64{100, 80, 90, 500, 500}, false},
+		"off":   {true, []float64{100, 110, 500, 500, 500}, false},
+	} {
+		s, c := carbon(t, "spacetime", hourly{"a": x.costs}, CarbonOptions{}), sited(t, "a")
+		c.switchOff = x.off
+		first, next := work("first", 20*time.Minute, 50*time.Minute), work("next", time.Hour, 4*time.Hour)
+		if p := plan(t, s, 0, c, first); len(p.Assigned) != 1 {
+			t.Fatalf("%s: the first is held: %+v", what, p.Waiting)
+		}
+		w := plan(t, s, time.Minute, c, next).Waiting
+		if len(w) != 1 || w[0].Reason.Planned != time.Hour {
+			t.Fatalf("%s: %+v, want planned for 1 h", what, w)
+		}
+		if want := 20 * time.Minute; x.early && w[0].Reason.Until != want {
+			t.Errorf("%s: to be asked at %v, want %v, when the first ends", what, w[0].Reason.Until, want)
+		}
+		c.Release(0, &first)
+		if p := plan(t, s, 20*time.Minute, c, next); len(p.Assigned) == 1 != x.early {
+			t.Errorf("%s: starts early %v, want %v", what, len(p.Assigned) == 1, x.early)
+		}
+	}
+}
+
+// TestEarlyStartsLeaveRoom: cores that are free early go to no job that would keep them from one that must start before it ends.
+func TestEarlyStartsLeaveRoom(t *testing.T) {
+	g := hourly{"a": {100, 100, 100, 100, 200, 200, 200, 200, 200, 200}}
+	s, c := carbon(t, "spacetime", g, CarbonOptions{Margin: 1}), sited(t, "a")
+	first, hurried, long := work("first", 30*time.Minute, 40*time.Minute), work("hurried", time.Hour, 150*time.Minute), work("long", 3*time.Hour, 9*time.Hour)
+	first.Deadline = 30 * time.Minute
+	plan(t, s, 0, c, first)
+	a, b := plan(t, s, time.Minute, c, hurried).Waiting, plan(t, s, 2*time.Minute, c, long).Waiting
+	if len(a) != 1 || a[0].Reason.Planned != time.Hour || len(b) != 1 || b[0].Reason.Planned != 2*time.Hour {
+		t.Fatalf("planned %+v and %+v, want 1 h and 2 h", a, b)
+	}
+	c.Release(0, &first)
+	for _, jobs := range [][]Job{{long}, {long, hurried}} {
+		for _, x := range plan(t, s, 30*time.Minute, c, jobs...).Assigned {
+			if jobs[x.Job].Name == "long" {
+				t.Errorf("%d asked: the long job starts and keeps the hurried one from its latest start", len(jobs))
+			}
+		}
+	}
+}
+
+// TestUrgentFirst: of those whose latest start has come the one that is due first gets the room, and a server that becomes free goes to the one that waits
+// for it, not to one with time that is asked about before it.
+func TestUrgentFirst(t *testing.T) {
+	g := hourly{"a": {100, 500, 500, 500, 500, 500, 500}}
+	s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
+	p := plan(t, s, 30*time.Minute, c, work("due", time.Hour, 95*time.Minute), work("overdue", time.Hour, time.Hour))
+	if len(p.Assigned) != 1 || p.Assigned[0].Job != 1 {
+		t.Fatalf("%+v, want the overdue job to start", p)
+	}
+	s, c = carbon(t, "spacetime", g, CarbonOptions{}), twin(t)
+	short, long := work("short", 10*time.Minute, 11*time.Minute), work("long", 3*time.Hour, 3*time.Hour)
+	if p = plan(t, s, 0, c, short, long); len(p.Assigned) != 2 {
+		t.Fatalf("%+v, want both to start", p)
+	}
+	node := p.Assigned[slices.IndexFunc(p.Assigned, func(a Assignment) bool { return a.Job == 0 })].Node
+	urgent, patient := work("urgent", 30*time.Minute, 30*time.Minute), work("patient", 10*time.Minute, 6*time.Hour)
+	if p = plan(t, s, time.Minute, c, urgent); len(p.Waiting) != 1 {
+		t.Fatalf("%+v, want no room", p)
+	}
+	c.Release(node, &short)
+	if p = plan(t, s, 10*time.Minute, c, patient); len(p.Assigned) != 0 {
+		t.Errorf("%+v: the patient job takes the server that the urgent one waits for", p)
+	}
+	if p = plan(t, s, 10*time.Minute, c, urgent); len(p.Assigned) != 1 || p.Assigned[0].Node != node {
+		t.Errorf("%+v, want the urgent job on server %d", p, node)
+	}
+	c.Release(node, &urgent)
+	if p = plan(t, s, 40*time.Minute, c, patient); len(p.Assigned) != 1 {
+		t.Errorf("%+v, want the patient job to start afterwards", p)
+	}
+}
+
 // TestPlannedAnew: when a slot begins, all that are held are planned together, so that one with time makes room for one that has none.
 func TestPlannedAnew(t *testing.T) {
 	g := hourly{"a": {600, 500, 100, 110, 600, 600, 600, 600}}
@@ -208,14 +307,14 @@ func TestPlannedAnew(t *testing.T) {
 
 // TestHoldsAreForgotten: jobs that were held and are never asked about again, as when their user gives them up, leave nothing behind.
 func TestHoldsAreForgotten(t *testing.T) {
-	g := hourly{"a": {500, 400, 300, 100, 450, 400, 400, 400, 400, 400, 400, 400}}
+	g := hourly{"a": {500, 400, 300, 100, 450, 390, 390, 390, 390, 390, 390, 390}}
 	s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
 	suspend := work("b", 2*time.Hour, 5*time.Hour)
 	suspend.Suspend = true
 	if p := plan(t, s, 0, c, work("a", time.Hour, 5*time.Hour), suspend); len(p.Waiting) != 2 {
 		t.Fatalf("%+v: want both held", p)
 	}
-	plan(t, s, 2*time.Hour, c, work("c", time.Hour, 8*time.Hour))
+	plan(t, s, time.Hour, c, work("c", time.Hour, 8*time.Hour))
 	if n := len(s.(*overTime).holds); n != 3 {
 		t.Errorf("%d jobs are remembered while two more may come: want 3", n)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 )
 
 // A cell is the servers of one tier at one site.
@@ -20,7 +21,10 @@ func (b *overTime) tier(c *Cluster) {
 	first := b.cells == nil
 	if first {
 		b.cells, b.cellOf = make([]cell, tiers*len(b.sites)), make([]int, c.Len())
-		b.booked = make([]ledger, len(b.cells))
+		b.booked, b.running = make([]ledger, len(b.cells)), make([]ledger, len(b.cells))
+		for q := range b.firm {
+			b.firm[q] = make([]ledger, len(b.cells))
+		}
 	}
 	slope := make([]float64, c.Len()) // kilowatts a core
 	bySite := make([][]int, len(b.sites))
@@ -66,31 +70,63 @@ func (b *overTime) tier(c *Cluster) {
 	}
 }
 
-// A booking is room that a job takes in a cell, from one slot until another.
+// A booking is room that a job which is held takes in a cell.
 type booking struct {
 	cell        int
-	from, until int64
-	slots       []int // from 'from' on, of a job that may be suspended; nil is all
+	start, life time.Duration
 	size        float64
+	from        int64
+	slots       []int   // from 'from' on, of a job that may be suspended; nil is from start on
+	energy      float64 // kilowatt-hours in a slot
+	made        int64   // the slot in which it was planned
+	class       int     // see firm
+}
+
+// parts calls visit for the slots that a job takes from its start on, with the share of each: many short ones can run in one slot, one after the other.
+// Where jobs take full slots each share is 1.
+func (b *overTime) parts(start, life time.Duration, visit func(slot int64, share float64)) {
+	d := b.grid.Slot()
+	t := int64(start / d)
+	if b.whole || life <= 0 {
+		for end := t + int64(b.slots(life)); t < end; t++ {
+			visit(t, 1)
+		}
+		return
+	}
+	for left := life; left > 0; t++ {
+		part := min(left, time.Duration(t+1)*d-start)
+		visit(t, float64(part)/float64(d))
+		left -= part
+		start += part
+	}
 }
 
 // end is the slot after the last that is booked.
-func (k *booking) end() int64 {
+func (b *overTime) end(k *booking) int64 {
 	if n := len(k.slots); n > 0 {
 		return k.from + int64(k.slots[n-1]) + 1
 	}
-	return k.until
+	return int64(k.start/b.grid.Slot()) + int64(b.slots(k.life)) + 1
 }
 
 // book enters a booking (sign 1) or takes it back (−1).
 func (b *overTime) book(k booking, sign float64) {
-	l := &b.booked[k.cell]
+	add := func(t int64, share float64) {
+		b.booked[k.cell].add(t, sign*share*k.size)
+		for q := k.class; q < slackClasses; q++ {
+			b.firm[q][k.cell].add(t, sign*share*k.size)
+		}
+	}
 	if k.slots == nil {
-		l.add(k.from, k.until, sign*k.size)
+		b.parts(k.start, k.life, add)
 		return
 	}
 	for _, t := range k.slots {
-		l.add(k.from+int64(t), k.from+int64(t)+1, sign*k.size)
+		share := 1.0
+		if len(k.slots) == 1 {
+			share = b.last(k.life)
+		}
+		add(k.from+int64(t), share)
 	}
 }
 
@@ -100,14 +136,15 @@ type ledger struct {
 	used  []float64
 }
 
-func (l *ledger) add(from, until int64, size float64) {
-	for t := max(from, l.first); t < until; t++ {
-		k := int(t - l.first)
-		for len(l.used) <= k {
-			l.used = append(l.used, 0)
-		}
-		l.used[k] = max(0, l.used[k]+size)
+func (l *ledger) add(t int64, size float64) {
+	k := int(t - l.first)
+	if k < 0 {
+		return // it has passed
 	}
+	for len(l.used) <= k {
+		l.used = append(l.used, 0)
+	}
+	l.used[k] = max(0, l.used[k]+size)
 }
 
 // forget drops the slots before first.

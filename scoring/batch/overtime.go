@@ -17,20 +17,30 @@ import (
 // grid tells to come, within its deadline and what the sites have free, and on the site the node where it adds the fewest watts. Jobs that are
 // planned in one call share the room by [spacetime.Solve], in which the servers of a site stand in tiers from the most efficient to the least,
 // so that a clean hour is not filled beyond what it is worth. A job is held only until its planned start, or until the next slot begins, when all
-// that are held are planned anew together by the forecast of the hour; what arrives in between is planned alone, beside what is booked. Nothing is
-// held without a forecast, nor beyond its latest start; a job without a deadline starts at once, where it is cheapest.
+// that are held are planned anew together by the forecast of the hour; what arrives in between is planned alone, beside what is booked. Cores that are
+// free before that go to jobs that are planned for a time that is worth no more than now; see settle. Nothing is held without a forecast, nor beyond
+// its latest start; a job without a deadline starts at once, where it is cheapest.
 type overTime struct {
 	clean
-	booked []ledger           // by cell
-	holds  map[string]booking // of jobs that were held, by name
-	joined int64              // the slot in which all that were held were planned last
-	whole  bool               // jobs take full slots: see room
-	swept  int64              // the slot in which holds were looked through last
-	prices [][]float64        // that this plan ended with, by cell, from its slot on
-	cells  []cell
-	cellOf []int     // of each node
-	cost   []float64 // of the site's best node for the job at hand: kilowatts
-	best   []int
+	booked  []ledger               // by cell
+	running []ledger               // what of it runs
+	firm    [slackClasses][]ledger // what of it is held and cannot wait for long; see clears
+	runs    [][]run                // that have not ended yet, as far as is known, by node, in the order of their ends
+	holds   map[string]booking     // of jobs that were held, by name
+	asked   []hold                 // of the present call
+	keeps   [][]keep               // room that is kept, by node
+	keptAt  map[string]int         // the nodes of keeps, by the name of the job
+	joined  int64                  // the slot in which all that were held were planned last
+	whole   bool                   // jobs take full slots: see parts
+	idle    bool                   // nothing runs
+	swept   int64                  // the slot in which holds were looked through last
+	prices  [][]float64            // that the plan of joined ended with, by cell, from that slot on
+	cells   []cell
+	cellOf  []int     // of each node
+	cost    []float64 // of the site's best node for the job at hand: kilowatts
+	best    []int
+	sums    [][]float64 // of costs ahead, by site
+	priced  [][]float64 // of prices, by cell
 }
 
 func (*overTime) Name() string { return "spacetime" }
@@ -38,38 +48,45 @@ func (*overTime) Name() string { return "spacetime" }
 func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
 	var p Plan
 	fresh := b.cluster != c
+	// Where servers are switched off, to fill clean hours to the brim wakes servers for a part of an hour, which costs more than that saves.
 	b.whole = c.switchOff
 	b.look(c, now, b.opts.Horizon)
 	if fresh {
-		b.cells, b.holds, b.joined, b.prices = nil, map[string]booking{}, b.at, nil
+		b.cells, b.holds, b.keptAt, b.joined, b.prices = nil, map[string]booking{}, map[string]int{}, b.at, nil
+		b.swept, b.runs, b.keeps = -1, make([][]run, c.Len()), make([][]keep, c.Len())
 		b.cost, b.best = make([]float64, len(b.sites)), make([]int, len(b.sites))
 	}
 	b.tier(c)
-	for s := range b.booked {
-		b.booked[s].forget(b.at)
-	}
-	if b.swept != b.at { // jobs that are not asked about any more leave nothing behind once their time has passed
-		maps.DeleteFunc(b.holds, func(_ string, h booking) bool { return h.end() <= b.at })
-		b.swept = b.at
-	}
+	b.forget(now)
+	b.asked, b.idle = b.asked[:0], !slices.ContainsFunc(c.jobs, func(n int32) bool { return n > 0 })
+	var must []int  // jobs that start now if there is room
 	var later []int // jobs with time to choose, to be planned together
 	var again []int // jobs that were held and now look at what has changed, one by one
 	for _, k := range queue(jobs, &p) {
 		j := &jobs[k]
 		h, held := b.holds[j.Name]
+		latest := b.latest(j, now)
+		waits := latest >= 0 && latest > now && j.Requests.CPU > 0 && j.Demand.Lifetime > 0 && c.CanEver(j)
+		if held && waits && h.made == b.at && b.opts.Joint > 0 && !b.whole && h.slots == nil {
+			b.asked = append(b.asked, hold{job: k, booking: h, latest: latest}) // its plan is of this slot
+			continue
+		}
 		if held {
 			b.book(h, -1)
 			delete(b.holds, j.Name)
 		}
-		if latest := b.latest(j, now); latest >= 0 && latest > now && j.Requests.CPU > 0 && j.Demand.Lifetime > 0 && c.CanEver(j) {
-			if held && !j.Suspend {
-				again = append(again, k)
-			} else {
-				later = append(later, k)
-			}
-			continue
+		switch {
+		case !waits:
+			must = append(must, k)
+		case held && !j.Suspend:
+			again = append(again, k)
+		default:
+			later = append(later, k)
 		}
-		b.atOnce(&p, c, now, jobs, k, -1)
+	}
+	b.urgent(must, jobs)
+	for _, k := range must {
+		b.atOnce(&p, c, now, jobs, k, -1, 0)
 	}
 	if err := ctx.Err(); err != nil {
 		return p, err
@@ -96,13 +113,38 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		b.prices = prices
 	}
 	for _, k := range again {
-		if pl := b.alone(now, &jobs[k], c); pl.Site >= 0 {
-			b.follow(&p, c, now, jobs, k, &pl)
+		if pl, energy := b.alone(now, &jobs[k], c); pl.Site >= 0 {
+			b.follow(&p, c, now, jobs, k, &pl, energy)
 		} else {
-			b.atOnce(&p, c, now, jobs, k, -1)
+			b.atOnce(&p, c, now, jobs, k, -1, 0)
 		}
 	}
+	b.settle(&p, c, now, jobs)
 	return p, nil
+}
+
+// urgent brings those that must start first to the front, within one priority; those without a deadline come last.
+func (b *overTime) urgent(must []int, jobs []Job) {
+	slices.SortStableFunc(must, func(k, l int) int {
+		return cmp.Or(cmp.Compare(jobs[l].Priority, jobs[k].Priority), cmp.Compare(b.due(&jobs[k]), b.due(&jobs[l])))
+	})
+}
+
+// forget drops what has passed: slots, jobs that have ended, and those that are not asked about any more.
+func (b *overTime) forget(now time.Duration) {
+	b.ended(now)
+	if b.swept == b.at {
+		return
+	}
+	b.swept = b.at
+	maps.DeleteFunc(b.holds, func(_ string, h booking) bool { return b.end(&h) <= b.at })
+	for x := range b.cells {
+		b.booked[x].forget(b.at)
+		b.running[x].forget(b.at)
+		for q := range b.firm {
+			b.firm[q][x].forget(b.at)
+		}
+	}
 }
 
 // together plans jobs in one problem, from prices on, and returns those that it ends with.
@@ -119,10 +161,11 @@ func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.D
 	for n, k := range later {
 		j := &jobs[k]
 		if err != nil || plan.Placements[n].Site < 0 {
-			b.atOnce(p, c, now, jobs, k, -1)
+			b.atOnce(p, c, now, jobs, k, -1, 0)
 			continue
 		}
-		b.follow(p, c, now, jobs, k, &plan.Placements[n])
+		pl := &plan.Placements[n]
+		b.follow(p, c, now, jobs, k, pl, problem.Jobs[n].Energy[pl.Site])
 		if e := ctx.Err(); e != nil {
 			return nil, fmt.Errorf("job %q: %w", j.Name, e)
 		}
@@ -138,13 +181,12 @@ func (b *clean) slots(d time.Duration) int {
 	return max(1, int(math.Ceil(float64(d)/float64(b.grid.Slot()))))
 }
 
-// room is what a job takes of the cores in each of its slots, on average: many short ones can run in one slot, one after the other. Where servers are
-// switched off it is all it requests: to fill clean hours to the brim wakes servers for a part of an hour, which costs more than that saves.
-func (b *overTime) room(j *Job) float64 {
-	if b.whole || j.Demand.Lifetime <= 0 {
-		return j.Requests.CPU
+// last is the share that a job takes of the last of its slots.
+func (b *overTime) last(d time.Duration) float64 {
+	if b.whole || d <= 0 {
+		return 1
 	}
-	return j.Requests.CPU * min(1, float64(j.Demand.Lifetime)/float64(b.grid.Slot()))
+	return float64(d)/float64(b.grid.Slot()) - float64(b.slots(d)-1)
 }
 
 // problem states what is to be planned, in slots from the present one on.
@@ -159,10 +201,10 @@ func (b *overTime) problem(now time.Duration, jobs []Job, later []int, c *Cluste
 	for _, k := range later {
 		j := &jobs[k]
 		length := min(b.slots(j.Demand.Lifetime), 10_000)
-		last := min(int(int64(b.latest(j, now)/b.grid.Slot())-b.at), n-1) // nothing is held for longer than the forecast reaches
+		last := min(int(int64((b.latest(j, now)-b.early(c, j))/b.grid.Slot())-b.at), n-1) // nothing is held for longer than the forecast reaches
 		energy := b.energies(c, j)
 		far = max(far, last+length+1)
-		p.Jobs = append(p.Jobs, spacetime.Job{Name: j.Name, Size: b.room(j), Length: length, Latest: max(0, last), Energy: energy, Suspend: j.Suspend})
+		p.Jobs = append(p.Jobs, spacetime.Job{Name: j.Name, Size: j.Requests.CPU, Length: length, Last: b.last(j.Demand.Lifetime), Latest: max(0, last), Energy: energy, Suspend: j.Suspend})
 	}
 	for x := range b.cells {
 		s := b.cells[x].site
@@ -183,63 +225,78 @@ func (b *overTime) problem(now time.Duration, jobs []Job, later []int, c *Cluste
 	return p
 }
 
-// follow carries out what is planned of one job: starts it if its time has come, else holds it.
-func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k int, pl *spacetime.Placement) {
+// follow carries out what is planned of one job, which takes energy in a slot: it starts one whose time has come, or books its room; then settle starts or
+// holds it.
+func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k int, pl *spacetime.Placement, energy float64) {
 	j := &jobs[k]
-	if pl.Start == 0 {
-		b.atOnce(p, c, now, jobs, k, b.cells[pl.Site].site)
-		if n := len(p.Assigned); n > 0 && p.Assigned[n-1].Job == k && pl.Slots != nil {
-			run := 1
-			for run < len(pl.Slots) && pl.Slots[run] == run {
-				run++
-			}
-			if run < len(pl.Slots) {
-				p.Assigned[n-1].For = time.Duration(b.at+int64(run))*b.grid.Slot() - now
-				// It gives back what it will not use of the slots that follow.
-				b.booked[b.cellOf[p.Assigned[n-1].Node]].add(b.at+int64(run), b.at+int64(b.slots(j.Demand.Lifetime)), -b.room(j))
+	if pl.Start == 0 && (b.whole || j.Suspend) {
+		stretch := time.Duration(0)
+		for run := 1; pl.Slots != nil && run < len(pl.Slots) && stretch == 0; run++ {
+			if pl.Slots[run] != run {
+				stretch = time.Duration(b.at+int64(run))*b.grid.Slot() - now
 			}
 		}
+		b.atOnce(p, c, now, jobs, k, b.cells[pl.Site].site, stretch)
 		return
 	}
-	planned := min(time.Duration(b.at+int64(pl.Start))*b.grid.Slot(), b.latest(j, now))
-	until := planned
-	if b.opts.Joint > 0 {
-		until = min(until, b.nextSlot(now))
-	}
-	h := booking{cell: pl.Site, from: b.at + int64(pl.Start), size: b.room(j)}
-	h.until = h.from + int64(b.slots(j.Demand.Lifetime))
+	latest := b.latest(j, now)
+	h := booking{cell: pl.Site, start: max(now, min(time.Duration(b.at+int64(pl.Start))*b.grid.Slot(), latest)), life: j.Demand.Lifetime, size: j.Requests.CPU, made: b.at, energy: energy}
+	h.class = b.classOf(latest - h.start)
 	if pl.Slots != nil {
 		h.from, h.slots = b.at, pl.Slots
 	}
 	b.book(h, 1)
 	b.holds[j.Name] = h
-	p.Waiting = append(p.Waiting, Wait{Job: k, Reason: Reason{Until: until, Planned: planned}})
+	b.asked = append(b.asked, hold{job: k, booking: h, latest: latest})
 }
 
 // atOnce starts a job now, at the site that was planned if it has a node free; else, and without a plan, at the one where it costs the least
-// over its life; else the job waits for room.
-func (b *overTime) atOnce(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, planned int) {
+// over its life; else the job waits for room. It runs for a stretch, if that is not 0.
+func (b *overTime) atOnce(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, planned int, stretch time.Duration) {
 	j := &jobs[k]
 	b.bestNodes(j, now, c)
-	length := b.slots(j.Demand.Lifetime)
-	at, value := -1, math.Inf(1)
-	for s := range b.sites {
-		if b.best[s] < 0 {
-			continue
-		}
-		v := b.cost[s] * b.expected(s, length)
-		if s == planned {
-			at = s
-			break
-		}
-		if at < 0 || before(v, value) {
-			at, value = s, v
-		}
-	}
-	if at < 0 {
+	node := b.pick(j, planned)
+	if node < 0 {
 		p.wait(c, jobs, k)
+		b.keep(c, j, now)
 		return
 	}
-	p.place(c, now, jobs, k, b.best[at])
-	b.booked[b.cellOf[b.best[at]]].add(b.at, b.at+int64(length), b.room(j))
+	b.start(p, c, now, jobs, k, node, stretch)
+}
+
+// pick returns the best node of the site that was planned, else of the one where a job costs the least over its life, or -1.
+func (b *overTime) pick(j *Job, planned int) int {
+	if planned >= 0 && b.best[planned] >= 0 {
+		return b.best[planned]
+	}
+	length := b.slots(j.Demand.Lifetime)
+	node, value := -1, math.Inf(1)
+	for s, best := range b.best {
+		if best < 0 {
+			continue
+		}
+		if v := b.cost[s] * b.expected(s, length); node < 0 || before(v, value) {
+			node, value = best, v
+		}
+	}
+	return node
+}
+
+// start places a job on a node and books what it takes.
+func (b *overTime) start(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, node int, stretch time.Duration) {
+	j := &jobs[k]
+	p.place(c, now, jobs, k, node)
+	life := j.Demand.Lifetime
+	if stretch > 0 {
+		life = min(life, stretch)
+		p.Assigned[len(p.Assigned)-1].For = stretch
+	}
+	x := b.cellOf[node]
+	b.parts(now, life, func(t int64, share float64) {
+		b.booked[x].add(t, share*j.Requests.CPU)
+		b.running[x].add(t, share*j.Requests.CPU)
+	})
+	n, _ := slices.BinarySearchFunc(b.runs[node], now+life, func(r run, end time.Duration) int { return cmp.Compare(r.end, end) })
+	b.runs[node] = slices.Insert(b.runs[node], n, run{now + life, j.Requests.CPU})
+	b.unkeep(j.Name)
 }

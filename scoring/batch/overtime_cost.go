@@ -26,10 +26,6 @@ func (b *overTime) energies(c *Cluster, j *Job) []float64 {
 	if dearest == 0 {
 		dearest = 1 // nothing is known of power: the grid alone decides
 	}
-	share := 1.0
-	if j.Requests.CPU > 0 {
-		share = b.room(j) / j.Requests.CPU
-	}
 	out := make([]float64, len(b.cells))
 	for x := range b.cells {
 		v := b.cells[x].slope
@@ -37,58 +33,72 @@ func (b *overTime) energies(c *Cluster, j *Job) []float64 {
 			v = dearest
 		}
 		if out[x] = math.NaN(); can[x] {
-			out[x] = max(0, v) * j.Demand.CPU * b.grid.Slot().Hours() * share
+			out[x] = max(0, v) * j.Demand.CPU * b.grid.Slot().Hours()
 		}
 	}
 	return out
 }
 
-// alone plans one job beside what is booked: the cell and start of least cost, the earliest of equals; Site is -1 where there is no room in
-// time. Slots whose cost is unknown are neutral, as in [spacetime.Problem].
-func (b *overTime) alone(now time.Duration, j *Job, c *Cluster) spacetime.Placement {
+// alone plans one job beside what is booked: the cell and start of least cost, the earliest of equals, and the energy of a slot there; Site is -1 where
+// there is no room in time. Slots whose cost is unknown are neutral, as in [spacetime.Problem].
+func (b *overTime) alone(now time.Duration, j *Job, c *Cluster) (spacetime.Placement, float64) {
 	n := 1
 	for s := range b.sites {
 		n = max(n, len(b.ahead[s]))
 	}
-	length := min(b.slots(j.Demand.Lifetime), 10_000)
-	last := max(0, min(int(int64(b.latest(j, now)/b.grid.Slot())-b.at), n-1))
-	best, value := spacetime.Placement{Site: -1}, math.Inf(1)
-	sum := make([]float64, last+length+1)
-	site := -1
+	b.sumUp()
+	if !b.whole {
+		b.bestNodes(j, now, c)
+	}
+	length, share := min(b.slots(j.Demand.Lifetime), 10_000), b.last(j.Demand.Lifetime)
+	last := max(0, min(int(int64((b.latest(j, now)-b.early(c, j))/b.grid.Slot())-b.at), n-1))
+	best, value, energy := spacetime.Placement{Site: -1}, math.Inf(1), 0.0
 	for x, e := range b.energies(c, j) {
 		if e != e {
 			continue
 		}
-		if s := b.cells[x].site; s != site {
-			site = s
-			neutral := b.expected(s, n)
-			for t := range last + length {
-				v := neutral
-				if a := b.ahead[s]; t < len(a) && a[t] == a[t] {
-					v = a[t]
-				}
-				sum[t+1] = sum[t] + v
-			}
-		}
-		run := 0
+		s := b.cells[x].site
+		run := 0 // slots before t, one after the other, with room for all of it
 		for t := range last + length {
-			if run++; b.cells[x].capacity-b.booked[x].at(b.at+int64(t)) < b.room(j)*(1-1e-9) {
-				run = 0
-				continue
-			}
-			if start := t + 1 - length; run >= length {
-				if v := e * (sum[t+1] - sum[start]); v < value-1e-12*math.Abs(v) {
-					best, value = spacetime.Placement{Site: x, Start: start}, v
+			free := b.cells[x].capacity - b.booked[x].at(b.at+int64(t))
+			if start := t + 1 - length; start > 0 || start == 0 && b.whole {
+				if run >= length-1 && free >= share*j.Requests.CPU*(1-1e-9) {
+					sum := b.sums[s]
+					v := e * (upTo(sum, float64(t)+share) - upTo(sum, float64(start)))
+					if v < value-1e-12*math.Abs(v) {
+						best, value, energy = spacetime.Placement{Site: x, Start: start}, v, e
+					}
 				}
+			}
+			if t == 0 && !b.whole && b.best[s] >= 0 && b.roomNow(x, now, j) {
+				at := b.inSlots(now) - float64(b.at)
+				sum := b.sums[s]
+				v := e * (upTo(sum, at+b.inSlots(j.Demand.Lifetime)) - upTo(sum, at))
+				if v < value-1e-12*math.Abs(v) {
+					best, value, energy = spacetime.Placement{Site: x, Start: 0}, v, e
+				}
+			}
+			if run++; free < j.Requests.CPU*(1-1e-9) {
+				run = 0
 			}
 		}
 	}
-	return best
+	return best, energy
+}
+
+// roomNow tells whether a job that starts now, on cores that are free, leaves what is booked in the slots that follow.
+func (b *overTime) roomNow(x int, now time.Duration, j *Job) bool {
+	ok := true
+	b.parts(now, j.Demand.Lifetime, func(t int64, share float64) {
+		ok = ok && (t == b.at || b.booked[x].at(t)+share*j.Requests.CPU <= b.cells[x].capacity*(1+1e-9))
+	})
+	return ok
 }
 
 // bestNodes finds the node of each site where the job adds the fewest watts now, and fills b.cost with the kilowatts: of that node, else the mean
 // of all that could take the job once they are free, else +Inf. A site whose models are unknown costs as much as the dearest that is known.
 func (b *overTime) bestNodes(j *Job, now time.Duration, c *Cluster) {
+	due := b.due(j)
 	type sum struct{ total, n float64 }
 	means := make([]sum, len(b.sites))
 	for s := range b.sites {
@@ -100,7 +110,7 @@ func (b *overTime) bestNodes(j *Job, now time.Duration, c *Cluster) {
 	}
 	for i := range c.nodes {
 		n := &c.nodes[i]
-		if n.Down || j.Node != "" && j.Node != n.Name || !j.Requests.Fits(&n.Allocatable) {
+		if n.Down || j.Node != "" && j.Node != n.Name || !j.Requests.Fits(&n.Allocatable) || len(b.keeps[i]) > 0 && c.Fits(i, j) && b.spare(c, i, j, now, due, now) < 0 {
 			continue
 		}
 		s := b.of[i]

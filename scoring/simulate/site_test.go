@@ -1,6 +1,8 @@
 package simulate
 
 import (
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -68,6 +70,42 @@ func TestSuspendAndResume(t *testing.T) {
 	if r.Suspended != 1 || r.Finished != 1 || r.Missed != 0 || len(records) != 1 || records[0].End != 3*time.Hour || records[0].Start != 0 {
 		t.Errorf("suspended %d, finished %d, missed %d, records %+v", r.Suspended, r.Finished, r.Missed, records)
 	}
+}
+
+// TestDeadlinesInFullHours: where the clean hours of a day are fewer than the work, so that they are full, also jobs that need half of a server end in time,
+// and less is emitted than by a threshold.
+func TestDeadlinesInFullHours(t *testing.T) {
+	truth := make([]float64, 240)
+	for k := range truth {
+		truth[k] = 300 + 250*math.Sin(2*math.Pi*float64(k)/24)
+	}
+	var nodes []Node
+	for i := range 4 {
+		n := testNode(t, string(rune('a'+i)), 8, 1, 201)
+		n.Site = "x"
+		nodes = append(nodes, n)
+	}
+	var planned, delayed float64
+	for seed := range uint64(3) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		var jobs []Job
+		for at := 0.0; at < 120; at += 0.14 * rnd.ExpFloat64() {
+			j := testJob(fmt.Sprint(len(jobs)), time.Duration(at*float64(time.Hour)), time.Duration((0.1+1.3*rnd.ExpFloat64())*float64(time.Hour)), []float64{0.5, 1, 1, 2, 4}[rnd.IntN(5)])
+			j.Deadline = j.Arrival + j.Duration*11/10 + 24*time.Hour
+			jobs = append(jobs, j)
+		}
+		for name, grams := range map[string]*float64{"spacetime": &planned, "threshold": &delayed} {
+			r := run(t, Config{Nodes: nodes, Strategy: clean(t, name, foretold{"x": truth}), Lifetimes: Told, Uses: Told, Sites: []Site{{Name: "x", Intensity: truth}}}, jobs...)
+			if r.Finished != len(jobs) || name == "spacetime" && r.Missed > 0 {
+				t.Errorf("seed %d, %s: %d of %d finished, %d late", seed, name, r.Finished, len(jobs), r.Missed)
+			}
+			*grams += r.Sites[0].Grams
+		}
+	}
+	if planned >= delayed {
+		t.Errorf("planned %.0f g, delayed by a threshold %.0f g", planned, delayed)
+	}
+	t.Logf("planned %.0f g, delayed by a threshold %.0f g", planned, delayed)
 }
 
 // TestNothingLostOverOutages: whatever the forecast says or leaves out, all work ends, and in time where there is room.

@@ -57,7 +57,7 @@ func (s *solver) orders() [][]int {
 		j := &s.p.Jobs[i]
 		_, v := s.cheapest(j)
 		regret[i] = s.atOnce(j) - v
-		work[i] = j.Size * float64(j.Length)
+		work[i] = j.Size * (float64(j.Length-1) + j.last())
 	}
 	index := func(compare func(a, b int) int) []int {
 		order := make([]int, n)
@@ -85,7 +85,7 @@ func (s *solver) atOnce(j *Job) float64 {
 	v := math.Inf(1)
 	for site, e := range j.Energy {
 		if from, until := s.window(j, site); runs(e) && from < until {
-			v = min(v, e*(s.sum[site][from+j.Length]-s.sum[site][from]))
+			v = min(v, e*span(s.sum[site], from, j.Length, j.last()))
 		}
 	}
 	if math.IsInf(v, 0) {
@@ -116,7 +116,7 @@ func (s *solver) take(j *Job, pl *Placement, sign float64) {
 	if pl.Site < 0 {
 		return
 	}
-	pl.each(j, func(t int) { s.free[pl.Site][t] += sign * j.Size })
+	pl.each(j, func(t int, share float64) { s.free[pl.Site][t] += sign * j.Size * share })
 }
 
 // feasible returns the cheapest placement, prices included, for which there is room in time; Site is -1 if there is none.
@@ -134,8 +134,7 @@ func (s *solver) feasible(j *Job) Placement {
 		}
 		from, until := s.window(j, site)
 		s.starts(j, site, from, until, func(t int) bool {
-			c, l := s.sum[site], s.priced[site]
-			if v := e*(c[t+j.Length]-c[t]) + j.Size*(l[t+j.Length]-l[t]); v < value-1e-12*math.Abs(v) {
+			if v := e*span(s.sum[site], t, j.Length, j.last()) + j.Size*span(s.priced[site], t, j.Length, j.last()); v < value-1e-12*math.Abs(v) {
 				value, best = v, Placement{Site: site, Start: t}
 			}
 			return true
@@ -146,14 +145,14 @@ func (s *solver) feasible(j *Job) Placement {
 
 // starts calls yield for each start from–until at which there is room for all of a job.
 func (s *solver) starts(j *Job, site, from, until int, yield func(t int) bool) {
-	free, run := s.free[site], 0
+	free, run := s.free[site], 0 // slots before t, one after the other, with room for all of it
+	least := j.Size*j.last() - tiny(j.Size)
 	for t := from; t < min(until-1+j.Length, len(free)); t++ {
-		if free[t] < j.Size-tiny(j.Size) {
-			run = 0
-			continue
-		}
-		if run++; run >= j.Length && !yield(t+1-j.Length) {
+		if run >= j.Length-1 && free[t] >= least && !yield(t+1-j.Length) {
 			return
+		}
+		if run++; free[t] < j.Size-tiny(j.Size) {
+			run = 0
 		}
 	}
 }
@@ -231,7 +230,9 @@ func (j *Job) inTime(p *Placement) bool {
 // value is a placement's cost at the present prices.
 func (s *solver) value(j *Job, p *Placement) float64 {
 	v := 0.0
-	p.each(j, func(t int) { v += j.Energy[p.Site]*s.cost[p.Site][t] + j.Size*s.lambda[p.Site][t] })
+	p.each(j, func(t int, share float64) {
+		v += share * (j.Energy[p.Site]*s.cost[p.Site][t] + j.Size*s.lambda[p.Site][t])
+	})
 	return v
 }
 
@@ -244,7 +245,7 @@ func (s *solver) finish(plan *Plan) {
 			continue
 		}
 		p.Cost = 0
-		p.each(j, func(t int) { p.Cost += j.Energy[p.Site] * s.cost[p.Site][t] })
+		p.each(j, func(t int, share float64) { p.Cost += share * j.Energy[p.Site] * s.cost[p.Site][t] })
 		if p.Late = !j.inTime(p); p.Late {
 			plan.Late++
 		}

@@ -45,16 +45,16 @@ func (s *solver) contested(j *Job, weight [][]float64) Placement {
 			continue
 		}
 		from, until := s.window(j, site)
-		missing := func(t int) float64 {
-			if s.p.Sites[site].Capacity[t] < j.Size-tiny(j.Size) {
+		missing := func(t int, size float64) float64 {
+			if s.p.Sites[site].Capacity[t] < size-tiny(size) {
 				return math.Inf(1)
 			}
-			return max(0, j.Size-s.free[site][t]) * weight[site][t]
+			return max(0, size-s.free[site][t]) * weight[site][t]
 		}
 		for t := from; t < until; t++ {
-			v := 0.0
-			for k := t; k < t+j.Length && v < value; k++ {
-				v += missing(k)
+			v := missing(t+j.Length-1, j.Size*j.last())
+			for k := t; k < t+j.Length-1 && v < value; k++ {
+				v += missing(k, j.Size)
 			}
 			if v < value {
 				value, best = v, Placement{Site: site, Start: t}
@@ -71,14 +71,18 @@ func (s *solver) contested(j *Job, weight [][]float64) Placement {
 
 // evict frees room for a placement by lifting jobs that overlap it, the smallest that suffices first, else the largest, and returns them.
 func (s *solver) evict(plan *Plan, j *Job, pl *Placement, weight [][]float64) (out []int) {
-	pl.each(j, func(t int) {
-		for s.free[pl.Site][t] < j.Size-tiny(j.Size) {
+	pl.each(j, func(t int, share float64) {
+		for s.free[pl.Site][t] < j.Size*share-tiny(j.Size) {
 			weight[pl.Site][t]++
-			need := j.Size - s.free[pl.Site][t]
-			pick := -1
+			need := j.Size*share - s.free[pl.Site][t]
+			pick, least := -1, 0.0
 			for k := range plan.Placements {
-				if o := &plan.Placements[k]; o.Site == pl.Site && o.covers(&s.p.Jobs[k], t) && (pick < 0 || better(s.p.Jobs[k].Size, s.p.Jobs[pick].Size, need)) {
-					pick = k
+				o := &plan.Placements[k]
+				if o.Site != pl.Site {
+					continue
+				}
+				if size := s.p.Jobs[k].Size * o.share(&s.p.Jobs[k], t); size > 0 && (pick < 0 || better(size, least, need)) {
+					pick, least = k, size
 				}
 			}
 			if pick < 0 {
@@ -99,9 +103,13 @@ func better(size, than, need float64) bool {
 	return (size < than) == (size >= need)
 }
 
-func (p *Placement) covers(j *Job, t int) bool {
-	if p.Slots != nil {
-		return slices.Contains(p.Slots, t)
+// share is what a placement takes of a slot.
+func (p *Placement) share(j *Job, t int) float64 {
+	switch end := p.Start + j.Length - 1; {
+	case p.Slots != nil && slices.Contains(p.Slots, t) || p.Slots == nil && t == end:
+		return j.last()
+	case p.Slots == nil && p.Start <= t && t < end:
+		return 1
 	}
-	return p.Start <= t && t < p.Start+j.Length
+	return 0
 }

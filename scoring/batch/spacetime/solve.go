@@ -42,6 +42,14 @@ func (s *solver) window(j *Job, site int) (from, until int) {
 	return j.Earliest, min(j.Latest, len(s.cost[site])-j.Length) + 1
 }
 
+// span is what the slots from t on come to by prefix sums, where the last one counts by a share.
+func span(sum []float64, t, length int, share float64) float64 {
+	if share == 1 {
+		return sum[t+length] - sum[t]
+	}
+	return sum[t+length-1] - sum[t] + share*(sum[t+length]-sum[t+length-1])
+}
+
 func runs(e float64) bool { return e >= 0 && !math.IsInf(e, 0) }
 
 // cheapest returns the placement of least cost plus price, whatever is free; the earliest of equals, and of the first site.
@@ -58,9 +66,9 @@ func (s *solver) cheapest(j *Job) (best Placement, value float64) {
 			}
 			continue
 		}
-		c, l := s.sum[site], s.priced[site]
+		c, l, f := s.sum[site], s.priced[site], j.last()
 		for t := from; t < until; t++ {
-			if v := e*(c[t+j.Length]-c[t]) + j.Size*(l[t+j.Length]-l[t]); v < value-1e-12*math.Abs(v) {
+			if v := e*span(c, t, j.Length, f) + j.Size*span(l, t, j.Length, f); v < value-1e-12*math.Abs(v) {
 				value, best = v, Placement{Site: site, Start: t}
 			}
 		}
@@ -89,7 +97,7 @@ func (s *solver) cheapestSlots(j *Job, site int, fits bool) ([]int, float64) {
 	}
 	var slots []int
 	for t := from; t < end; t++ {
-		if !fits || s.free[site][t] >= j.Size-tiny(j.Size) {
+		if !fits || s.free[site][t] >= j.Size*j.last()-tiny(j.Size) {
 			slots = append(slots, t)
 		}
 	}
@@ -102,7 +110,7 @@ func (s *solver) cheapestSlots(j *Job, site int, fits bool) ([]int, float64) {
 	slices.Sort(slots)
 	v := 0.0
 	for _, t := range slots {
-		v += at(t)
+		v += at(t) * j.last()
 	}
 	return slots, v
 }
@@ -157,7 +165,7 @@ func (s *solver) price(known float64) float64 {
 				continue
 			}
 			bound += v
-			pl.each(j, func(t int) { use[pl.Site][t] += j.Size })
+			pl.each(j, func(t int, share float64) { use[pl.Site][t] += j.Size * share })
 		}
 		norm := 0.0
 		for i := range s.lambda {
@@ -200,15 +208,17 @@ func clone(m [][]float64) [][]float64 {
 	return out
 }
 
-// each calls visit for all slots of a placement.
-func (p *Placement) each(j *Job, visit func(t int)) {
+// each calls visit for all slots of a placement, with the share of each that the job takes.
+func (p *Placement) each(j *Job, visit func(t int, share float64)) {
 	if p.Slots != nil {
 		for _, t := range p.Slots {
-			visit(t)
+			visit(t, j.last())
 		}
 		return
 	}
-	for t := p.Start; t < p.Start+j.Length; t++ {
-		visit(t)
+	end := p.Start + j.Length - 1
+	for t := p.Start; t < end; t++ {
+		visit(t, 1)
 	}
+	visit(end, j.last())
 }

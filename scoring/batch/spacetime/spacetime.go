@@ -31,6 +31,10 @@ type Job struct {
 	Size   float64 // in the unit of Site.Capacity, above 0
 	Length int     // slots, above 0
 
+	// Last is the share of its last slot that the job takes, so that others may have the rest; 0 is all of it. One that may be suspended and needs
+	// several slots takes all of each.
+	Last float64
+
 	// Earliest and Latest are the first and the last slot in which the job may start. A job that may be suspended ends at the
 	// same time at the latest, Latest + Length.
 	Earliest, Latest int
@@ -41,6 +45,14 @@ type Job struct {
 
 	// Suspend says that the job may be suspended and resumed, at one site.
 	Suspend bool
+}
+
+// last is the share of the last slot.
+func (j *Job) last() float64 {
+	if j.Last == 0 || j.Suspend && j.Length > 1 {
+		return 1
+	}
+	return j.Last
 }
 
 // A Problem is jobs and the sites where they may run.
@@ -116,6 +128,8 @@ func (p *Problem) validate() error {
 			return fmt.Errorf("job %q: length is %d slots: want 1 to %d", j.Name, j.Length, maxSlots)
 		case j.Earliest < 0 || j.Latest > maxSlots:
 			return fmt.Errorf("job %q: may start from slot %d until %d: want 0 to %d", j.Name, j.Earliest, j.Latest, maxSlots)
+		case !(j.Last >= 0 && j.Last <= 1):
+			return fmt.Errorf("job %q: takes %v of its last slot: want 0 to 1", j.Name, j.Last)
 		case len(j.Energy) != len(p.Sites):
 			return fmt.Errorf("job %q: energy at %d sites, want %d", j.Name, len(j.Energy), len(p.Sites))
 		}

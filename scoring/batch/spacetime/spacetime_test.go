@@ -45,6 +45,23 @@ func random(r *rand.Rand, sites, slots, jobs int, spare float64, suspend bool) s
 	return p
 }
 
+// cut has half of the jobs take a part of their last slot only.
+func cut(r *rand.Rand, p *spacetime.Problem) {
+	for i := range p.Jobs {
+		if r.IntN(2) == 0 {
+			p.Jobs[i].Last = 0.1 + 0.9*r.Float64()
+		}
+	}
+}
+
+// share is what a job takes of one of its slots.
+func share(j *spacetime.Job, last bool) float64 {
+	if !last || j.Last == 0 || j.Suspend && j.Length > 1 {
+		return 1
+	}
+	return j.Last
+}
+
 // check verifies what a plan says of itself: windows, capacities, costs, and the bound.
 func check(t *testing.T, p spacetime.Problem, plan *spacetime.Plan) {
 	t.Helper()
@@ -80,8 +97,9 @@ func check(t *testing.T, p spacetime.Problem, plan *spacetime.Plan) {
 		}
 		cost := 0.0
 		for _, k := range slots {
-			used[pl.Site][k] += j.Size
-			cost += j.Energy[pl.Site] * p.Sites[pl.Site].Cost[k]
+			part := share(&j, k == slots[len(slots)-1])
+			used[pl.Site][k] += j.Size * part
+			cost += j.Energy[pl.Site] * p.Sites[pl.Site].Cost[k] * part
 		}
 		if !math.IsNaN(cost) && math.Abs(cost-pl.Cost) > 1e-9*(1+math.Abs(cost)) {
 			t.Errorf("%s costs %v, says %v", j.Name, cost, pl.Cost)
@@ -114,18 +132,19 @@ func optimum(p spacetime.Problem, i int, free [][]float64) float64 {
 		for t := j.Earliest; t <= min(j.Latest, len(free[s])-j.Length); t++ {
 			cost, fits := 0.0, true
 			for k := t; k < t+j.Length; k++ {
-				cost += j.Energy[s] * p.Sites[s].Cost[k]
-				fits = fits && free[s][k] >= j.Size-1e-9
+				part := share(&j, k == t+j.Length-1)
+				cost += j.Energy[s] * p.Sites[s].Cost[k] * part
+				fits = fits && free[s][k] >= j.Size*part-1e-9
 			}
 			if !fits {
 				continue
 			}
 			for k := t; k < t+j.Length; k++ {
-				free[s][k] -= j.Size
+				free[s][k] -= j.Size * share(&j, k == t+j.Length-1)
 			}
 			best = min(best, cost+optimum(p, i+1, free))
 			for k := t; k < t+j.Length; k++ {
-				free[s][k] += j.Size
+				free[s][k] += j.Size * share(&j, k == t+j.Length-1)
 			}
 		}
 	}
@@ -136,8 +155,11 @@ func optimum(p spacetime.Problem, i int, free [][]float64) float64 {
 func TestAgainstExhaustiveSearch(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	sum, quick, n := 0.0, 0.0, 0
-	for range 150 {
+	for k := range 300 {
 		p := random(r, 1+r.IntN(2), 6+r.IntN(4), 2+r.IntN(3), r.Float64(), false)
+		if k%2 == 1 {
+			cut(r, &p)
+		}
 		free := make([][]float64, len(p.Sites))
 		for s := range free {
 			free[s] = slices.Clone(p.Sites[s].Capacity)
@@ -187,8 +209,11 @@ func TestDeadlinesAreMetWhenTheyCanBe(t *testing.T) {
 		cases = 5
 	}
 	for _, spare := range []float64{0, 0.1, 0.5} {
-		for range cases {
+		for k := range cases {
 			p := random(r, 1+r.IntN(5), 12+r.IntN(60), 5+r.IntN(60), spare, true)
+			if k%2 == 1 {
+				cut(r, &p)
+			}
 			plan, err := spacetime.Solve(p)
 			if err != nil {
 				t.Fatal(err)
@@ -254,6 +279,7 @@ func TestBadProblems(t *testing.T) {
 		"site \"s\", slot 0: cost is +Inf":    func(s *spacetime.Site, _ *spacetime.Job) { s.Cost = []float64{math.Inf(1)} },
 		"job \"j\": size is NaN":              func(_ *spacetime.Site, j *spacetime.Job) { j.Size = math.NaN() },
 		"job \"j\": length is 0":              func(_ *spacetime.Site, j *spacetime.Job) { j.Length = 0 },
+		"job \"j\": takes 1.5 of its last":    func(_ *spacetime.Site, j *spacetime.Job) { j.Last = 1.5 },
 		"job \"j\": may start from slot -1":   func(_ *spacetime.Site, j *spacetime.Job) { j.Earliest = -1 },
 		"job \"j\": energy at 0 sites":        func(_ *spacetime.Site, j *spacetime.Job) { j.Energy = nil },
 		"job \"j\": energy at site \"s\"":     func(_ *spacetime.Site, j *spacetime.Job) { j.Energy = []float64{-1} },
