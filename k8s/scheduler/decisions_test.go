@@ -120,8 +120,8 @@ func TestLastCopiesWhatIsAskedFor(t *testing.T) {
 		return testing.AllocsPerRun(10, func() { d.last(t.Context(), 1, "") }), testing.AllocsPerRun(10, func() { d.last(t.Context(), 10, "p1-") })
 	}
 	newest, named := allocs(3)
-	// A name of 32 bytes or more would be put together in new memory; these are shorter.
-	if n, m := allocs(300); n != newest || m != named {
+	// The plugin's other goroutines allocate meanwhile, so that figures differ by one or two; to copy all takes thousands.
+	if n, m := allocs(300); n > newest+20 || m > named+20 {
 		t.Errorf("of 300 decisions one takes %v allocations, one by name %v: of 3 they take %v and %v", n, m, newest, named)
 	}
 }
