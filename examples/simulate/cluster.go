@@ -39,6 +39,9 @@ func counted(spec string) (from string, count int, err error) {
 	return spec[:at], n, nil
 }
 
+// embeddedNodes names, in -nodes, the published servers that the program brings.
+const embeddedNodes = "embedded"
+
 // loadNodes makes the cluster of -nodes.
 func loadNodes(o *options, seed uint64) ([]simulate.Node, error) {
 	spec, count, err := counted(o.nodes)
@@ -46,7 +49,7 @@ func loadNodes(o *options, seed uint64) ([]simulate.Node, error) {
 		return nil, err
 	}
 	rnd := rand.New(rand.NewPCG(seed, 0x6e6f646573))
-	if spec == "embedded" {
+	if spec == embeddedNodes {
 		return draw(embeddedMachines(), max(count, 1), rnd, o), nil
 	}
 	data, err := os.ReadFile(spec)

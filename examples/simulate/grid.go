@@ -183,6 +183,9 @@ func (g *gridOptions) profiles(spec string, known []trace.KubeEnergySite) ([]tra
 	if err != nil {
 		return nil, err
 	}
+	if file == embeddedNodes {
+		return nil, fmt.Errorf("-nodes %s: these servers have no ci_profile: give KubeEnergyScheduler's file of nodes, or -carbon", spec)
+	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("profiles of -nodes: %w", err)

@@ -404,12 +404,12 @@ func TestProfilesOfNodes(t *testing.T) {
 			t.Errorf("%s: %v kg, %v; want %v", what, got, err, c.want)
 		}
 	}
-	for _, f := range []func(o *options){
-		func(o *options) { o.sites, o.nodes = sitesOfNodes, "embedded:2" },
-		func(o *options) { o.sites = write("other.csv", "q,1.5,2,FR\n") },
+	for want, f := range map[string]func(o *options){
+		"-nodes embedded:2: these servers have no ci_profile": func(o *options) { o.sites, o.nodes = sitesOfNodes, "embedded:2" },
+		"": func(o *options) { o.sites = write("other.csv", "q,1.5,2,FR\n") },
 	} {
-		if _, err := do(f); err == nil {
-			t.Error("sites that no node tells of pass")
+		if _, err := do(f); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("sites that no node tells of: %v, want %q", err, want)
 		}
 	}
 }
