@@ -216,16 +216,22 @@ func TestSkippedRows(t *testing.T) {
 	}
 }
 
-// TestFiles writes a trace and servers of KubeEnergyScheduler's formats, replays them, and reads everything that is written.
-func TestFiles(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) string {
+// writer returns a function that writes a file into a folder and returns its path.
+func writer(t *testing.T, dir string) func(name, text string) string {
+	return func(name, text string) string {
+		t.Helper()
 		p := filepath.Join(dir, name)
 		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
+}
+
+// TestFiles writes a trace and servers of KubeEnergyScheduler's formats, replays them, and reads everything that is written.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := writer(t, dir)
 	o := small()
 	o.strategies = "fcfs,leastwatt"
 	o.nodes = write("nodes.csv", "name,cpu,mem,ci_profile,site_id,peak_power_w\nn1,16,64,static:300,s,400\nn2,16,64,static:300,s,200\n")
@@ -360,14 +366,7 @@ func TestReportInBrowser(t *testing.T) {
 
 // TestProfilesOfNodes: carbon goes by the nodes' own profiles, with PUE and k of their sites, as in KubeEnergyScheduler.
 func TestProfilesOfNodes(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		p := filepath.Join(dir, name)
-		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
+	write := writer(t, t.TempDir())
 	nodes := write("nodes.csv", "name,cpu,mem,ci_profile,site_id,peak_power_w\nn1,16,64,static:500,s,400\nn2,16,64,static:100,s,400\nn3,16,64,static:50,,400\n")
 	jobs := write("jobs.csv", "id,submit,cpu,mem,duration,tag\na,2025-01-01T00:00:00Z,8,4,3600,web\n")
 	sites := write("sites.csv", "id,PUE,k,ci_region\ns,1.5,2,FR\n")
