@@ -66,13 +66,7 @@ func TestNeverHeldBeyondLatestStart(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		now := noon
 		source := &broken{rnd: rnd, mode: int(seed) % brokenModes}
-		store, err := openStore(t.Context(), t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { store.Run(ctx) })
+		store, ctx, stop := runStore(t)
 		fleet, err := newFleet(ctx, testMachines(t, 8), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -145,11 +139,7 @@ func TestNeverHeldBeyondLatestStart(t *testing.T) {
 		if len(jobs) != n {
 			t.Errorf("seed %d: %d of %d jobs", seed, len(jobs), n)
 		}
-		cancel()
-		wg.Wait()
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
+		stop()
 	}
 }
 
@@ -157,13 +147,7 @@ func TestNeverHeldBeyondLatestStart(t *testing.T) {
 func TestEveryStrategy(t *testing.T) {
 	for _, name := range strategies() {
 		now := noon
-		store, err := openStore(t.Context(), t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { store.Run(ctx) })
+		store, ctx, stop := runStore(t)
 		fleet, err := newFleet(ctx, testMachines(t, 4), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -196,11 +180,7 @@ func TestEveryStrategy(t *testing.T) {
 		if s := e.status(); s.Done != len(jobs) {
 			t.Errorf("%s: %d of %d jobs done", name, s.Done, len(jobs))
 		}
-		cancel()
-		wg.Wait()
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
+		stop()
 	}
 }
 
@@ -257,20 +237,8 @@ func TestDelayEndsAtTheLatestStart(t *testing.T) {
 	for name, others := range map[string]int{"alone": 0, "behind many": most + 10} {
 		t.Run(name, func(t *testing.T) {
 			now := noon
-			store, err := openStore(t.Context(), t.TempDir())
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			wg.Go(func() { store.Run(ctx) })
-			defer func() {
-				cancel()
-				wg.Wait()
-				if err := store.Close(); err != nil {
-					t.Error(err)
-				}
-			}()
+			store, ctx, stop := runStore(t)
+			defer stop()
 			fleet, err := newFleet(ctx, testMachines(t, 2), nil)
 			if err != nil {
 				t.Fatal(err)

@@ -79,22 +79,29 @@ type bench struct {
 	dispatch Dispatcher
 }
 
-func newBench(t *testing.T, source grid.Source, dispatch func(*bench) Dispatcher) *bench {
+// runStore opens a store in a new folder and runs it until stop, with the context that ends then.
+func runStore(t *testing.T) (store *Store, ctx context.Context, stop func()) {
 	t.Helper()
 	store, err := openStore(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // clean-ups run after the test's own has ended
 	var wg sync.WaitGroup
 	wg.Go(func() { store.Run(ctx) })
-	t.Cleanup(func() {
+	return store, ctx, func() {
 		cancel()
 		wg.Wait()
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
-	})
+	}
+}
+
+func newBench(t *testing.T, source grid.Source, dispatch func(*bench) Dispatcher) *bench {
+	t.Helper()
+	store, _, stop := runStore(t)
+	t.Cleanup(stop)
 	b := &bench{t: t, store: store, now: noon, source: source}
 	if dispatch != nil {
 		b.dispatch = dispatch(b)
