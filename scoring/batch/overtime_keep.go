@@ -28,8 +28,8 @@ const (
 	keepFrom = 1. / 8
 )
 
-// keep picks the server where a job that must start soon is expected to find room by then, the one that has the least to spare, else the one that has
-// room first.
+// keep picks the server where a job that must start soon is expected to find room by then: the one that has the least to
+// spare, else the one that has room first.
 func (b *overTime) keep(c *Cluster, j *Job, now time.Duration) {
 	b.unkeep(j.Name)
 	due := b.due(j)
@@ -63,7 +63,8 @@ func (b *overTime) keep(c *Cluster, j *Job, now time.Duration) {
 	}
 }
 
-// due is the latest start of a job, also of one whose lifetime nobody knows and where it has passed; those without a deadline come last.
+// due is the latest start of a job, which may have passed; a lifetime that nobody knows counts as none, and jobs without a
+// deadline come last.
 func (b *overTime) due(j *Job) time.Duration {
 	if j.Deadline <= 0 {
 		return math.MaxInt64
@@ -71,9 +72,9 @@ func (b *overTime) due(j *Job) time.Duration {
 	return j.Deadline - time.Duration(b.opts.Margin*float64(j.Demand.Lifetime))
 }
 
-// spare is how many cores a server is expected to have beyond those that a job takes which starts there at a time, and what is kept for those that are due
-// before it; below 0 the job has no room. Where nothing runs at all, who has not taken the
-// room that was kept does not keep others from it, for no end would have them asked again.
+// spare is how many cores a server is expected to have beyond what a job takes that starts there at a time, and what is
+// kept for those that are due before it; below 0 the job has no room. Where nothing runs at all, who has not taken the room
+// that was kept does not keep others from it, for no end would have them asked again.
 func (b *overTime) spare(c *Cluster, i int, j *Job, now, due, start time.Duration) float64 {
 	free := func(t time.Duration) float64 {
 		v := c.fitCPU[i] - j.Requests.CPU

@@ -15,9 +15,10 @@ type hold struct {
 	gain   float64 // of starting now, for each core and slot
 }
 
-// settle starts what is planned for now, and what would gain by running on cores that are free instead of at its planned time, and holds the rest. Where
-// cores are scarce in clean slots the prices of the plan say what it costs others that these are taken; the rest of the present slot costs no one
-// anything. Servers that are switched off stay so: there all keep to the plan.
+// settle starts what is planned for now, and what would gain by running on cores that are free instead of at its planned
+// time, and holds the rest. Where cores are scarce in clean slots the prices of the plan say what it costs others that these
+// are taken; the rest of the present slot costs no one anything. Where servers may be switched off, all keep to the plan:
+// what is started early would wake some.
 func (b *overTime) settle(p *Plan, c *Cluster, now time.Duration, jobs []Job) {
 	if len(b.asked) == 0 {
 		return
@@ -73,8 +74,8 @@ func mostFree(c *Cluster) float64 {
 	return most
 }
 
-// startEarly starts a job that is booked for now or for later, if a server of its site has room and nothing that runs, or that could not be put off until
-// this job ends, needs it.
+// startEarly starts a job that is booked for now or for later, if a server of its site has room and nothing needs it that
+// runs, or that cannot be put off until this job ends.
 func (b *overTime) startEarly(p *Plan, c *Cluster, now time.Duration, jobs []Job, h *hold) bool {
 	j := &jobs[h.job]
 	b.bestNodes(j, now, c)
