@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -225,22 +226,31 @@ func TestFreedCoresAreUsed(t *testing.T) {
 	}
 }
 
-// TestEarlyStartsLeaveRoom: cores that are free early go to no job that would keep them from one that must start before it ends.
+// TestEarlyStartsLeaveRoom: cores that are free early go to no job that would keep them from others that must start before it
+// ends, be it one for which its server keeps room or many for which none does, since they are small.
 func TestEarlyStartsLeaveRoom(t *testing.T) {
-	g := hourly{"a": {100, 100, 100, 100, 200, 200, 200, 200, 200, 200}}
-	s, c := carbon(t, "spacetime", g, CarbonOptions{Margin: 1}), sited(t, "a")
-	first, hurried, long := work("first", 30*time.Minute, 40*time.Minute), work("hurried", time.Hour, 150*time.Minute), work("long", 3*time.Hour, 9*time.Hour)
-	first.Deadline = 30 * time.Minute
-	plan(t, s, 0, c, first)
-	a, b := plan(t, s, time.Minute, c, hurried).Waiting, plan(t, s, 2*time.Minute, c, long).Waiting
-	if len(a) != 1 || a[0].Reason.Planned != time.Hour || len(b) != 1 || b[0].Reason.Planned != 2*time.Hour {
-		t.Fatalf("planned %+v and %+v, want 1 h and 2 h", a, b)
-	}
-	c.Release(0, &first)
-	for _, jobs := range [][]Job{{long}, {long, hurried}} {
-		for _, x := range plan(t, s, 30*time.Minute, c, jobs...).Assigned {
-			if jobs[x.Job].Name == "long" {
-				t.Errorf("%d asked: the long job starts and keeps the hurried one from its latest start", len(jobs))
+	for _, pieces := range []int{1, 16} {
+		g := hourly{"a": {100, 100, 100, 100, 200, 200, 200, 200, 200, 200}}
+		s, c := carbon(t, "spacetime", g, CarbonOptions{Margin: 1}), sited(t, "a")
+		first, long := work("first", 30*time.Minute, 40*time.Minute), work("long", 3*time.Hour, 9*time.Hour)
+		first.Deadline = 30 * time.Minute
+		hurried := make([]Job, pieces)
+		for i := range hurried {
+			hurried[i] = work(fmt.Sprint("hurried", i), time.Hour, 150*time.Minute)
+			hurried[i].Requests.CPU /= float64(pieces)
+			hurried[i].Demand.CPU /= float64(pieces)
+		}
+		plan(t, s, 0, c, first)
+		a, b := plan(t, s, time.Minute, c, hurried...).Waiting, plan(t, s, 2*time.Minute, c, long).Waiting
+		if len(a) != pieces || a[pieces-1].Reason.Planned != time.Hour || len(b) != 1 || b[0].Reason.Planned != 2*time.Hour {
+			t.Fatalf("planned %+v and %+v, want 1 h and 2 h", a, b)
+		}
+		c.Release(0, &first)
+		for _, jobs := range [][]Job{{long}, append([]Job{long}, hurried...)} {
+			for _, x := range plan(t, s, 30*time.Minute, c, jobs...).Assigned {
+				if jobs[x.Job].Name == "long" {
+					t.Errorf("%d asked: the long job starts and keeps %d hurried ones from their latest start", len(jobs), pieces)
+				}
 			}
 		}
 	}
