@@ -77,7 +77,7 @@ func Field(n *yaml.Node, name string) *yaml.Node {
 		return nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == name {
+		if keyOf(n.Content[i]) == name {
 			return resolve(n.Content[i+1])
 		}
 	}
@@ -91,6 +91,9 @@ func resolve(n *yaml.Node) *yaml.Node {
 	}
 	return n
 }
+
+// keyOf returns the text of a key; that of an alias is what it stands for.
+func keyOf(n *yaml.Node) string { return resolve(n).Value }
 
 // Errorf returns an error at a node.
 func Errorf(file string, n *yaml.Node, path, format string, args ...any) error {
@@ -160,7 +163,7 @@ func (d *Decoder) object(n *yaml.Node, path string, v reflect.Value, depth int) 
 	}
 	seen, empty := map[string]bool{}, map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, name := n.Content[i], n.Content[i].Value
+		key, name := n.Content[i], keyOf(n.Content[i])
 		field, tag, ok := fieldOf(v, name)
 		if len(d.errs) == maxErrors {
 			return
@@ -174,7 +177,7 @@ func (d *Decoder) object(n *yaml.Node, path string, v reflect.Value, depth int) 
 			d.value(n.Content[i+1], join(path, name), field, tag, depth+1)
 		}
 		seen[name] = true
-		empty[name] = null(n.Content[i+1])
+		empty[name] = null(resolve(n.Content[i+1]))
 	}
 	for name, f := range fields(v.Type()) {
 		if f.Tag.Get("required") != "" && (!seen[name] || empty[name]) {
@@ -190,13 +193,14 @@ func (d *Decoder) table(n *yaml.Node, path string, v reflect.Value, depth int) {
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key())
+		name := keyOf(n.Content[i])
+		key := reflect.ValueOf(name).Convert(v.Type().Key())
 		if v.MapIndex(key).IsValid() {
-			d.fail(n.Content[i], join(path, n.Content[i].Value), "is given twice")
+			d.fail(n.Content[i], join(path, name), "is given twice")
 			continue
 		}
 		x := reflect.New(v.Type().Elem()).Elem()
-		d.value(n.Content[i+1], join(path, n.Content[i].Value), x, "", depth+1)
+		d.value(n.Content[i+1], join(path, name), x, "", depth+1)
 		v.SetMapIndex(key, x)
 	}
 }

@@ -52,27 +52,29 @@ func TestDecode(t *testing.T) {
 
 func TestErrorsTellFileLineAndField(t *testing.T) {
 	for text, want := range map[string]string{
-		"name: a\nnmae: b\n":                "site.yaml:2: nmae: there is no such field",
-		"name: a\nname: b\n":                "site.yaml:2: name: is given twice",
-		"color: red\n":                      "site.yaml:1: name: is missing",
-		"name: a\ncolor: blue\n":            "site.yaml:2: color: is \"blue\": want red, green",
-		"name: a\nevery: 10\n":              "site.yaml:2: every: is \"10\": want a duration",
-		"name: a\nevery: -1s\n":             "site.yaml:2: every",
-		"name: a\nratio: .nan\n":            "site.yaml:2: ratio",
-		"name: a\nratio: '1'\n":             "site.yaml:2: ratio",
-		"name: a\nratio: 1.5\n":             "site.yaml:2: ratio: is 1.5: want -1 to 1",
-		"name: a\nsteps:\n- 1\n- -1\n":      "site.yaml:4: steps[1]: is -1: want at least 0",
-		"name:\n":                           "site.yaml:1: name: is missing",
-		"name: a\non: 1\n":                  "site.yaml:2: on",
-		"name: a\nsize: 1.5\n":              "site.yaml:2: size",
-		"name: a\nlist:\n- size: 1\n- x: 1": "site.yaml:4: list[1].x: there is no such field",
-		"name: a\nlist:\n- size: 1\n-\n":    "site.yaml:4: list[1]: is empty",
-		"name: a\nsteps: [1, ~]\n":          "site.yaml:2: steps[1]: is empty",
-		"name: [a]\n":                       "site.yaml:1: name: want one value",
-		"name: true\n":                      "site.yaml:1: name",
-		"name: a\nwords: [a]\n":             "site.yaml:2: words",
-		"name: a\nwords: {a: 1, a: 2}\n":    "site.yaml:2: words.a: is given twice",
-		"- a\n":                             "site.yaml:1: the file: want fields",
+		"name: a\nnmae: b\n":                  "site.yaml:2: nmae: there is no such field",
+		"name: a\nname: b\n":                  "site.yaml:2: name: is given twice",
+		"color: red\n":                        "site.yaml:1: name: is missing",
+		"name: a\ncolor: blue\n":              "site.yaml:2: color: is \"blue\": want red, green",
+		"name: a\nevery: 10\n":                "site.yaml:2: every: is \"10\": want a duration",
+		"name: a\nevery: -1s\n":               "site.yaml:2: every",
+		"name: a\nratio: .nan\n":              "site.yaml:2: ratio",
+		"name: a\nratio: '1'\n":               "site.yaml:2: ratio",
+		"name: a\nratio: 1.5\n":               "site.yaml:2: ratio: is 1.5: want -1 to 1",
+		"name: a\nsteps:\n- 1\n- -1\n":        "site.yaml:4: steps[1]: is -1: want at least 0",
+		"name:\n":                             "site.yaml:1: name: is missing",
+		"color: &n\nname: *n\n":               "site.yaml:1: name: is missing",
+		"words: {b: &k name}\n*k : a\n*k : b": "site.yaml:3: name: is given twice",
+		"name: a\non: 1\n":                    "site.yaml:2: on",
+		"name: a\nsize: 1.5\n":                "site.yaml:2: size",
+		"name: a\nlist:\n- size: 1\n- x: 1":   "site.yaml:4: list[1].x: there is no such field",
+		"name: a\nlist:\n- size: 1\n-\n":      "site.yaml:4: list[1]: is empty",
+		"name: a\nsteps: [1, ~]\n":            "site.yaml:2: steps[1]: is empty",
+		"name: [a]\n":                         "site.yaml:1: name: want one value",
+		"name: true\n":                        "site.yaml:1: name",
+		"name: a\nwords: [a]\n":               "site.yaml:2: words",
+		"name: a\nwords: {a: 1, a: 2}\n":      "site.yaml:2: words.a: is given twice",
+		"- a\n":                               "site.yaml:1: the file: want fields",
 	} {
 		err := decode(t, text, new(file))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -123,11 +125,17 @@ func TestSchema(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add("name: a\nlist: [{size: 1}]\n")
 	f.Add("a: &x [*x]\n")
+	f.Add("color: &n\nname: *n\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		var n yaml.Node
 		if yaml.Unmarshal([]byte(text), &n) != nil || len(n.Content) == 0 {
 			return
 		}
-		_ = strictyaml.Decode("f", n.Content[0], "", new(file))
+		if strictyaml.Decode("f", n.Content[0], "", new(file)) != nil {
+			return
+		}
+		if name := strictyaml.Field(n.Content[0], "name"); name == nil || name.Tag == "!!null" {
+			t.Errorf("%q lacks a required field and was taken", text)
+		}
 	})
 }

@@ -276,6 +276,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("a: &a {b: *a}\nmodels: [*a]"))
 	f.Add([]byte("models:\n  -"))
 	f.Add([]byte("models: [{name: &k linear, kind: *k}]"))
+	f.Add([]byte("models: [{name: &k , kind: *k}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("f", data)
 		if err != nil {
