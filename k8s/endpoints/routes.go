@@ -26,6 +26,11 @@ import (
 // whole route's.
 const WeightsAnnotation = "leastwatt.github.io/weights"
 
+// EmptyAnnotation of an HTTPRoute lists the backends to which [Routes] gave the weight 0, because they have no endpoints
+// or next to nothing to serve. A backend with a weight of 0 that is not in it was taken out by the route's owner: it
+// keeps the 0, and the others are divided without it.
+const EmptyAnnotation = "leastwatt.github.io/empty-backends"
+
 // FieldManager owns the rules of the routes that are weighed, in server-side apply.
 const FieldManager = "leastwatt"
 
@@ -65,7 +70,8 @@ type RouteOptions struct {
 
 // Routes writes shares as the weights of the backendRefs of annotated HTTPRoutes: what a Service behind a route
 // gets is the sum of what its endpoints would get if all endpoints behind the rule were one Service's. A
-// ServiceImport of another cluster counts like a Service. Whatever else stands in a rule stays as it is.
+// ServiceImport of another cluster counts like a Service. Whatever else stands in a rule stays as it is, and so does
+// a weight of 0 that is not its own: see [EmptyAnnotation].
 //
 // The rules of a route are one value to server-side apply, so that their writer owns them whole: Routes applies them
 // as it read them, but for the weights, and only onto the version that it read. One process in a cluster should
@@ -90,6 +96,14 @@ type Routes struct {
 type backendKey struct {
 	imported bool
 	name     types.NamespacedName
+}
+
+// String returns the backend as EmptyAnnotation has it.
+func (k backendKey) String() string {
+	if k.imported {
+		return "ServiceImport/" + k.name.String()
+	}
+	return k.name.String()
 }
 
 // importedLabel names the ServiceImport of an EndpointSlice (sigs.k8s.io/mcs-api).

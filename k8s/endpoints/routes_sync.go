@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,7 @@ type routeRule struct {
 	route    *unstructured.Unstructured
 	index    int          // of the rule
 	backends []backendKey // by backendRef
+	drained  []bool       // by backendRef: its weight is the owner's 0
 	of       []int        // by endpoint: its backendRef
 	nodes    []string     // by endpoint
 	service  balancing.Service
@@ -106,6 +108,9 @@ func (r *Routes) rules() ([]routeRule, int) {
 			rr := &rules[i]
 			rr.service = balancing.Service{Name: fmt.Sprintf("route %s/%s rule %d", route.GetNamespace(), route.GetName(), rr.index), CPU: cpu, Rate: rate / float64(len(rules))}
 			for j, b := range rr.backends {
+				if rr.drained[j] {
+					continue
+				}
 				rr.add(j, all[b], view, r.last[rr.service.Name])
 			}
 		}
@@ -157,8 +162,8 @@ func slicesSorted(m map[netip.Addr]string) []netip.Addr {
 	return slices.SortedFunc(maps.Keys(m), netip.Addr.Compare)
 }
 
-// weighable returns a route's rules of two backends or more, all of them Services or ServiceImports, and says what
-// of the others cannot be weighed.
+// weighable returns a route's rules of two backends or more that take requests, all of them Services or
+// ServiceImports, and says what of the others cannot be weighed.
 func weighable(route *unstructured.Unstructured) ([]routeRule, error) {
 	rules, _, err := unstructured.NestedSlice(route.Object, "spec", "rules")
 	if err != nil {
@@ -166,6 +171,7 @@ func weighable(route *unstructured.Unstructured) ([]routeRule, error) {
 	}
 	var out []routeRule
 	var errs []error
+	ours := emptied(route)
 	for i := range rules {
 		rule, _ := rules[i].(map[string]any)
 		refs, _, err := unstructured.NestedSlice(rule, "backendRefs")
@@ -176,7 +182,7 @@ func weighable(route *unstructured.Unstructured) ([]routeRule, error) {
 		if len(refs) < 2 {
 			continue
 		}
-		rr := routeRule{route: route, index: i}
+		rr, live := routeRule{route: route, index: i}, 0
 		for j := range refs {
 			ref, _ := refs[j].(map[string]any)
 			k, err := backendRef(ref, route.GetNamespace())
@@ -185,13 +191,34 @@ func weighable(route *unstructured.Unstructured) ([]routeRule, error) {
 				rr.backends = nil
 				break
 			}
-			rr.backends = append(rr.backends, k)
+			drained := weightOf(ref) == 0 && !ours[k.String()]
+			if !drained {
+				live++
+			}
+			rr.backends, rr.drained = append(rr.backends, k), append(rr.drained, drained)
 		}
-		if rr.backends != nil {
+		if rr.backends != nil && live >= 2 {
 			out = append(out, rr)
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// emptied returns the backends of a route whose weight of 0 was written by Routes.
+func emptied(route *unstructured.Unstructured) map[string]bool {
+	all := make(map[string]bool)
+	for b := range strings.SplitSeq(route.GetAnnotations()[EmptyAnnotation], ",") {
+		all[strings.TrimSpace(b)] = true
+	}
+	return all
+}
+
+// weightOf returns the weight of a backendRef, which is 1 where it says nothing.
+func weightOf(ref map[string]any) int {
+	if v, ok := ref["weight"].(int64); ok {
+		return int(v)
+	}
+	return 1
 }
 
 // backendRef returns what a backendRef names.
@@ -219,31 +246,39 @@ func (r *Routes) write(ctx context.Context, route *unstructured.Unstructured, we
 	if err != nil {
 		return err
 	}
-	changed := false
-	for i, w := range weights {
-		refs := rules[i].(map[string]any)["backendRefs"].([]any)
+	changed, ours := false, emptied(route)
+	var empty []string
+	for i := range rules {
+		rule, _ := rules[i].(map[string]any)
+		refs, _ := rule["backendRefs"].([]any)
 		now := make([]int, len(refs))
 		for j := range refs {
-			now[j] = 1
-			if v, ok := refs[j].(map[string]any)["weight"].(int64); ok {
-				now[j] = int(v)
-			}
+			ref, _ := refs[j].(map[string]any)
+			now[j] = weightOf(ref)
 		}
-		if !r.moved(now, w) {
-			continue
-		}
-		changed = true
+		w, weighed := weights[i]
+		weighed = weighed && r.moved(now, w)
+		changed = changed || weighed
 		for j := range refs {
-			refs[j].(map[string]any)["weight"] = int64(w[j])
+			ref, _ := refs[j].(map[string]any)
+			if weighed {
+				ref["weight"] = int64(w[j])
+			}
+			if k, err := backendRef(ref, route.GetNamespace()); err == nil && weightOf(ref) == 0 && (now[j] > 0 || ours[k.String()]) {
+				empty = append(empty, k.String())
+			}
 		}
 	}
 	if !changed {
 		return nil
 	}
+	meta := map[string]any{"name": route.GetName(), "namespace": route.GetNamespace(), "resourceVersion": route.GetResourceVersion()}
+	if slices.Sort(empty); len(empty) > 0 {
+		meta["annotations"] = map[string]any{EmptyAnnotation: strings.Join(slices.Compact(empty), ",")}
+	}
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": route.GetAPIVersion(), "kind": route.GetKind(),
-		"metadata": map[string]any{"name": route.GetName(), "namespace": route.GetNamespace(), "resourceVersion": route.GetResourceVersion()},
-		"spec":     map[string]any{"rules": rules},
+		"metadata": meta, "spec": map[string]any{"rules": rules},
 	}}
 	_, err = r.client.Resource(httpRoutes).Namespace(route.GetNamespace()).Apply(ctx, route.GetName(), u, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err == nil {

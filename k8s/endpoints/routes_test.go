@@ -165,6 +165,31 @@ func TestRoutesRestWhenNothingMoves(t *testing.T) {
 	}
 }
 
+// A weight of 0 is its owner's wish that nothing goes there, unless it was written because a backend had no endpoints.
+func TestRoutesKeepWhatTheirOwnerDrained(t *testing.T) {
+	drained := route("drained", ref("name", "a", "weight", int64(0)), ref("name", "b"), ref("name", "c"), ref("name", "gone"))
+	back := route("back", ref("name", "a", "weight", int64(0)), ref("name", "b", "weight", int64(1000)), ref("name", "gone", "weight", int64(0)))
+	back.SetAnnotations(map[string]string{endpoints.WeightsAnnotation: "true", endpoints.EmptyAnnotation: "shop/a,shop/gone"})
+	one := route("one", ref("name", "a", "weight", int64(0)), ref("name", "b"))
+	got := weigh(t, nil, 2, []*discovery.EndpointSlice{slice("a-1", "a", endpoint("10.0.0.1", "cheap")),
+		slice("b-1", "b", endpoint("10.0.0.2", "dear")), slice("c-1", "c", endpoint("10.0.0.3", "dear"))}, drained, back, one)
+	if w := weights(got["drained"]); w != "0 500 500 0" {
+		t.Errorf("drained: weights %q", w)
+	}
+	if w := weights(got["back"]); w != "750 250 0" {
+		t.Errorf("back: weights %q", w)
+	}
+	for _, name := range []string{"drained", "back"} {
+		u := unstructured.Unstructured{Object: got[name]}
+		if a := u.GetAnnotations(); len(a) != 1 || a[endpoints.EmptyAnnotation] != "shop/gone" {
+			t.Errorf("%s: annotations %v", name, a)
+		}
+	}
+	if got["one"] != nil {
+		t.Errorf("a rule with one backend that takes requests was written: %v", got["one"])
+	}
+}
+
 // Each rule of a route has its own weights. All are applied together, because server-side apply owns them together.
 func TestRoutesOfSeveralRules(t *testing.T) {
 	r := route("many", ref("name", "a"), ref("name", "b"))
