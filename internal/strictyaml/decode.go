@@ -52,7 +52,11 @@ func NewDecoder(file string) *Decoder { return &Decoder{file: file} }
 // Decode is [Decode], and tells whether nothing was wrong.
 func (d *Decoder) Decode(n *yaml.Node, path string, into any) bool {
 	before := len(d.errs)
-	d.value(n, path, reflect.ValueOf(into).Elem(), "", 0)
+	v := reflect.ValueOf(into).Elem()
+	if x := resolve(n); null(x) && v.Kind() == reflect.Struct {
+		d.required(x, path, v.Type(), nil)
+	}
+	d.value(n, path, v, "", 0)
 	return len(d.errs) == before && before < maxErrors
 }
 
@@ -161,7 +165,7 @@ func (d *Decoder) object(n *yaml.Node, path string, v reflect.Value, depth int) 
 		d.fail(n, path, "want fields and their values")
 		return
 	}
-	seen, empty := map[string]bool{}, map[string]bool{}
+	seen, filled := map[string]bool{}, map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, name := n.Content[i], keyOf(n.Content[i])
 		field, tag, ok := fieldOf(v, name)
@@ -177,10 +181,15 @@ func (d *Decoder) object(n *yaml.Node, path string, v reflect.Value, depth int) 
 			d.value(n.Content[i+1], join(path, name), field, tag, depth+1)
 		}
 		seen[name] = true
-		empty[name] = null(resolve(n.Content[i+1]))
+		filled[name] = !null(resolve(n.Content[i+1]))
 	}
-	for name, f := range fields(v.Type()) {
-		if f.Tag.Get("required") != "" && (!seen[name] || empty[name]) {
+	d.required(n, path, v.Type(), filled)
+}
+
+// required tells which fields of a struct must be there and are not.
+func (d *Decoder) required(n *yaml.Node, path string, t reflect.Type, filled map[string]bool) {
+	for name, f := range fields(t) {
+		if f.Tag.Get("required") != "" && !filled[name] {
 			d.fail(n, join(path, name), "is missing")
 		}
 	}

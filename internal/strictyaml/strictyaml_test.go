@@ -74,6 +74,7 @@ func TestErrorsTellFileLineAndField(t *testing.T) {
 		"name: true\n":                        "site.yaml:1: name",
 		"name: a\nwords: [a]\n":               "site.yaml:2: words",
 		"name: a\nwords: {a: 1, a: 2}\n":      "site.yaml:2: words.a: is given twice",
+		"~\n":                                 "site.yaml:1: name: is missing",
 		"- a\n":                               "site.yaml:1: the file: want fields",
 	} {
 		err := decode(t, text, new(file))

@@ -12,6 +12,7 @@ import (
 	"text/template"
 	"text/template/parse"
 	"time"
+	"unicode/utf8"
 
 	sprig "github.com/Masterminds/sprig/v3"
 	v1 "k8s.io/api/core/v1"
@@ -226,6 +227,9 @@ func (b *budget) expand(text string, data any) (string, error) {
 	var out bounded
 	if err := t.Execute(&out, data); err != nil {
 		return "", fmt.Errorf("template %q: %w", text, err)
+	}
+	if !utf8.Valid(out.Bytes()) {
+		return "", fmt.Errorf("template %q: makes a text that is not UTF-8, as of a character that was cut", text)
 	}
 	return out.String(), nil
 }

@@ -104,6 +104,8 @@ func TestRenderSecretName(t *testing.T) {
 func FuzzRender(f *testing.F) {
 	f.Add(`{{.Name | upper}}`, "10.0.0.1")
 	f.Add(`{{printf "%v" .}}`, "::1")
+	f.Add(`{{trunc 1 "é"}}`, "::1")
+	f.Add(`{{printf "%v" .}}`, strings.Repeat("\xb3", 3000)) // the API server sends no such bytes
 	f.Fuzz(func(t *testing.T, text, address string) {
 		got, _, err := render(text, "", node("n1", address, map[string]string{"a": "b"}))
 		if err == nil && len(got) > len(text)+controllers.MaxRendered {
