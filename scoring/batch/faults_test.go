@@ -39,6 +39,37 @@ func TestCostsThatAreNoNumbers(t *testing.T) {
 	}
 }
 
+// TestServersThatOthersFilled: a server whose requests leave room, but which is measured at full use, draws no more with a job. It is
+// not the cheapest for that.
+func TestServersThatOthersFilled(t *testing.T) {
+	p := curve(t, 100, 120, 180)
+	for _, switchOff := range []bool{false, true} {
+		for _, use := range []float64{7.5, 8, 80} {
+			cl := fresh(t, []Node{node("a", 8, p), node("b", 8, p)}, switchOff)
+			for i := range 2 { // neither is off
+				running := job("running", 1)
+				cl.Reserve(i, &running, 0)
+			}
+			cl.SetUse(0, use)
+			grid := Options{Grid: hourly{"": {100, 100, 100}}}
+			for _, name := range []string{"energyaware", "leastwatt", "spacetime"} {
+				s, err := New(name, grid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cl.SetUse(1, 1)
+				if p := plan(t, s, 0, cl, job("j", 2)); len(p.Assigned) != 1 || p.Assigned[0].Node != 1 {
+					t.Errorf("%s: with %v of 8 cores in use: %+v", name, use, p)
+				}
+			}
+			j := job("j", 2)
+			if w, err := cl.Estimate(t.Context(), &j, 8); err != nil || !(w[0] > 0) || w[7] < w[6]+20 {
+				t.Errorf("estimate with %v of 8 cores in use: %v, %v", use, w, err)
+			}
+		}
+	}
+}
+
 // TestPEAKSBeyondItsFit: an exponential that overflows on an overloaded server ranks that server last, and blocks nothing.
 func TestPEAKSBeyondItsFit(t *testing.T) {
 	steep, flat := curve(t, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 1000), curve(t, 100, 900)

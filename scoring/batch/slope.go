@@ -71,5 +71,16 @@ func (c *Cluster) riseOf(s *slopeAt, p *power.Piecewise, i int, d float64) float
 	if d <= s.room {
 		return s.slope * d
 	}
-	return float64(p.Rise(c.use[i]*c.perWork[i], (c.use[i]+d)*c.perWork[i]))
+	return float64(p.Rise(c.use[i]*c.perWork[i], (c.use[i]+d)*c.perWork[i])) + c.beyond(i, c.use[i], d)
+}
+
+// beyond is what d more cores count as far as they are more than the server can do, where so many are in use: it draws no
+// more, but all of its power for longer. A server that others have filled, though its requests leave room, would else be
+// the cheapest of all.
+func (c *Cluster) beyond(i int, use, d float64) float64 {
+	full := c.work[i] * (1 + 1e-9)
+	if use <= full && use+d <= full {
+		return 0
+	}
+	return (max(0, use+d-full) - max(0, use-full)) * float64(c.curve[i].Peak()) * c.perWork[i]
 }
