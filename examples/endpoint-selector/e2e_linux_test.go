@@ -371,8 +371,22 @@ func (s *stage) play(ctx context.Context) {
 	}
 	end()
 	wg.Wait()
+	// A proxy of another name has a table of its own, and keeps it.
+	other, err := nftables.Open(families[v1.IPv4Protocol], nftables.Options{Table: tableOf("an-other.1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Apply(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := run(ctx, []string{"-cleanup"}, &printed, &said); err != nil {
 		t.Errorf("-cleanup: %v", err)
+	}
+	if out, _ := exec.Command("nft", "list", "tables").CombinedOutput(); strings.Count(string(out), "leastwatt") != 1 {
+		t.Errorf("after the clean-up of one of two names: %s", out)
+	}
+	if err := run(ctx, []string{"-cleanup", "-name", "an-other.1"}, &printed, &said); err != nil {
+		t.Errorf("-cleanup -name: %v", err)
 	}
 	if out, _ := exec.Command("nft", "list", "tables").CombinedOutput(); strings.Contains(string(out), "leastwatt") || !strings.Contains(string(out), "kube-proxy") {
 		t.Errorf("after the clean-up: %s", out)

@@ -4,7 +4,7 @@
 // service.kubernetes.io/service-proxy-name: leastwatt: ClusterIP, NodePort, externalIPs and load balancer addresses, TCP, UDP
 // and SCTP, of both families, with affinity, traffic policies, topology hints, health ports for load balancers and
 // graceful termination. What of a Service it does not do gets an Event that says so. With -print it writes its rules
-// instead of applying them, with -cleanup it removes every trace.
+// instead of applying them, with -cleanup it removes every trace. Proxies of several names (-name) can share a node.
 //
 // It needs, in a cluster: one process a node (a DaemonSet) on the host's network (hostNetwork: true), as root with the
 // capability NET_ADMIN alone; the programs nft and conntrack; NODE_NAME from the downward API; a kernel of 5.6 or later. No
@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		limit     = fs.Float64("limit", 1, "with -simulate: utilization up to which Optimal fills a server")
 	)
 	var f proxyFlags
-	clean := fs.Bool("cleanup", false, "remove the rules of this program and exit")
+	clean := fs.Bool("cleanup", false, "remove the rules for the Services of -name and exit")
 	fs.BoolVar(&f.print, "print", false, "write the rules that would be applied and exit")
 	fs.BoolVar(&f.gateway, "gateway", false, "write the weights of annotated HTTPRoutes instead of rules; one process in the cluster")
 	fs.StringVar(&f.namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "default"), "with -gateway: `namespace` of the lease; POD_NAMESPACE, else default")
@@ -105,7 +105,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	if *clean {
-		return cleanup(ctx, nftables.Open)
+		return cleanup(ctx, f.name, nftables.Open)
 	}
 	if !*simulated {
 		return proxy(ctx, f, out, slog.New(slog.NewTextHandler(errOut, nil)))

@@ -55,7 +55,7 @@ var families = map[v1.IPFamily]knftables.Family{v1.IPv4Protocol: knftables.IPv4F
 
 // rules are the options of the rules.
 func (f *proxyFlags) rules() (nftables.Options, error) {
-	o := nftables.Options{Count: true}
+	o := nftables.Options{Table: tableOf(f.name), Count: true}
 	for _, text := range strings.FieldsFunc(f.localCIDRs, func(r rune) bool { return r == ',' }) {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -66,11 +66,28 @@ func (f *proxyFlags) rules() (nftables.Options, error) {
 	return o, nil
 }
 
-// cleanup removes every trace of the rules. A family that cannot be opened has none, if another one can.
-func cleanup(ctx context.Context, open func(knftables.Family, nftables.Options) (*nftables.Writer, error)) error {
+// tableOf returns the name of the table for the Services of a proxy's name, so that proxies of several names can share a
+// node: the name itself where it is the default. What no name of a table may hold is written in hexadecimal digits.
+func tableOf(name string) string {
+	if name == "" || name == endpoints.DefaultName {
+		return endpoints.DefaultName
+	}
+	var b strings.Builder
+	for _, c := range []byte(endpoints.DefaultName + "." + name) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "_%02x", c)
+		}
+	}
+	return b.String()
+}
+
+// cleanup removes every trace of the rules of a proxy's name. A family that cannot be opened has none, if another one can.
+func cleanup(ctx context.Context, name string, open func(knftables.Family, nftables.Options) (*nftables.Writer, error)) error {
 	var closed, errs []error
 	for _, f := range families {
-		w, err := open(f, nftables.Options{})
+		w, err := open(f, nftables.Options{Table: tableOf(name)})
 		if err != nil {
 			closed = append(closed, err)
 			continue

@@ -200,7 +200,7 @@ func TestObjectiveOfTheSite(t *testing.T) {
 // Where nft is missing the program says so instead of serving nobody.
 func TestWithoutNft(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if err := cleanup(t.Context(), nftables.Open); err == nil || !strings.Contains(err.Error(), "nft") {
+	if err := cleanup(t.Context(), "leastwatt", nftables.Open); err == nil || !strings.Contains(err.Error(), "nft") {
 		t.Errorf("-cleanup: %v", err)
 	}
 	var said strings.Builder
@@ -227,11 +227,11 @@ func TestCleanupOfOneFamily(t *testing.T) {
 	if _, err := w.Apply(t.Context(), nil); err != nil || nft.Dump() == "" {
 		t.Fatalf("%v\n%s", err, nft.Dump())
 	}
-	if err := cleanup(t.Context(), open); err != nil || nft.Dump() != "" {
+	if err := cleanup(t.Context(), "leastwatt", open); err != nil || nft.Dump() != "" {
 		t.Errorf("%v\n%s", err, nft.Dump())
 	}
 	none := func(knftables.Family, nftables.Options) (*nftables.Writer, error) { return nil, why }
-	if err := cleanup(t.Context(), none); !errors.Is(err, why) {
+	if err := cleanup(t.Context(), "leastwatt", none); !errors.Is(err, why) {
 		t.Errorf("no family can be opened: %v", err)
 	}
 }
