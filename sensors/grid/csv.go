@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +65,7 @@ func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 	var points []Point
 	open := make([]int, len(cols)) // 1 + index of each zone's last point, whose end the next row tells
 	var last time.Time
+	var hour []time.Time // the rows of the last hour
 	for rows := 0; ; rows++ {
 		row, err := c.Read()
 		if errors.Is(err, io.EOF) {
@@ -80,11 +82,11 @@ func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: column 1: %w", o.Name, line, err)
 		}
-		if rows > 0 && at.Before(last) {
+		if rows > 0 && !at.After(last) {
+			if slices.ContainsFunc(hour, at.Equal) {
+				continue // an hour told twice, as at a change of clocks: the first is kept
+			}
 			return nil, fmt.Errorf("%s:%d: column 1: %v is before the row above", o.Name, line, row[0])
-		}
-		if rows > 0 && at.Equal(last) {
-			continue // an hour told twice, as at a change of clocks: the first is kept
 		}
 		for i := 1; i < len(cols); i++ {
 			if open[i] > 0 && at.Sub(points[open[i]-1].Start) < o.Step {
@@ -108,6 +110,10 @@ func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 			open[i] = len(points)
 		}
 		last = at
+		hour = append(hour, at)
+		for at.Sub(hour[0]) >= time.Hour {
+			hour = hour[1:]
+		}
 	}
 }
 

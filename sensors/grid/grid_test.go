@@ -52,6 +52,10 @@ func TestReadCSVGapsAndRepeats(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	halves, err := grid.ReadCSV(strings.NewReader("time,GB\n2026-10-25 01:00,1\n2026-10-25 01:30,2\n2026-10-25 01:00,3\n2026-10-25 01:30,4\n2026-10-25 02:00,5\n"), grid.CSVOptions{Step: 30 * time.Minute})
+	if err != nil || len(halves) != 3 || halves[1].Value != 2 || halves[2].Value != 5 {
+		t.Errorf("half-hours told twice: %v, %v; want the first of each", halves, err)
+	}
 	s, err := grid.NewSeries(grid.AverageLifeCycle, points, func() time.Time { return noon.Add(30 * time.Minute) })
 	if err != nil {
 		t.Fatal(err)
