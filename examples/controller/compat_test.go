@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,7 +41,7 @@ spec:
       powerConsumptionEndpointProvider: {type: Redfish, endpoint: "https://10.0.100.{{.IPv4.Octet4}}", basicAuthSecret: {name: "bmc-{{.Hostname}}"}}
 `)
 	s.apply(t, newNode("w1", "10.0.0.1", map[string]string{"wao": "yes"}), newNode("w2", "10.0.0.2", map[string]string{"wao": "yes"}), config, template)
-	s.run(t, "--wao")
+	_, registry, _ := s.run(t, "--wao")
 	until(t, "w1 has what its NodeConfig says", func() bool { return urlOf(s.profile(t, "w1")) == "https://10.0.0.100" })
 	p := s.profile(t, "w1")
 	if r := p.Spec.Model.Remote; r.URL != "http://10.0.0.50:8080" || r.Name != "model1" || r.Version != "v0.1.0" || p.Spec.Sensors[0].SecretName != "w1-bmc" || p.Spec.Sensors[1].Type != "pressure" ||
@@ -51,6 +52,20 @@ spec:
 	if p := s.profile(t, "w2"); p.Spec.Sensors[0].SecretName != "bmc-w2" || !p.Spec.Model.Remote.Discover || p.Spec.Model.Remote.URL != "https://10.0.100.2" {
 		t.Errorf("%+v", p.Spec)
 	}
+	fake := object(t, `
+apiVersion: node.waok8s.github.io/v1beta1
+kind: NodeConfig
+metadata: {name: w3, namespace: leastwatt-system}
+spec:
+  nodeName: w3
+  metricsCollector: {inletTemp: {type: Fake, endpoint: "http://10.0.0.100"}}
+`)
+	s.apply(t, newNode("w3", "10.0.0.3", nil), fake)
+	until(t, "that w3 cannot have what its NodeConfig says is counted", func() bool { return problemsBy(t, registry)["NodeConfig.node.waok8s.github.io"] == 1 })
+	if err := s.client.Delete(t.Context(), fake); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "that is over", func() bool { n, ok := problemsBy(t, registry)["NodeConfig.node.waok8s.github.io"]; return ok && n == 0 })
 	if err := s.client.Delete(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +74,24 @@ spec:
 		t.Fatal(err)
 	}
 	until(t, "both are gone", func() bool { return s.profile(t, "w1") == nil && s.profile(t, "w2") == nil })
+}
+
+// problemsBy returns of how many nodes the profile is not what is asked for, by what asks.
+func problemsBy(t *testing.T, r prometheus.Gatherer) map[string]float64 {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := make(map[string]float64)
+	for _, f := range families {
+		if f.GetName() == "leastwatt_profile_problems" {
+			for _, m := range f.GetMetric() {
+				n[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return n
 }
 
 // The labels of WAO's first version.

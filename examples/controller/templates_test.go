@@ -95,6 +95,12 @@ func (s *server) testTemplates(t *testing.T) {
 	}
 	patch(low, func() { low.Spec.Template.Spec.Sensors[0].URL = "http://10.2.0.{{.IPv4.Octet4}}/metrics" })
 	until(t, "a changed template changes profiles", func() bool { return urlOf(s.profile(t, "t1")) == "http://10.2.0.1/metrics" })
+	patch(low, func() { low.Spec.Template.Labels = map[string]string{"other": "yes"} })
+	until(t, "a label that the template has no more goes", func() bool {
+		p := s.profile(t, "t1")
+		_, old := p.Labels["made"]
+		return !old && p.Labels["other"] == "yes"
+	})
 	n := newNode("t2", "", nil)
 	patch(n, func() { n.Labels["rack"] = "r1" })
 	until(t, "a node that fits now gets its profile", func() bool { return urlOf(s.profile(t, "t2")) == "http://10.2.0.2/metrics" })

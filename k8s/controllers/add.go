@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -89,13 +90,14 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	}
 	actions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_profile_actions_total",
 		Help: "What the controller did to NodeProfiles: look, create, update, delete, status."}, []string{"action"})
+	wrong := newProblems()
 	if o.Registerer != nil {
-		if err := o.Registerer.Register(actions); err != nil {
+		if err := errors.Join(o.Registerer.Register(actions), o.Registerer.Register(wrong)); err != nil {
 			return fmt.Errorf("controllers: %w", err)
 		}
 	}
 	count := func(action string) { actions.WithLabelValues(action).Inc() }
-	r := &profiler{client: mgr.GetClient(), makers: append([]Maker{templates{}}, o.Makers...), problems: new(problems), count: count}
+	r := &profiler{client: mgr.GetClient(), makers: append([]Maker{templates{}}, o.Makers...), problems: wrong, count: count}
 	everyNode := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
 		return allNodes(ctx, mgr.GetClient())
 	})
@@ -119,7 +121,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}
-	s := &sweeper{client: mgr.GetClient(), provider: p, problems: r.problems, count: count, period: o.Period, every: o.Sweep, models: o.Models, learned: o.Learned, again: again, log: o.Logger}
+	s := &sweeper{client: mgr.GetClient(), provider: p, problems: wrong, count: count, period: o.Period, every: o.Sweep, models: o.Models, learned: o.Learned, again: again, log: o.Logger}
 	if err := mgr.Add(s); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}

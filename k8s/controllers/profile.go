@@ -29,6 +29,10 @@ import (
 // reference away makes a profile one's own.
 const MadeBy = "leastwatt.github.io/made-by"
 
+// MadeLabels, an annotation of a NodeProfile, is the names of the labels that a template put on it, divided by commas: they go when the
+// template has them no more. Labels that others put on it stay.
+const MadeLabels = "leastwatt.github.io/made-labels"
+
 // A Wanted is the profile that something in the cluster asks for of a node.
 type Wanted struct {
 	By      string // what asks, as in [MadeBy]
@@ -72,53 +76,6 @@ func (templates) Want(ctx context.Context, c client.Reader, n *v1.Node) (*Wanted
 func selects(t *v1alpha1.NodeProfileTemplate, n *v1.Node) bool {
 	s, err := metav1.LabelSelectorAsSelector(&t.Spec.NodeSelector)
 	return err == nil && s.Matches(labels.Set(n.Labels))
-}
-
-// problems are why nodes have no profile, or not the one that is asked for.
-type problems struct {
-	mu  sync.Mutex
-	all map[string]problem // guarded by mu: by node
-}
-
-type problem struct {
-	by  string
-	err error
-}
-
-func (p *problems) set(node, by string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.all == nil {
-		p.all = make(map[string]problem)
-	}
-	if err == nil {
-		delete(p.all, node)
-	} else {
-		p.all[node] = problem{by, err}
-	}
-}
-
-// of returns the problems of one maker: how many nodes have one, and what some of them have.
-func (p *problems) of(by string) error {
-	const shown = 3
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var some []string
-	n := 0
-	for _, node := range slices.Sorted(maps.Keys(p.all)) {
-		if x := p.all[node]; x.by == by {
-			if n++; n <= shown {
-				some = append(some, fmt.Sprintf("node %q: %v", node, x.err))
-			}
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	if n > shown {
-		some = append(some, fmt.Sprintf("and %d more", n-shown))
-	}
-	return errors.New(strings.Join(some, "; "))
 }
 
 // ErrTaken says that a node has a profile that somebody else made.
@@ -211,10 +168,17 @@ func (w *Wanted) put(n *v1alpha1.NodeProfile) {
 		n.Annotations = make(map[string]string)
 	}
 	n.Annotations[MadeBy] = w.By
-	if len(w.Profile.Labels) > 0 && n.Labels == nil {
-		n.Labels = make(map[string]string)
+	for name := range strings.SplitSeq(n.Annotations[MadeLabels], ",") {
+		delete(n.Labels, name)
 	}
-	maps.Copy(n.Labels, w.Profile.Labels)
+	delete(n.Annotations, MadeLabels)
+	if len(w.Profile.Labels) > 0 {
+		if n.Labels == nil {
+			n.Labels = make(map[string]string)
+		}
+		maps.Copy(n.Labels, w.Profile.Labels)
+		n.Annotations[MadeLabels] = strings.Join(slices.Sorted(maps.Keys(w.Profile.Labels)), ",")
+	}
 	n.OwnerReferences = slices.DeleteFunc(n.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Controller != nil && *o.Controller })
 	if w.Owner != nil {
 		n.OwnerReferences = append(n.OwnerReferences, *w.Owner)

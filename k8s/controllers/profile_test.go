@@ -12,7 +12,7 @@ import (
 // it otherwise. Something new is written at once.
 func TestTwoWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &profiler{problems: new(problems), count: func(string) {}}
+		r := &profiler{problems: newProblems(), count: func(string) {}}
 		want := func(hardware string) *Wanted {
 			return &Wanted{By: "test", Profile: v1alpha1.ProfileTemplate{Spec: v1alpha1.NodeProfileSpec{Hardware: hardware}}}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,9 @@ type sweeper struct {
 	learned  time.Duration             // between two writes of what was learned of a server; negative is never
 	again    chan<- event.GenericEvent // has every node looked at again
 	log      *slog.Logger
+
+	wrote  map[string]time.Time // when a profile's status was written last, by name
+	failed map[string]telling   // what the log was told last, by what failed
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
@@ -56,13 +60,29 @@ func (s *sweeper) Start(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		for what, f := range map[string]func(context.Context) error{"NodeProfiles": s.profiles, "PowerModels": s.powerModels,
-			"NodeProfileTemplates": s.templates, "models of other systems": s.foreign} {
-			if err := f(ctx); err != nil && ctx.Err() == nil {
-				s.log.ErrorContext(ctx, "status not written", "of", what, "err", err)
-			}
+		for what, f := range map[string]func(context.Context) error{"status of NodeProfiles": s.profiles, "status of PowerModels": s.powerModels,
+			"status of NodeProfileTemplates": s.templates, "PowerModels of other systems' models": s.foreign} {
+			s.tell(ctx, what, f(ctx))
 		}
+		s.problems.tell(ctx, s.log)
 	}
+}
+
+// tell writes into the log what a sweep could not do: an error that stays is told once in a while and not at each sweep.
+func (s *sweeper) tell(ctx context.Context, what string, err error) {
+	if err == nil || ctx.Err() != nil {
+		delete(s.failed, what)
+		return
+	}
+	now, text := time.Now(), err.Error()
+	if last, ok := s.failed[what]; ok && (last.text == text && now.Sub(last.at) < s.period) {
+		return
+	}
+	if s.failed == nil {
+		s.failed = make(map[string]telling)
+	}
+	s.failed[what] = telling{text, now}
+	s.log.ErrorContext(ctx, "not kept", "what", what, "err", err)
 }
 
 // A change is a status to be written.
@@ -109,9 +129,16 @@ func (s *sweeper) profiles(ctx context.Context) error {
 		return err
 	}
 	var changes []change
-	keep := learnedAtOnce
+	keep, messages, now := learnedAtOnce, messagesAtOnce, time.Now()
+	wrote := make(map[string]time.Time, len(list.Items)) // those that are gone are forgotten
+	defer func() { s.wrote = wrote }()
 	for i := range list.Items {
 		old := &list.Items[i]
+		at, ok := s.wrote[old.Name]
+		if !ok { // as far as this program knows
+			at = now
+		}
+		wrote[old.Name] = at
 		status, ok := s.status(old)
 		if !ok {
 			continue
@@ -120,17 +147,59 @@ func (s *sweeper) profiles(ctx context.Context) error {
 		if kept {
 			keep--
 		}
-		if kept || s.worth(&old.Status, &status) {
-			now := old.DeepCopy()
-			now.Status = status
-			changes = append(changes, change{now, old.DeepCopy()})
+		worth := kept || s.worth(&old.Status, &status)
+		if !worth && messages > 0 && s.news(&old.Status, &status, now.Sub(at)) {
+			messages--
+			worth = true
+		}
+		if worth {
+			fresh := old.DeepCopy()
+			fresh.Status = status
+			changes = append(changes, change{fresh, old.DeepCopy()})
+			wrote[old.Name] = now
 		}
 	}
 	return s.write(ctx, changes)
 }
 
-// learnedAtOnce is how many learned models a sweep writes at most.
-const learnedAtOnce = 50
+// What a sweep writes at most: of learned models, and of statuses in which nothing has changed but why something fails.
+const (
+	learnedAtOnce  = 50
+	messagesAtOnce = 50
+)
+
+// newMessage is after how long another message is written of a profile of which all else is as it was.
+const newMessage = time.Minute
+
+// news tells whether a status says otherwise why something fails, and was last written long enough ago for that. Messages that
+// differ in numbers alone, such as an age, are no news before a period is over.
+func (s *sweeper) news(old, now *v1alpha1.NodeProfileStatus, since time.Duration) bool {
+	a, b := messages(old), messages(now)
+	switch {
+	case since < newMessage || a == b:
+		return false
+	case since < s.period:
+		return numbers.ReplaceAllString(a, "0") != numbers.ReplaceAllString(b, "0")
+	}
+	return true
+}
+
+// numbers are numbers and durations.
+var numbers = regexp.MustCompile(`([0-9][0-9.]*(ns|µs|ms|s|m|h)?)+`)
+
+// messages are all that a status says in words.
+func messages(s *v1alpha1.NodeProfileStatus) string {
+	var b strings.Builder
+	for i := range s.Conditions {
+		b.WriteString(s.Conditions[i].Message)
+		b.WriteByte('\n')
+	}
+	for i := range s.Sensors {
+		b.WriteString(s.Sensors[i].Message)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
 
 // remember puts what was learned of a server into its profile's status, if it is time.
 func (s *sweeper) remember(n *v1alpha1.NodeProfile, now *v1alpha1.NodeProfileStatus) bool {
