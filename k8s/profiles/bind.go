@@ -17,6 +17,7 @@ func (p *Provider) bind(m scoring.Machine, file func(scoring.Machine) (scoring.S
 	if n != nil {
 		own = *n.spec
 	}
+	p.errors.bind(m.Name, nil)
 	spec, err := p.model(m, n, &own, file)
 	if err != nil {
 		return scoring.Spec{}, err
@@ -46,6 +47,7 @@ func (p *Provider) model(m scoring.Machine, n *profile, own *v1alpha1.NodeProfil
 		if e.use == nil {
 			return scoring.Spec{}, fmt.Errorf("PowerModel %q: %w", e.object.Name, lib.err(e))
 		}
+		p.errors.bind(m.Name, e)
 		spec.Predictor, spec.Prior = e.use, e.model.Prior
 		spec.Model = fmt.Sprintf("PowerModel %s (by %s)", e.object.Name, by)
 		return spec, nil

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/power/model"
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/sensors"
 )
@@ -89,14 +90,16 @@ func (p *Provider) Models() map[string]ModelReport {
 
 // accuracy is how far predictions are from measurements, by node.
 type accuracy struct {
-	mu  sync.Mutex
-	all map[string]*deviation // guarded by mu
+	mu    sync.Mutex
+	all   map[string]*deviation // guarded by mu
+	bound map[string]*entry     // guarded by mu: the PowerModels that nodes have, by node
 }
 
 // A deviation is of one node and model.
 type deviation struct {
 	model    string
-	at       time.Time // of the last measurement
+	file     *model.Model // of a PowerModel, which keeps its name when it is changed
+	at       time.Time    // of the last measurement
 	samples  int64
 	absolute float64 // mean, over the measurement
 	bias     float64 // mean, over the measurement
@@ -105,7 +108,20 @@ type deviation struct {
 // memory is how many measurements count most.
 const memory = 100
 
-func newAccuracy() *accuracy { return &accuracy{all: make(map[string]*deviation)} }
+func newAccuracy() *accuracy {
+	return &accuracy{all: make(map[string]*deviation), bound: make(map[string]*entry)}
+}
+
+// bind notes the PowerModel that a node has from now on; nil is none.
+func (a *accuracy) bind(node string, e *entry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e == nil {
+		delete(a.bound, node)
+	} else {
+		a.bound[node] = e
+	}
+}
 
 // observe takes in a view's measurements.
 func (a *accuracy) observe(ctx context.Context, v *scoring.View, now time.Time) {
@@ -121,8 +137,12 @@ func (a *accuracy) observe(ctx context.Context, v *scoring.View, now time.Time) 
 func (a *accuracy) add(ctx context.Context, n *scoring.Node, r sensors.Reading) {
 	a.mu.Lock()
 	d := a.all[n.Name]
-	if d == nil || d.model != n.Model {
-		d = &deviation{model: n.Model}
+	var file *model.Model
+	if e := a.bound[n.Name]; e != nil {
+		file = e.model
+	}
+	if d == nil || d.model != n.Model || d.file != file {
+		d = &deviation{model: n.Model, file: file}
 		a.all[n.Name] = d
 	}
 	old := !r.At.After(d.at)
@@ -148,6 +168,7 @@ func (a *accuracy) forget(node string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.all, node)
+	delete(a.bound, node)
 }
 
 func (a *accuracy) status(node string) v1alpha1.ModelStatus {
