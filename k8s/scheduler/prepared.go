@@ -35,7 +35,7 @@ type prepared struct {
 	ended *ended    // nil where nobody follows pods
 	heard uint64    // of ended: how many changes are accounted for
 	gpus  []float64 // beside nodes: GPUs in use that no sample shows; nil where no model has a GPU term
-	wakes bool      // some server takes energy to wake, so it matters which are empty
+	wakes bool      // some server is off or takes energy to wake, so it matters which are empty
 }
 
 // A mark is what is looked at for each server and pod. It is apart from what is needed only where something has
@@ -89,7 +89,7 @@ func (w *prepared) look(v *scoring.View) {
 		if n.GPU != nil && w.gpus == nil {
 			w.gpus = make([]float64, len(from))
 		}
-		w.wakes = w.wakes || n.Wake > 0
+		w.wakes = w.wakes || sleeps(n)
 		if was == nil {
 			continue
 		}
@@ -102,10 +102,13 @@ func (w *prepared) look(v *scoring.View) {
 		case w.marks[k].generation >= 0 && was.newest <= s.sampled:
 			m.generation, s.newest, s.empty = w.marks[k].generation, was.newest, was.empty // the new sample shows every pod
 		}
-		if n.Wake > 0 && m.generation >= 0 && w.nodes[k].Wake == 0 {
+		if sleeps(n) && m.generation >= 0 && !sleeps(&old.Nodes()[k]) {
 			m.generation = -1 // nobody has looked whether it is empty
 		}
 		w.add(n, s, i)
+		if m.generation >= 0 {
+			wake(n)
+		}
 	}
 	if moved {
 		w.places = newPlaces(v)
@@ -142,6 +145,17 @@ func (w *prepared) add(n *scoring.Node, s *seat, i int) {
 		n.GPUActivity = min(max(n.GPUActivity+w.gpus[i]/float64(n.GPU.Count), 0), 1)
 	}
 	n.Empty = s.empty
+}
+
+// sleeps tells whether it matters of a server that no work is on it.
+func sleeps(n *scoring.Node) bool { return n.Off || n.Wake > 0 }
+
+// wake takes a server that is off and was given work, for one that is on: it starts for that work, and
+// the next pod has no part in it.
+func wake(n *scoring.Node) {
+	if n.Off && !n.Empty {
+		n.Off = false
+	}
 }
 
 // measured returns a server without what the sample does not show.
@@ -191,8 +205,9 @@ func (w *prepared) seat(info fwk.NodeInfo, k int) int {
 		w.count(info, i)
 		n, m := &w.nodes[i], w.measured(i)
 		load, gpu, empty := n.State.Utilization, n.GPUActivity, n.Empty
-		n.State.Utilization, n.GPUActivity = m.State.Utilization, m.GPUActivity
+		n.State.Utilization, n.GPUActivity, n.Off = m.State.Utilization, m.GPUActivity, m.Off
 		w.add(n, s, i)
+		wake(n)
 		if n.State.Utilization != load || n.GPUActivity != gpu || n.Empty != empty {
 			mark.version++
 		}

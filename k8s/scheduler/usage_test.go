@@ -308,6 +308,65 @@ func TestEmptyServers(t *testing.T) {
 	}
 }
 
+// A server that is off starts for the first pod that it gets. The next ones cost there what they add to a server that is on, so that
+// not every server that is off is started in turn; and a cap counts what it will draw.
+func TestOffServerThatWasGivenWork(t *testing.T) {
+	const off, idle, more, waking = 4, 50, 10, 10 // watts; one CPU adds more
+	s := newSite(line(t, "a", 10, idle, more), line(t, "b", 10, idle, more))
+	for i := range s.specs {
+		s.specs[i].Off, s.specs[i].OffPower, s.specs[i].Wake = true, off, 3600*waking
+	}
+	s.scorer = scoring.Waking{Power: scoring.MarginalPower{}, Horizon: time.Hour}
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0, 0)
+	infos := s.infos()
+	cost := func(when string, a, b int64) {
+		t.Helper()
+		for range 2 {
+			if raw, _ := cycle(t, p, pod("p", "1"), infos); raw["a"] != a || raw["b"] != b {
+				t.Errorf("%s: raw scores are %v, want %d and %d mW", when, raw, a, b)
+			}
+			s.now = s.now.Add(5 * time.Second)
+			s.refresh(t, s.now, 0, 0)
+		}
+	}
+	const start = 1000 * (idle - off + more + waking)
+	cost("both are off", start, start)
+	daemon := pod("daemon", "1")
+	daemon.OwnerReferences = []metav1.OwnerReference{{Kind: "DaemonSet", Name: "d", UID: "d", Controller: new(true)}}
+	infos[1].(*fakeNode).add(daemon)
+	infos[0].(*fakeNode).add(pod("first", "1"))
+	cost("a was given a pod, and b one of a DaemonSet", 1000*more, start+1000*more)
+
+	all, err := NewAll(func(string) (Setup, error) { return Setup{Site: s}, nil }, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl, err := all[CapName](t.Context(), rawArgs(`{"caps":[{"name":"hall","label":"hall","watts":150}]}`), newHandle())
+	if err != nil {
+		t.Fatal(err)
+	}
+	powerCap := pl.(*PowerCap)
+	powerCap.nodes = nil
+	for _, n := range infos {
+		n.Node().Labels = map[string]string{"hall": "h"}
+	}
+	// 60 W of a, and of b 50 W and 10 W for each CPU, of which the DaemonSet has one.
+	for request, want := range map[string]bool{"1": true, "3": true, "4": false} {
+		cs := newState()
+		if _, st := powerCap.PreFilter(t.Context(), cs, pod("p", request), infos); !st.IsSuccess() {
+			t.Fatal(st)
+		}
+		if st := powerCap.Filter(t.Context(), cs, pod("p", request), infos[1]); st.IsSuccess() != want {
+			t.Errorf("%s CPUs on b: %v, want %t", request, st, want)
+		}
+	}
+
+	n := infos[0].(*fakeNode)
+	n.pods, n.generation = nil, generations.Add(1)
+	cost("the pod did not get there", start, start+1000*more)
+}
+
 func TestUsageArgs(t *testing.T) {
 	for json, want := range map[string]string{
 		`{"utilization":["requests","sensors"]}`: "utilization",
