@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 )
@@ -31,7 +34,8 @@ type SpreadArgs struct {
 	Annotations []string `json:"annotations"`
 
 	// TopologyKeys are node labels that tell domains, the widest first: pods are spread over the first of which
-	// the cluster has two values. Default region, zone and host name, by their well-known labels.
+	// the nodes have two values that the pod may ever go to, by its node selector, node affinity and tolerations.
+	// Default region, zone and host name, by their well-known labels.
 	TopologyKeys []string `json:"topologyKeys"`
 }
 
@@ -59,8 +63,8 @@ func (a *SpreadArgs) validate() error {
 	return nil
 }
 
-// SpreadRate places a share of the replicas of a controller evenly over regions, else zones, else nodes, and
-// leaves the others to the other plugins. The share stands in an annotation of the pod template (or of the
+// SpreadRate places a share of the replicas of a controller evenly over regions, else zones, else nodes, of those that
+// they may go to, and leaves the others to the other plugins. The share stands in an annotation of the pod template (or of the
 // controller): 0.5 of 8 replicas over 3 zones puts at least 2, 1 and 1 into the zones. The spread ones come
 // first, so that the workload is safe early. A domain that is full is left out, and no pod is rejected: give the
 // plugin more weight than all others together for the share to hold.
@@ -164,7 +168,7 @@ func (s *SpreadRate) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Po
 	if err != nil {
 		return fwk.NewStatus(fwk.Skip, err.Error())
 	}
-	key := s.key(all)
+	key := s.key(reachable(ctx, pod, all))
 	if key == "" {
 		return fwk.NewStatus(fwk.Skip, "there is one domain")
 	}
@@ -257,6 +261,39 @@ func lacking(domains map[string]*domain, share int) (least int, lacks bool) {
 	}
 	spread += min(above, share-total(level))
 	return least, spread < share
+}
+
+// reachable returns the nodes that a pod may ever go to: a region that it is kept out of is none that it could be spread to. Taints by
+// which Kubernetes tells a node's condition pass, and leave it a node that the pod may go to.
+func reachable(ctx context.Context, pod *v1.Pod, nodes []fwk.NodeInfo) []fwk.NodeInfo {
+	anywhere := len(pod.Spec.NodeSelector) == 0 && (pod.Spec.Affinity == nil || pod.Spec.Affinity.NodeAffinity == nil)
+	affinity := nodeaffinity.GetRequiredNodeAffinity(pod)
+	lasts := func(t *v1.Taint) bool {
+		return (t.Effect == v1.TaintEffectNoSchedule || t.Effect == v1.TaintEffectNoExecute) && !strings.HasPrefix(t.Key, "node.kubernetes.io/")
+	}
+	log := klog.FromContext(ctx)
+	var some []fwk.NodeInfo // nil while it is all of them
+	for i, n := range nodes {
+		node := n.Node()
+		may := true
+		if !anywhere {
+			may, _ = affinity.Match(node) // an error is of a term, which then fits nothing, as in the scheduler's own filter
+		}
+		if may && len(node.Spec.Taints) > 0 {
+			_, keeps := corev1helpers.FindMatchingUntoleratedTaint(log, node.Spec.Taints, pod.Spec.Tolerations, lasts, true)
+			may = !keeps
+		}
+		switch {
+		case !may && some == nil:
+			some = append(make([]fwk.NodeInfo, 0, len(nodes)), nodes[:i]...)
+		case may && some != nil:
+			some = append(some, n)
+		}
+	}
+	if some == nil {
+		return nodes
+	}
+	return some
 }
 
 // key returns the first topology key of which the nodes have two values, or "".

@@ -114,6 +114,54 @@ func TestSpreadShareOverUnequalZones(t *testing.T) {
 	}
 }
 
+// Pods that are kept to one region are spread over its zones, and pods that are kept to one zone over its nodes: by node selector,
+// affinity or taints. A node that is not ready for the moment is a domain all the same.
+func TestSpreadWherePodsMayGo(t *testing.T) {
+	in := func(key, value string) *v1.Affinity {
+		return &v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{NodeSelectorTerms: []v1.NodeSelectorTerm{
+			{MatchExpressions: []v1.NodeSelectorRequirement{{Key: key, Operator: v1.NodeSelectorOpIn, Values: []string{value}}}}}}}}
+	}
+	taint := func(key string) []v1.Taint { return []v1.Taint{{Key: key, Effect: v1.TaintEffectNoSchedule}} }
+	for name, c := range map[string]struct {
+		spec       v1.PodSpec
+		taint      string // of the nodes of zones 2 and 3
+		candidates int    // the first nodes
+		want       string // pods of each node
+	}{
+		"anywhere":       {candidates: 8, want: "[0 0 0 2 0 0 0 2]"}, // over regions
+		"one region":     {spec: v1.PodSpec{NodeSelector: map[string]string{v1.LabelTopologyRegion: "r0"}}, candidates: 4, want: "[0 2 0 2 0 0 0 0]"},
+		"one zone":       {spec: v1.PodSpec{Affinity: in(v1.LabelTopologyZone, "z0")}, candidates: 2, want: "[2 2 0 0 0 0 0 0]"},
+		"tainted":        {taint: "node-role.kubernetes.io/control-plane", candidates: 4, want: "[0 2 0 2 0 0 0 0]"},
+		"tolerated":      {spec: v1.PodSpec{Tolerations: []v1.Toleration{{Operator: v1.TolerationOpExists}}}, taint: "batch", candidates: 8, want: "[0 0 0 2 0 0 0 2]"},
+		"not ready now":  {taint: v1.TaintNodeNotReady, candidates: 4, want: "[0 0 0 4 0 0 0 0]"}, // its region is full, so to speak
+		"nowhere at all": {spec: v1.PodSpec{Affinity: in("no", "such")}, candidates: 1, want: "[4 0 0 0 0 0 0 0]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nodes := spreadCluster(2, 2, 2, 2)
+			for i, n := range nodes {
+				x := n.Node()
+				x.Labels[v1.LabelTopologyRegion] = fmt.Sprint("r", i/4)
+				if i >= 4 && c.taint != "" {
+					x.Spec.Taints = taint(c.taint)
+				}
+			}
+			s := spreader(t, nodes, replicaSet("web", "web", 4))
+			for i := range 4 {
+				p := replica(fmt.Sprint("p", i), "web", "web", "1")
+				p.Spec.NodeSelector, p.Spec.Affinity, p.Spec.Tolerations = c.spec.NodeSelector, c.spec.Affinity, c.spec.Tolerations
+				place(t, s, p, nodes[:c.candidates])
+			}
+			var got []int
+			for _, n := range nodes {
+				got = append(got, len(n.GetPods()))
+			}
+			if fmt.Sprint(got) != c.want {
+				t.Errorf("pods on each node: %v, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 // Two sets of one name in two namespaces, or of one roll-out, are apart; pods that leave do not count.
 func TestSpreadIsByOwner(t *testing.T) {
 	nodes := spreadCluster(1, 1)
