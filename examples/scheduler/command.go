@@ -97,12 +97,7 @@ func newCommand() (*cobra.Command, error) {
 
 func run(ctx context.Context, opts *options.Options, own *flags) error {
 	decisions := new(scheduler.Decisions)
-	plugins, err := scheduler.NewAll(func(path string) (scheduler.Setup, error) {
-		if path == "" {
-			path = own.config
-		}
-		return own.profiles.open(path)
-	}, scheduler.Options{Registerer: legacyregistry.Registerer(), Decisions: decisions})
+	plugins, err := scheduler.NewAll(own.profiles.open, scheduler.Options{Config: own.config, Registerer: legacyregistry.Registerer(), Decisions: decisions})
 	if err != nil {
 		return err
 	}

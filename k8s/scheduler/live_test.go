@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"sync/atomic"
@@ -218,6 +219,27 @@ func TestSetupIsSharedByProfilesAndRestarts(t *testing.T) {
 	}
 	if _, err := f(t.Context(), rawArgs(`{"config":"b.yaml","no":1}`), newHandle()); err == nil {
 		t.Error("an unknown argument was taken")
+	}
+}
+
+// A profile that names the file that the program was started with has no site of its own: two would read every sensor twice, and
+// register the same metrics.
+func TestProfileThatNamesTheProgramsFile(t *testing.T) {
+	var opened []string
+	all, err := NewAll(func(config string) (Setup, error) {
+		opened = append(opened, config)
+		return Setup{Site: newSite()}, nil
+	}, Options{Config: "a.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{`{}`, `{"config":"a.yaml"}`, `{"config":"b.yaml"}`} {
+		if _, err := all[Name](t.Context(), rawArgs(args), newHandle()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := all[PlacementName](t.Context(), nil, newHandle()); err != nil || fmt.Sprint(opened) != "[a.yaml b.yaml]" {
+		t.Errorf("opened %v, %v", opened, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ type Setup struct {
 
 // Options are what a program adds to the plugin. The zero value works.
 type Options struct {
+	// Config is what the argument "config" of a profile is where it is left out. A profile that names the same shares its setup.
+	Config string
+
 	// Registerer is given the metrics leastwatt_*; nil means none.
 	Registerer prometheus.Registerer
 
@@ -51,7 +55,7 @@ type Options struct {
 type Factory = func(ctx context.Context, args runtime.Object, h fwk.Handle) (fwk.Plugin, error)
 
 // New returns the factory of plugins that decide with the setup which open returns for the argument "config"
-// of a profile ("" where it is left out). Open is called once for each distinct argument; profiles of
+// of a profile ([Options.Config] where it is left out). Open is called once for each distinct argument; profiles of
 // the same setup share it. The factory starts the site's background loops and the watch of the
 // cluster's nodes; they end with the ctx that the scheduler gives it.
 func New(open func(config string) (Setup, error), o Options) (Factory, error) {
@@ -69,12 +73,13 @@ func NewAll(open func(config string) (Setup, error), o Options) (map[string]Fact
 	if o.Decisions == nil {
 		o.Decisions = new(Decisions)
 	}
-	f := &factory{open: open, metrics: m, decisions: o.Decisions, setups: make(map[string]*running)}
+	f := &factory{open: open, config: o.Config, metrics: m, decisions: o.Decisions, setups: make(map[string]*running)}
 	return map[string]Factory{Name: f.plugin, CapName: f.powerCap, SpreadName: NewSpreadRate, PlacementName: f.placement}, nil
 }
 
 type factory struct {
 	open      func(string) (Setup, error)
+	config    string // where a profile says none
 	metrics   *metrics
 	decisions *Decisions
 
@@ -124,6 +129,7 @@ func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) 
 }
 
 func (f *factory) start(ctx context.Context, config string, h fwk.Handle) (*running, error) {
+	config = cmp.Or(config, f.config)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.setups[config]; s != nil {
