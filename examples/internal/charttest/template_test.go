@@ -16,7 +16,10 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	rbac "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	kubescheduler "k8s.io/kube-scheduler/config/v1"
 	sigsyaml "sigs.k8s.io/yaml"
@@ -30,8 +33,8 @@ import (
 type object struct {
 	Kind     string
 	Metadata struct {
-		Name, Namespace string
-		Annotations     map[string]string
+		Name, Namespace     string
+		Annotations, Labels map[string]string
 	}
 	Spec     json.RawMessage
 	Webhooks json.RawMessage
@@ -54,6 +57,20 @@ func render(t *testing.T, args ...string) ([]object, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return renderOf(t, path, args...)
+}
+
+func renderChart(t *testing.T, path string, args ...string) []object {
+	t.Helper()
+	all, err := renderOf(t, path, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func renderOf(t *testing.T, path string, args ...string) ([]object, error) {
+	t.Helper()
 	h := helm{program: controlplane.HelmForTest(t), home: t.TempDir()}
 	out, err := h.run(t.Context(), append([]string{"template", "lw", path, "--namespace=" + namespace, "--kube-version=1.37.2"}, args...)...)
 	if err != nil {
@@ -283,6 +300,11 @@ func TestValuesAreChecked(t *testing.T) {
 		"jobs.ingress.enabled=true":                                                        "host",
 		"jobs.port=80":                                                                     "port",
 		"jobsPush.scaphandre=ftp://n1":                                                     "scaphandre",
+		"commonLabels.a=1":                                                                 "commonLabels",
+		`scheduler.podLabels.app\.kubernetes\.io/name=x`:                                   "podLabels",
+		"image.digests.scheduler=latest":                                                   "digests",
+		"image.digests.kubelet=sha256:0":                                                   "kubelet",
+		"controller.priorityClassName=High":                                                "priorityClassName",
 		"jobsPush.enabled=true":                                                            "jobsPush.url",
 		"jobsPush.enabled=true,jobsPush.url=https://a.b":                                   "existingSecret",
 	} {
@@ -488,16 +510,160 @@ func defaults(t *testing.T) scheduler.Usage {
 
 // Values of a release that an older chart made, which helm upgrade --reuse-values takes, do not have what came since.
 func TestTemplateWithValuesOfAnOlderChart(t *testing.T) {
-	c, _ := schedulerConfig(t, append(everything, "--set=profileSecrets=null,scheduler.clientConnection=null,scheduler.spreadRate.args=null,scheduler.args=null,metricsAdapter.tls.injectCAFrom=null")...)
+	c, _ := schedulerConfig(t, append(everything, "--set=profileSecrets=null,scheduler.clientConnection=null,scheduler.spreadRate.args=null,scheduler.args=null,metricsAdapter.tls.injectCAFrom=null,"+
+		"commonLabels=null,extraVolumes=null,extraVolumeMounts=null,image.digests=null,metricsAdapter.podDisruptionBudget=null,metricsAdapter.replicas=2,controller.podLabels=null,controller.podAnnotations=null,"+
+		"controller.extraEnv=null,controller.topologySpreadConstraints=null,controller.priorityClassName=null")...)
 	if c.ClientConnection.QPS != 0 || c.ClientConnection.Burst != 0 {
 		t.Errorf("the rate is %v: want none, so that the scheduler takes its own", c.ClientConnection)
 	}
 }
 
+// What operators say of pods reaches every program's, beside what the chart says and never in its place where Kubernetes finds them by it.
+func TestTemplatePodValues(t *testing.T) {
+	sections := map[string]string{"scheduler": "scheduler", "controller": "controller", "metrics-adapter": "metricsAdapter", "endpoint-selector": "endpointSelector", "gateway": "gateway",
+		"shift": "shift", "jobs": "jobs", "jobs-push": "jobsPush"}
+	replicated := []string{"scheduler", "controller", "metrics-adapter", "gateway", "shift"}
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	args := append(slices.Clone(everything), `--set-json=commonLabels={"cost":"watts","both":"common"}`, `--set-json=image.pullSecrets=[{"name":"pull"}]`, "--set=image.registry=mirror:5000/lw,image.tag=v9,image.digests.jobs="+digest,
+		`--set-json=extraVolumes=[{"name":"models","configMap":{"name":"models"}}]`, `--set-json=extraVolumeMounts=[{"name":"models","mountPath":"/models"}]`)
+	for component, section := range sections {
+		args = append(args, "--set-json="+section+`={"priorityClassName":"high","podLabels":{"team":"`+component+`","both":"pod"},"podAnnotations":{"mesh":"off"},"extraEnv":[{"name":"HTTPS_PROXY","value":"http://proxy:3128"}],`+
+			`"nodeSelector":{"infra":"yes"},"tolerations":[{"key":"infra","operator":"Exists"}],"affinity":{"nodeAffinity":{}},"extraArgs":["--more"]}`)
+		if slices.Contains(replicated, component) {
+			args = append(args, "--set-json="+section+`.topologySpreadConstraints=[{"maxSkew":2,"topologyKey":"zone","whenUnsatisfiable":"DoNotSchedule"}]`)
+		}
+	}
+	all, err := render(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, o := range all {
+		if o.Metadata.Labels["cost"] != "watts" {
+			t.Errorf("%s %s lacks the common label: %v", o.Kind, o.Metadata.Name, o.Metadata.Labels)
+		}
+		if o.Kind != "Deployment" && o.Kind != "DaemonSet" {
+			continue
+		}
+		found++
+		component := strings.TrimPrefix(o.Metadata.Name, "lw-leastwatt-")
+		var spec struct {
+			Selector metav1.LabelSelector
+			Template v1.PodTemplateSpec
+		}
+		if err := json.Unmarshal(o.Spec, &spec); err != nil {
+			t.Fatal(err)
+		}
+		m, p := spec.Template.ObjectMeta, spec.Template.Spec
+		c := p.Containers[0]
+		want := "mirror:5000/lw/" + component + ":v9"
+		switch component {
+		case "jobs", "jobs-push":
+			want = "mirror:5000/lw/jobs@" + digest
+		case "gateway":
+			want = "mirror:5000/lw/endpoint-selector:v9"
+		}
+		selector, err := metav1.LabelSelectorAsSelector(&spec.Selector)
+		if err != nil || !selector.Matches(labels.Set(m.Labels)) || len(spec.Selector.MatchLabels) != 3 {
+			t.Errorf("%s: %v chooses pods, which have %v, %v", component, spec.Selector, m.Labels, err)
+		}
+		if m.Labels["team"] != component || m.Labels["both"] != "pod" || m.Labels["cost"] != "watts" || m.Annotations["mesh"] != "off" {
+			t.Errorf("%s: pods have labels %v and annotations %v", component, m.Labels, m.Annotations)
+		}
+		if p.PriorityClassName != "high" || p.NodeSelector["infra"] != "yes" || len(p.Tolerations) != 1 || p.Affinity == nil || len(p.ImagePullSecrets) != 1 || c.Image != want || !slices.Contains(c.Args, "--more") ||
+			!slices.Contains(c.Env, v1.EnvVar{Name: "HTTPS_PROXY", Value: "http://proxy:3128"}) {
+			t.Errorf("%s: %+v", component, p)
+		}
+		if got := len(p.TopologySpreadConstraints) == 1 && p.TopologySpreadConstraints[0].MaxSkew == 2; got != slices.Contains(replicated, component) {
+			t.Errorf("%s: it is spread by %v", component, p.TopologySpreadConstraints)
+		}
+		mounted := slices.ContainsFunc(c.VolumeMounts, func(x v1.VolumeMount) bool { return x.Name == "models" && x.MountPath == "/models" })
+		if reads := slices.ContainsFunc(c.VolumeMounts, func(x v1.VolumeMount) bool { return x.Name == "secret-0" }); mounted != reads {
+			t.Errorf("%s: it reads config: %t, and has the further volume: %t", component, reads, mounted)
+		}
+	}
+	if found != len(sections) {
+		t.Errorf("%d programs, want %d", found, len(sections))
+	}
+}
+
+// Without a word the scheduler and the service proxy go before the pods that they serve, also where a release keeps its values
+// of before.
+func TestTemplatePriorities(t *testing.T) {
+	for _, set := range []string{"scheduler.replicas=2", "scheduler.priorityClassName=null,endpointSelector.priorityClassName=null"} {
+		all, err := render(t, append(everything, "--set="+set)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]string)
+		for _, o := range all {
+			var spec struct{ Template v1.PodTemplateSpec }
+			if (o.Kind == "Deployment" || o.Kind == "DaemonSet") && json.Unmarshal(o.Spec, &spec) == nil && spec.Template.Spec.PriorityClassName != "" {
+				got[o.Metadata.Name] = spec.Template.Spec.PriorityClassName
+			}
+		}
+		if want := map[string]string{"lw-leastwatt-scheduler": "system-cluster-critical", "lw-leastwatt-endpoint-selector": "system-node-critical"}; !maps.Equal(got, want) {
+			t.Errorf("%s: priorities are %v, want %v", set, got, want)
+		}
+	}
+}
+
+// Whatever Secrets are called, volumes have names that Kubernetes takes.
+func TestTemplateNamesOfVolumes(t *testing.T) {
+	all, err := render(t, "--set=secrets={bmc.prod,bmc-prod,"+strings.Repeat("long.", 40)+"name}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		var spec struct{ Template v1.PodTemplateSpec }
+		if o.Kind != "Deployment" || json.Unmarshal(o.Spec, &spec) != nil {
+			continue
+		}
+		names := make(map[string]bool)
+		for _, v := range spec.Template.Spec.Volumes {
+			if errs := validation.IsDNS1123Label(v.Name); len(errs) > 0 || names[v.Name] {
+				t.Errorf("%s: volume %q: %v", o.Metadata.Name, v.Name, errs)
+			}
+			names[v.Name] = true
+		}
+		for _, m := range spec.Template.Spec.Containers[0].VolumeMounts {
+			if !names[m.Name] {
+				t.Errorf("%s mounts %q, which it has not", o.Metadata.Name, m.Name)
+			}
+		}
+		if len(names) != 6 {
+			t.Errorf("%s has the volumes %v", o.Metadata.Name, names)
+		}
+	}
+}
+
+// A chart that was packed with build metadata in its version, as release tools do, has labels that Kubernetes takes.
+func TestTemplateOfAPackedChart(t *testing.T) {
+	path, err := chart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, folder := helm{program: controlplane.HelmForTest(t), home: t.TempDir()}, t.TempDir()
+	if _, err := h.run(t.Context(), "package", path, "--version=0.1.0+git.0123abc", "--app-version=0.1.0+git.0123abc", "--destination="+folder); err != nil {
+		t.Fatal(err)
+	}
+	packed, err := filepath.Glob(filepath.Join(folder, "*.tgz"))
+	if err != nil || len(packed) != 1 {
+		t.Fatal(packed, err)
+	}
+	for _, o := range renderChart(t, packed[0], "--set=image.tag=v1") {
+		for name, v := range o.Metadata.Labels {
+			if errs := validation.IsValidLabelValue(v); len(errs) > 0 {
+				t.Errorf("%s %s: label %s: %s", o.Kind, o.Metadata.Name, name, errs[0])
+			}
+		}
+	}
+}
+
 // One replica has no budget, with which its node could not be drained.
 func TestTemplateDisruptionBudgets(t *testing.T) {
-	for replicas, want := range map[string]int{"0": 0, "1": 0, "2": 4} {
-		all, err := render(t, everything[0]+strings.ReplaceAll(",scheduler.replicas=N,controller.replicas=N,gateway.replicas=N,shift.replicas=N", "N", replicas))
+	for replicas, want := range map[string]int{"0": 0, "1": 0, "2": 5} {
+		all, err := render(t, everything[0]+strings.ReplaceAll(",scheduler.replicas=N,controller.replicas=N,gateway.replicas=N,shift.replicas=N,metricsAdapter.replicas=N", "N", replicas))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,16 +16,51 @@ app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{- define "leastwatt.labels" -}}
+{{- define "leastwatt.ownLabels" -}}
 {{ include "leastwatt.selector" . }}
-app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | replace "+" "_" | trunc 63 | quote }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" | trunc 63 | quote }}
+{{- end -}}
+
+{{/* The labels of a component's objects, with those that the values add: (list . "scheduler"), or with its own labels (list . "rules" LABELS) */}}
+{{- define "leastwatt.labels" -}}
+{{- $more := dict -}}
+{{- if gt (len .) 2 }}{{ $more = index . 2 | default dict }}{{ end -}}
+{{- toYaml (merge (include "leastwatt.ownLabels" . | fromYaml) $more ((index . 0).Values.commonLabels | default dict)) -}}
+{{- end -}}
+
+{{/* The labels of a component's pods, with those that its values add: (list . "scheduler" VALUES) */}}
+{{- define "leastwatt.podLabels" -}}
+{{- toYaml (merge (include "leastwatt.selector" . | fromYaml) ((index . 2).podLabels | default dict) ((index . 0).Values.commonLabels | default dict)) -}}
+{{- end -}}
+
+{{/* The annotations of a component's pods: (list VALUES CHECKSUM), where "" is none. */}}
+{{- define "leastwatt.podAnnotations" -}}
+{{- $all := dict -}}
+{{- with index . 1 }}{{ $_ := set $all "checksum/config" . }}{{ end -}}
+{{- with merge $all ((index . 0).podAnnotations | default dict) -}}
+annotations: {{ toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* What goes before in the queue of Kubernetes' scheduler, and the default of it: (list VALUES "system-cluster-critical") */}}
+{{- define "leastwatt.priority" -}}
+{{- with ternary (index . 0).priorityClassName (index . 1) (hasKey (index . 0) "priorityClassName") -}}
+priorityClassName: {{ . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "leastwatt.env" -}}
+{{- with .extraEnv -}}
+env: {{ toYaml . | nindent 2 }}
+{{- end -}}
 {{- end -}}
 
 {{- define "leastwatt.image" -}}
 {{- $v := (index . 0).Values.image -}}
-image: {{ printf "%s/%s:%s" $v.registry (index . 1) (default (index . 0).Chart.AppVersion $v.tag) | quote }}
+{{- $digest := get ($v.digests | default dict) (index . 1) -}}
+image: {{ printf "%s/%s%s" $v.registry (index . 1) (ternary (printf "@%s" $digest) (printf ":%s" (default (index . 0).Chart.AppVersion $v.tag)) (not (empty $digest))) | quote }}
 imagePullPolicy: {{ $v.pullPolicy }}
 {{- end -}}
 
@@ -60,16 +95,22 @@ capabilities: {drop: [ALL], add: [NET_ADMIN]}
 {{- define "leastwatt.mounts" -}}
 - {name: config, mountPath: /etc/leastwatt, readOnly: true}
 - {name: tmp, mountPath: /tmp}
-{{- range .Values.secrets }}
-- {name: {{ printf "secret-%s" . | trunc 63 }}, mountPath: {{ printf "/etc/leastwatt-secrets/%s" . }}, readOnly: true}
+{{- range $i, $name := .Values.secrets }}
+- {name: {{ printf "secret-%d" $i }}, mountPath: {{ printf "/etc/leastwatt-secrets/%s" $name }}, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
 {{- define "leastwatt.volumes" -}}
 - {name: config, configMap: {name: {{ include "leastwatt.configMap" . }}}}
 - {name: tmp, emptyDir: {sizeLimit: 16Mi}}
-{{- range .Values.secrets }}
-- {name: {{ printf "secret-%s" . | trunc 63 }}, secret: {secretName: {{ . }}, defaultMode: 0440}}
+{{- range $i, $name := .Values.secrets }}
+- {name: {{ printf "secret-%d" $i }}, secret: {secretName: {{ $name }}, defaultMode: 0440}}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
@@ -85,14 +126,38 @@ affinity: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Two replicas on two nodes, where that is possible. */}}
+{{/* Two replicas on two nodes, where that is possible, or what the values say: (list . "scheduler" VALUES) */}}
 {{- define "leastwatt.spread" -}}
+{{- if (index . 2).topologySpreadConstraints -}}
+topologySpreadConstraints: {{ toYaml (index . 2).topologySpreadConstraints | nindent 2 }}
+{{- else -}}
 topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{ include "leastwatt.selector" . | nindent 8 }}
+{{- end }}
+{{- end -}}
+
+{{/* The budget of a component of several replicas: (list . "scheduler" VALUES). One of one replica would keep its node from being drained. */}}
+{{- define "leastwatt.disruptionBudget" -}}
+{{- $s := index . 2 -}}
+{{- $b := $s.podDisruptionBudget | default dict -}}
+{{- if and $b.enabled (gt (int $s.replicas) 1) }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include "leastwatt.name" . }}
+  namespace: {{ (index . 0).Release.Namespace }}
+  labels: {{ include "leastwatt.labels" (list (index . 0) (index . 1)) | nindent 4 }}
+spec:
+  minAvailable: {{ $b.minAvailable }}
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{ include "leastwatt.selector" . | nindent 6 }}
+{{- end }}
 {{- end -}}
 
 {{/* The subject of a binding: (list . "scheduler") */}}
