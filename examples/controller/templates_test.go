@@ -106,6 +106,34 @@ func (s *server) testTemplates(t *testing.T) {
 	until(t, "a node that fits now gets its profile", func() bool { return urlOf(s.profile(t, "t2")) == "http://10.2.0.2/metrics" })
 	patch(n, func() { n.Labels["rack"] = "r9" })
 	until(t, "a node that fits no more loses it", func() bool { return s.profile(t, "t2") == nil })
+	patch(low, func() {
+		low.Spec.NodeSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "rack", Operator: "in", Values: []string{"r1"}}}
+	})
+	until(t, "a selector that cannot be read is told", func() bool {
+		if err := s.client.Get(t.Context(), client.ObjectKey{Name: "low"}, low); err != nil {
+			t.Fatal(err)
+		}
+		c := meta.FindStatusCondition(low.Status.Conditions, controllers.Ready)
+		return c != nil && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, "nodeSelector")
+	})
+	uid := s.profile(t, "t1").UID
+	patch(n, func() { n.Labels["rack"] = "r1" }) // t2 had none of this template
+	patch(low, func() { low.Spec.Template.Spec.Sensors[0].URL = "http://10.3.0.{{.IPv4.Octet4}}/metrics" })
+	until(t, "it is looked at anew", func() bool {
+		if err := s.client.Get(t.Context(), client.ObjectKey{Name: "low"}, low); err != nil {
+			t.Fatal(err)
+		}
+		return low.Status.ObservedGeneration == low.Generation && low.Status.Matching == 0 && low.Status.Profiles == 1
+	})
+	if p := s.profile(t, "t1"); p == nil || p.UID != uid || urlOf(p) != "http://10.2.0.1/metrics" || s.profile(t, "t2") != nil {
+		t.Errorf("a template whose selector cannot be read leaves %+v, and makes %+v", p, s.profile(t, "t2"))
+	}
+	patch(low, func() {
+		low.Spec.NodeSelector.MatchExpressions, low.Spec.Template.Spec.Sensors[0].URL = nil, "http://10.2.0.{{.IPv4.Octet4}}/metrics"
+	})
+	until(t, "a selector that was put right counts", func() bool { return urlOf(s.profile(t, "t2")) == "http://10.2.0.2/metrics" })
+	patch(n, func() { n.Labels["rack"] = "r9" })
+	until(t, "t2 fits no more", func() bool { return s.profile(t, "t2") == nil })
 	patch(low, func() { low.Spec.Template.Spec.Sensors[0].URL = "http://{{.Labels.nobody}}/metrics" })
 	until(t, "a template that fails leaves what there is, and tells", func() bool {
 		if err := s.client.Get(t.Context(), client.ObjectKey{Name: "low"}, low); err != nil {

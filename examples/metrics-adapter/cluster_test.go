@@ -204,7 +204,7 @@ func exposes(ctx context.Context, t *testing.T, c *controlplane.Cluster, url str
 	}
 }
 
-// scales has a HorizontalPodAutoscaler follow a server's watts.
+// scales has a HorizontalPodAutoscaler follow a server's watts, also after they were not known for a while.
 func scales(ctx context.Context, t *testing.T, client *kubernetes.Clientset, s *server) error {
 	if err := deploy(ctx, client, s.name); err != nil {
 		return err
@@ -256,7 +256,19 @@ func scales(ctx context.Context, t *testing.T, client *kubernetes.Clientset, s *
 	if _, _, err := ask(ctx, client, external+"/power_watts?labelSelector=node="+s.name); !apierrors.IsNotFound(err) || !strings.Contains(err.Error(), "stale") {
 		t.Errorf("the metric of a silent BMC: %v", err)
 	}
-	return replicas(4)
+	if err := replicas(4); err != nil {
+		return err
+	}
+
+	s.watts.Store(560)
+	s.bmc.SetFault(emulate.NoFault)
+	if err := until(ctx, func(ctx context.Context) (bool, error) { // a device that hung is asked less often
+		got, _, err := ask(ctx, client, external+"/power_watts?labelSelector=node="+s.name)
+		return err == nil && got[s.name] == "560", nil
+	}); err != nil {
+		return fmt.Errorf("waiting for the metric to come back: %w", err)
+	}
+	return replicas(6)
 }
 
 // until asks every 100 ms until it is so, for at most a minute.

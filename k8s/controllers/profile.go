@@ -56,26 +56,52 @@ func (templates) Want(ctx context.Context, c client.Reader, n *v1.Node) (*Wanted
 		return nil, err
 	}
 	var best *v1alpha1.NodeProfileTemplate
+	var unreadable error // the selector of the best
 	for i := range list.Items {
 		t := &list.Items[i]
-		if t.DeletionTimestamp != nil || !selects(t, n) {
+		if t.DeletionTimestamp != nil {
 			continue
 		}
-		if best == nil || cmp.Or(cmp.Compare(t.Spec.Priority, best.Spec.Priority), strings.Compare(best.Name, t.Name)) > 0 {
-			best = t
+		s, wrong := selector(t)
+		fits := wrong == nil && s.Matches(labels.Set(n.Labels))
+		if wrong != nil { // it may have fitted before somebody mistyped it
+			var err error
+			if fits, err = made(ctx, c, t, n); err != nil {
+				return nil, err
+			}
+		}
+		if fits && (best == nil || cmp.Or(cmp.Compare(t.Spec.Priority, best.Spec.Priority), strings.Compare(best.Name, t.Name)) > 0) {
+			best, unreadable = t, wrong
 		}
 	}
 	if best == nil {
 		return nil, nil
 	}
-	w := &Wanted{By: "NodeProfileTemplate/" + best.Name, Owner: metav1.NewControllerRef(best, v1alpha1.SchemeGroupVersion.WithKind("NodeProfileTemplate"))}
-	w.Profile, w.Err = Render(&best.Spec.Template, n)
+	w := &Wanted{By: byTemplate(best), Owner: metav1.NewControllerRef(best, v1alpha1.SchemeGroupVersion.WithKind("NodeProfileTemplate")), Err: unreadable}
+	if unreadable == nil {
+		w.Profile, w.Err = Render(&best.Spec.Template, n)
+	}
 	return w, nil
 }
 
-func selects(t *v1alpha1.NodeProfileTemplate, n *v1.Node) bool {
+func byTemplate(t *v1alpha1.NodeProfileTemplate) string { return "NodeProfileTemplate/" + t.Name }
+
+// selector returns what chooses a template's nodes.
+func selector(t *v1alpha1.NodeProfileTemplate) (labels.Selector, error) {
 	s, err := metav1.LabelSelectorAsSelector(&t.Spec.NodeSelector)
-	return err == nil && s.Matches(labels.Set(n.Labels))
+	if err != nil {
+		return nil, fmt.Errorf("spec.nodeSelector: %w", err)
+	}
+	return s, nil
+}
+
+// made tells whether the profile that a node has is a template's.
+func made(ctx context.Context, c client.Reader, t *v1alpha1.NodeProfileTemplate, n *v1.Node) (bool, error) {
+	var have v1alpha1.NodeProfile
+	if err := c.Get(ctx, types.NamespacedName{Name: n.Name}, &have); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return have.Annotations[MadeBy] == byTemplate(t), nil
 }
 
 // ErrTaken says that a node has a profile that somebody else made.

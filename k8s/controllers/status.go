@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -335,24 +336,24 @@ func (s *sweeper) templates(ctx context.Context) error {
 	if err := s.client.List(ctx, &have, client.UnsafeDisableDeepCopy); err != nil {
 		return err
 	}
-	made := make(map[string]int32)
+	count := make(map[string]int32)
 	for i := range have.Items {
-		made[have.Items[i].Annotations[MadeBy]]++
+		count[have.Items[i].Annotations[MadeBy]]++
 	}
 	var changes []change
 	for i := range list.Items {
 		old := &list.Items[i]
 		now := old.DeepCopy()
-		by := "NodeProfileTemplate/" + old.Name
-		now.Status.ObservedGeneration, now.Status.Profiles, now.Status.Matching = old.Generation, made[by], 0
-		for j := range nodes.Items {
-			if selects(old, &nodes.Items[j]) {
-				now.Status.Matching++
+		by := byTemplate(old)
+		now.Status.ObservedGeneration, now.Status.Profiles, now.Status.Matching = old.Generation, count[by], 0
+		chosen, err := selector(old)
+		if err == nil {
+			for j := range nodes.Items {
+				if chosen.Matches(labels.Set(nodes.Items[j].Labels)) {
+					now.Status.Matching++
+				}
 			}
-		}
-		err := s.problems.of(by)
-		if _, wrong := metav1.LabelSelectorAsSelector(&old.Spec.NodeSelector); wrong != nil {
-			err = fmt.Errorf("spec.nodeSelector: %w", wrong)
+			err = s.problems.of(by)
 		}
 		condition(&now.Status.Conditions, old.Generation, err, "Applied", "Failed")
 		if !equality.Semantic.DeepEqual(old.Status, now.Status) {

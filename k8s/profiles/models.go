@@ -37,6 +37,9 @@ type entry struct {
 	inner  string          // its name in the file
 	use    power.Predictor // nil as model is
 	err    error           // what is wrong with the file
+
+	nodes []model.Binding // those of the last selector and names that could be read
+	bind  error           // what is wrong with these
 }
 
 // compiled is a library at one moment. It is immutable.
@@ -62,6 +65,7 @@ func (l *library) set(m *v1alpha1.PowerModel) {
 	} else {
 		e.read(old)
 	}
+	e.choose(old)
 	l.all[m.Name] = e
 	l.nudge()
 }
@@ -81,6 +85,19 @@ func (e *entry) read(old *entry) {
 		return
 	}
 	e.model, e.inner, e.use = m, m.Name, use
+}
+
+// choose reads which nodes the model is for. Where that is wrong it is for those that it was for before.
+func (e *entry) choose(old *entry) {
+	own, err := bindings(e.object)
+	if err == nil {
+		_, err = model.NewBindings(own)
+	}
+	if e.nodes, e.bind = own, err; err != nil && old != nil {
+		e.nodes = old.nodes
+	} else if err != nil {
+		e.nodes = nil
+	}
 }
 
 func (l *library) delete(name string) {
@@ -111,16 +128,11 @@ func (l *library) compile() {
 			c.errs[e.object.Name] = fmt.Errorf("is one too many: at most %d PowerModels count", MaxModels)
 			continue
 		}
-		own, err := bindings(e.object)
-		if err == nil {
-			_, err = model.NewBindings(own)
-		}
-		if err != nil {
-			c.errs[e.object.Name] = err
-			continue
+		if e.bind != nil {
+			c.errs[e.object.Name] = e.bind
 		}
 		if e.use != nil {
-			list = append(list, own...)
+			list = append(list, e.nodes...)
 		}
 	}
 	b, err := model.NewBindings(unique(list))

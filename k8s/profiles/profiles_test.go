@@ -336,6 +336,18 @@ func TestPrecedenceOfModels(t *testing.T) {
 		p.SetModel(s.m)
 		until(t, s.want, func() bool { return name() == s.want })
 	}
+	mistyped := steps[len(steps)-1].m.DeepCopy()
+	mistyped.Spec.NodeSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "rack", Operator: "in"}}}
+	mistyped.Spec.JSON = linear(t, 3, 4)
+	p.SetModel(mistyped)
+	until(t, "a selector that cannot be read is an error of its model", func() bool { return p.Models()["y"].Err != nil })
+	until(t, "which nodes keep, as it is now", func() bool {
+		if name() != "PowerModel y (by node)" {
+			return false
+		}
+		w, _ := predict(t, p, "n1", 1)
+		return w == 4
+	})
 	n = n.DeepCopy()
 	n.Spec.Model = &v1alpha1.ModelReference{PowerModel: "c"}
 	p.SetProfile(n)

@@ -19,6 +19,7 @@ type NodeProfile struct {
 
 	// +kubebuilder:default={}
 	// +kubebuilder:validation:XValidation:rule="!has(self.sensors) || self.sensors.all(s, !s.url.contains('{{') && !(has(s.secretName) && s.secretName.contains('{{')))",message="a NodeProfile is of one node and holds no template: make a NodeProfileTemplate"
+	// +kubebuilder:validation:XValidation:rule="!has(self.model) || !has(self.model.remote) || (!self.model.remote.url.contains('{{') && !(has(self.model.remote.secretName) && self.model.remote.secretName.contains('{{')))",message="model.remote: a NodeProfile is of one node and holds no template: make a NodeProfileTemplate"
 	Spec NodeProfileSpec `json:"spec,omitzero"`
 
 	// +optional
