@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +22,7 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/model"
+	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
 
@@ -30,7 +33,8 @@ type creator interface {
 	Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error
 }
 
-// withProfiles installs our kinds, lets the scheduler read them, and makes the Secret of the BMCs with that password.
+// withProfiles installs our kinds, lets the scheduler read them, and makes the Secret of the BMCs with that password
+// and authority, which may be nil.
 func withProfiles(ctx context.Context, c *controlplane.Cluster, authority *emulate.Authority, password string) (kubernetes.Interface, creator, error) {
 	if _, err := envtest.InstallCRDs(c.RESTConfig(), envtest.CRDInstallOptions{Paths: []string{"../../k8s/chart/crds"}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
 		return nil, nil, err
@@ -47,6 +51,10 @@ func withProfiles(ctx context.Context, c *controlplane.Cluster, authority *emula
 	if err != nil {
 		return nil, nil, err
 	}
+	var ca []byte
+	if authority != nil {
+		ca = authority.PEM()
+	}
 	// What the scheduler may do beside kube-scheduler's own rights: read these, and Secrets by name in one namespace.
 	user := []rbacv1.Subject{{Kind: "User", Name: "system:kube-scheduler", APIGroup: rbacv1.GroupName}}
 	for _, o := range []client.Object{
@@ -60,7 +68,7 @@ func withProfiles(ctx context.Context, c *controlplane.Cluster, authority *emula
 		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"}, Subjects: user,
 			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "bmc"}},
 		&v1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bmc", Namespace: "leastwatt-system"},
-			Data: map[string][]byte{"username": []byte("monitor"), "password": []byte(password), "ca.crt": authority.PEM()}},
+			Data: map[string][]byte{"username": []byte("monitor"), "password": []byte(password), "ca.crt": ca}},
 	} {
 		if err := api.Create(ctx, o); err != nil {
 			return nil, nil, err
@@ -126,6 +134,48 @@ func TestProfilesDecide(t *testing.T) {
 			name := fmt.Sprint("after-", time.Now().UnixNano())
 			return placed(name, "second") == nil, nil
 		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A scheduler that was started before the resource definitions goes by them once they are there.
+func TestProfilesInstalledLater(t *testing.T) {
+	bin := controlplane.ForTest(t, "")
+	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
+		o := profileOptions{use: true, kube: kube{ready: make(chan struct{})}}
+		site, err := o.newSite(nil, slog.New(slog.NewTextHandler(t.Output(), nil)), prometheus.NewRegistry())
+		if err != nil {
+			return err
+		}
+		site.Put(scoring.Machine{Name: "n1", Cores: 4})
+		running, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- site.Run(running) }()
+		o.kube.set(c.RESTConfig())
+		by := func() string {
+			if n := site.View().Node("n1"); n != nil {
+				return n.Model
+			}
+			return ""
+		}
+		if err := until(ctx, func() (bool, error) { return by() != "", nil }); err != nil {
+			return fmt.Errorf("waiting until the node is known by what it has without a profile: %w", err)
+		}
+		_, api, err := withProfiles(ctx, c, nil, "secret")
+		if err != nil {
+			return err
+		}
+		if err := api.Create(ctx, &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n1"},
+			Spec: v1alpha1.NodeProfileSpec{Power: &v1alpha1.PowerFacts{IdleWatts: new(50.0), PeakWatts: new(100.0)}}}); err != nil {
+			return err
+		}
+		if err := until(ctx, func() (bool, error) { return by() == "profile: idle and peak", nil }); err != nil {
+			return fmt.Errorf("waiting until the node is known by its profile, not by %q: %w", by(), err)
+		}
+		stop()
+		return <-ended
 	})
 	if err != nil {
 		t.Fatal(err)
