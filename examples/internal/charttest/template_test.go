@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
 	rbac "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -657,6 +659,52 @@ func TestTemplateOfAPackedChart(t *testing.T) {
 				t.Errorf("%s %s: label %s: %s", o.Kind, o.Metadata.Name, name, errs[0])
 			}
 		}
+	}
+}
+
+// A program may go where its values send it, and no further.
+func TestTemplateEgress(t *testing.T) {
+	all, err := render(t, append(everything, `--set-json=config={"sensors":{"sources":[{"type":"prometheus","url":"http://prometheus.monitoring:9090/prom","ready":["node-exporter"]},`+
+		`{"type":"kepler","url":"http://{{.Address}}:28283/metrics"},{"type":"redfish","perNode":{"n1":{"url":"https://10.0.0.1:8443"},"n2":{"url":"http://10.0.0.2"}}}]},"models":[{"kind":"prior"}]}`,
+		"--set=shift.grid=watttime:https://proxy.example:3129/v3,metricsAdapter.profiles=false")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const base, config = "443 6443 28282", "80 8443 9090 28283"
+	want := map[string]string{"scheduler": base + " " + config + " 2020 8501 9290", "controller": base + " " + config + " 2020 8501 9290", "metrics-adapter": base + " " + config, "gateway": base + " " + config,
+		"shift": base + " 3129", "jobs": base + " 8080", "jobs-push": "8080"}
+	for _, o := range all {
+		if o.Kind != "NetworkPolicy" {
+			continue
+		}
+		var spec networking.NetworkPolicySpec
+		if err := json.Unmarshal(o.Spec, &spec); err != nil {
+			t.Fatal(err)
+		}
+		ports := make(map[int]bool)
+		for _, e := range spec.Egress {
+			for _, p := range e.Ports {
+				if *p.Protocol == v1.ProtocolTCP && p.Port.IntValue() != 53 {
+					ports[p.Port.IntValue()] = true
+				}
+			}
+		}
+		component := strings.TrimPrefix(o.Metadata.Name, "lw-leastwatt-")
+		may := make(map[int]bool)
+		for p := range strings.FieldsSeq(want[component]) {
+			n, err := strconv.Atoi(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			may[n] = true
+		}
+		if !maps.Equal(ports, may) {
+			t.Errorf("%s may go to %v, want %v", component, slices.Sorted(maps.Keys(ports)), slices.Sorted(maps.Keys(may)))
+		}
+		delete(want, component)
+	}
+	if len(want) > 0 {
+		t.Errorf("no policy of %v", want)
 	}
 }
 

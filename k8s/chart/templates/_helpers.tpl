@@ -242,6 +242,22 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 {{- default (ternary "443" "80" (hasPrefix "https:" .)) $port -}}
 {{- end -}}
 
+{{/* The ports of all that a component's values send it to, as JSON: (list . "scheduler") */}}
+{{- define "leastwatt.portsOf" -}}
+{{- $v := (index . 0).Values -}}
+{{- $component := index . 1 -}}
+{{- $said := toYaml $v.config -}}
+{{- $ports := list -}}
+{{- if eq $component "shift" }}{{ $said = $v.shift.grid }}{{ end -}}
+{{- if eq $component "jobs" }}{{ $said = printf "%s\n%s" $v.jobs.grid (toYaml $v.jobs.scrape) }}{{ end -}}
+{{- range regexFindAll "https?://[^\n]*" $said -1 }}{{ $ports = append $ports (include "leastwatt.portOf" (trimAll "'\" " .)) }}{{ end -}}
+{{- if or (eq $component "controller") (and (eq $component "scheduler") $v.scheduler.profiles) (and (eq $component "metrics-adapter") $v.metricsAdapter.profiles) -}}
+{{- if $v.controller.compatibility.waoLabels }}{{ $ports = concat $ports (list "9290" "8501") }}{{ end -}}
+{{- if $v.controller.compatibility.peaksConfigMap }}{{ $ports = append $ports "2020" }}{{ end -}}
+{{- end -}}
+{{- toJson (uniq $ports | sortAlpha) -}}
+{{- end -}}
+
 {{/*
 The certificate of a component's Service, as YAML of crt, key and ca in base64: the one that its Secret has, so that it is kept over upgrades, or a
 new one: (list . "metrics-adapter"). Included once a template: each time it may make another one.
