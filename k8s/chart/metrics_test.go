@@ -68,7 +68,7 @@ func exported(t *testing.T) map[string][]string {
 	for _, f := range families {
 		histograms[f.GetName()] = f.GetType() == dto.MetricType_HISTOGRAM
 	}
-	all := jobsExport(t)
+	all := listed(t)
 	parts := regexp.MustCompile(`^Desc\{fqName: "([^"]+)".*, constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}\}$`)
 	for _, c := range r.collectors {
 		_, vector := c.(*prometheus.HistogramVec)
@@ -101,17 +101,20 @@ func exported(t *testing.T) map[string][]string {
 	return all
 }
 
-// jobsExport are the metrics of the job service, whose own test (TestMetricsFile of examples/jobs) holds this file true: its programs cannot be imported here.
-func jobsExport(t *testing.T) map[string][]string {
+// listed are the metrics of programs that cannot be made here, whose own tests hold the files true: of the job service (TestMetricsFile of
+// examples/jobs) and of the controller (TestMetricsFile of k8s/controllers).
+func listed(t *testing.T) map[string][]string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", "jobs_metrics.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := make(map[string][]string)
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		all[f[0]] = append([]string{"job", "instance"}, f[1:]...)
+	for _, name := range []string{"jobs_metrics.txt", "controller_metrics.txt"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			all[f[0]] = append([]string{"job", "instance"}, f[1:]...)
+		}
 	}
 	return all
 }

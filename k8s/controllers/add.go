@@ -88,9 +88,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	actions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_profile_actions_total",
-		Help: "What the controller did to NodeProfiles: look, create, update, delete, status."}, []string{"action"})
-	wrong := newProblems()
+	actions, wrong := newActions(), newProblems()
 	if o.Registerer != nil {
 		if err := errors.Join(o.Registerer.Register(actions), o.Registerer.Register(wrong)); err != nil {
 			return fmt.Errorf("controllers: %w", err)
@@ -132,6 +130,11 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 		return err
 	}
 	return mgr.Add(provider{p})
+}
+
+func newActions() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_profile_actions_total",
+		Help: "What the controller did to NodeProfiles: look, create, update, delete, status."}, []string{"action"})
 }
 
 // index returns what an object stands under in [NodeIndex].

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -66,6 +70,24 @@ func TestProblemsAreTold(t *testing.T) {
 			t.Errorf("a minute later: %s", got)
 		}
 	})
+}
+
+// The file by which the chart's rules are checked tells what is exported.
+func TestMetricsFile(t *testing.T) {
+	var lines []string
+	for _, c := range []prometheus.Collector{newActions(), newProblems()} {
+		ch := make(chan *prometheus.Desc, 1)
+		c.Describe(ch)
+		m := regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`).FindStringSubmatch((<-ch).String())
+		if m == nil {
+			t.Fatalf("cannot read what %T describes", c)
+		}
+		lines = append(lines, m[1]+" "+strings.ReplaceAll(m[2], ",", " ")+"\n")
+	}
+	file, err := os.ReadFile(filepath.Join("..", "chart", "testdata", "controller_metrics.txt"))
+	if want := strings.Join(lines, ""); err != nil || string(file) != want {
+		t.Errorf("the file has %q, %v; want %q", file, err, want)
+	}
 }
 
 func help(p *problems) string {
