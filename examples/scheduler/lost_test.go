@@ -123,7 +123,8 @@ func TestNothingIsLost(t *testing.T) {
 			if err := os.Symlink(bin.Scheduler, path); err != nil && !errors.Is(err, os.ErrExist) {
 				return nil, err
 			}
-			return c.StartScheduler(ctx, controlplane.SchedulerOptions{Name: name, Path: path, Config: profiles, Elect: true, QPS: 40,
+			// So slow that most pods are pending when the last is created, also on a machine that does much else.
+			return c.StartScheduler(ctx, controlplane.SchedulerOptions{Name: name, Path: path, Config: profiles, Elect: true, QPS: 15,
 				Args: []string{"--leastwatt-profiles", "--leastwatt-secrets-namespace=leastwatt-system"}})
 		}
 		replicas := make(map[string]*controlplane.Scheduler)

@@ -151,6 +151,7 @@ func TestProfilesInstalledLater(t *testing.T) {
 		}
 		site.Put(scoring.Machine{Name: "n1", Cores: 4})
 		running, stop := context.WithCancel(ctx)
+		defer stop()
 		ended := make(chan error, 1)
 		go func() { ended <- site.Run(running) }()
 		o.kube.set(c.RESTConfig())
