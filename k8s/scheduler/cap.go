@@ -132,7 +132,7 @@ func (p *PowerCap) PreFilter(ctx context.Context, cs fwk.CycleState, pod *v1.Pod
 		s.groups[i] = make(map[string]groupPower)
 	}
 	for k, info := range nodes {
-		w.seat(info, k)
+		w.seat(info, info.GetGeneration(), k)
 		node := info.Node()
 		var watts power.Watts
 		asked, known := false, false

@@ -107,7 +107,7 @@ func (p *PlacementScore) cost(ctx context.Context, a *fwk.PodGroupAssignments) (
 			continue
 		}
 		delete(demands, info.Node().Name)
-		if w.seat(info, k) < 0 {
+		if w.seat(info, info.GetGeneration(), k) < 0 {
 			return total, fmt.Errorf("node %q is not watched", info.Node().Name)
 		}
 		costs, err := p.scorer.Score(ctx, d, []scoring.Node{*w.node(info.Node().Name)})

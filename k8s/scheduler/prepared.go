@@ -23,13 +23,15 @@ type prepared struct {
 	seats  []seat         // beside nodes
 	pods   [][]podUse     // beside nodes: what the pods on each were found to use when they were counted last
 	found  []*v1.Node     // beside nodes: the object that each was found by
+	infos  []fwk.NodeInfo // beside nodes: the same
 	lent   bool           // a state has found, so it is not changed
 	places *places
 	prices [demands]prices
 	costs  []scoring.Cost // memory for the scorer
 	round  uint32
 	few    []int32 // the places of this round's candidates, where they are few
-	last   int     // the server that was looked up last
+
+	generations []int64 // memory for those of this round's candidates
 
 	usage *Usage
 	ended *ended    // nil where nobody follows pods
@@ -45,7 +47,6 @@ type mark struct {
 	version    uint32 // counts the changes of the node in this view, from 1
 	round      uint32 // the last round in which it was a candidate
 	candidate  int32  // its place among the candidates of that round
-	next       int32  // the server that was looked up after it; rounds have much the same order
 }
 
 // A seat is what was last found out about one server.
@@ -65,7 +66,7 @@ func (w *prepared) look(v *scoring.View) {
 	}
 	from := v.Nodes()
 	nodes, marks, seats, pods := make([]scoring.Node, len(from)), make([]mark, len(from)), make([]seat, len(from)), make([][]podUse, len(from))
-	found := make([]*v1.Node, len(from))
+	found, infos := make([]*v1.Node, len(from)), make([]fwk.NodeInfo, len(from))
 	copy(nodes, from)
 	old, gpus := w.view, w.gpus
 	w.gpus, w.wakes = nil, false
@@ -79,7 +80,7 @@ func (w *prepared) look(v *scoring.View) {
 				k, moved = old.Index(n.Name), true
 			}
 			if k >= 0 {
-				was, pods[i], found[i] = &w.seats[k], w.pods[k], w.found[k]
+				was, pods[i], found[i], infos[i] = &w.seats[k], w.pods[k], w.found[k], w.infos[k]
 			}
 		}
 		s.sample(n.Readings, v.At(), was)
@@ -113,8 +114,8 @@ func (w *prepared) look(v *scoring.View) {
 	if moved {
 		w.places = newPlaces(v)
 	}
-	w.last, w.lent = 0, false
-	w.view, w.nodes, w.marks, w.seats, w.pods, w.found, w.prices = v, nodes, marks, seats, pods, found, [demands]prices{}
+	w.lent = false
+	w.view, w.nodes, w.marks, w.seats, w.pods, w.found, w.infos, w.prices = v, nodes, marks, seats, pods, found, infos, [demands]prices{}
 }
 
 // sample notes when the utilization was measured. A device whose clock runs ahead says later than it can
@@ -184,23 +185,33 @@ func (w *prepared) hear() {
 	}
 }
 
-// seat marks the server as the k-th candidate of this round, and returns its place in the view, or -1.
-func (w *prepared) seat(info fwk.NodeInfo, k int) int {
+// seat marks the server of a NodeInfo of a generation as the k-th candidate of this round, and returns its place in the
+// view, or -1. A NodeInfo that was seen before, and has the same generation, is of the same server as it was.
+func (w *prepared) seat(info fwk.NodeInfo, generation int64, k int) int {
+	g := w.places.guess(generation)
+	for way := range g {
+		if i := int(g[way].Load()); i < len(w.infos) && w.infos[i] == info && w.marks[i].generation == generation {
+			mark := &w.marks[i]
+			mark.round, mark.candidate = w.round, int32(k)
+			return i
+		}
+	}
 	node := info.Node()
-	i := w.find(info, node)
+	i := w.places.find(generation, node, w.found)
 	if i < 0 {
 		return -1
 	}
 	mark := &w.marks[i]
 	mark.round, mark.candidate = w.round, int32(k)
+	w.infos[i] = info
 	if w.found[i] != node {
 		if w.lent {
 			w.found, w.lent = slices.Clone(w.found), false
 		}
 		w.found[i] = node
 	}
-	if g := info.GetGeneration(); g != mark.generation {
-		mark.generation = g
+	if generation != mark.generation {
+		mark.generation = generation
 		s := &w.seats[i]
 		w.count(info, i)
 		n, m := &w.nodes[i], w.measured(i)
@@ -212,23 +223,6 @@ func (w *prepared) seat(info fwk.NodeInfo, k int) int {
 			mark.version++
 		}
 	}
-	return i
-}
-
-// find returns the place of a server, or -1 if the view lacks it.
-func (w *prepared) find(info fwk.NodeInfo, node *v1.Node) int {
-	if len(w.marks) == 0 {
-		return -1
-	}
-	before := &w.marks[w.last]
-	i := int(before.next)
-	if w.found[i] != node {
-		if i = w.places.find(info, node, w.found); i < 0 {
-			return i
-		}
-		before.next = int32(i)
-	}
-	w.last = i
 	return i
 }
 

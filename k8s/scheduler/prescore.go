@@ -134,8 +134,14 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	w.round++
 	few := len(nodes) <= fewest
 	w.few = w.few[:0]
+	// Nothing else is looked at of most nodes. This alone, in a loop that does nothing else, the processor can ask of many
+	// nodes at once: what takes time is to wait for their memory.
+	w.generations = slices.Grow(w.generations[:0], len(nodes))[:len(nodes)]
 	for k, info := range nodes {
-		i := w.seat(info, k)
+		w.generations[k] = info.GetGeneration()
+	}
+	for k, info := range nodes {
+		i := w.seat(info, w.generations[k], k)
 		if i < 0 {
 			t.unknown[notWatched]++
 		} else if few {
@@ -216,7 +222,7 @@ func (p *Plugin) Score(_ context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk
 	if s == nil {
 		return rawUnknown, nil
 	}
-	i := s.at(s.places.find(info, info.Node(), s.found))
+	i := s.at(s.places.find(info.GetGeneration(), info.Node(), s.found))
 	if i < 0 {
 		return rawUnknown, nil
 	}

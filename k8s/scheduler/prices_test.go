@@ -168,11 +168,11 @@ func TestPlacesByName(t *testing.T) {
 	for range 5000 {
 		n := infos[rng.IntN(len(infos))].(*fakeNode)
 		n.generation = []int64{0, 1, 7, rng.Int64N(100), rng.Int64(), -1}[rng.IntN(6)]
-		if got, want := places.find(n, n.node, found), v.Index(n.node.Name); got != want {
+		if got, want := places.find(n.generation, n.node, found), v.Index(n.node.Name); got != want {
 			t.Fatalf("%s of generation %d is found at %d: want %d", n.node.Name, n.generation, got, want)
 		}
 		strange.generation = n.generation
-		if got := places.find(strange, strange.node, found); got != -1 {
+		if got := places.find(strange.generation, strange.node, found); got != -1 {
 			t.Fatalf("a node that the view lacks is found at %d", got)
 		}
 	}
