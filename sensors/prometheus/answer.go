@@ -1,116 +1,115 @@
 package prometheus
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 	"time"
-
-	"github.com/prometheus/common/model"
 
 	"github.com/leastwatt/leastwatt/sensors"
 )
 
 // An answer is what one query gave of each node.
 type answer struct {
-	nodes map[string]*sample
+	nodes []sample // by the place of the node
 	err   error
 }
 
 // A sample is a node's value and when it was measured.
 type sample struct {
 	value  float64
-	values int
-	at     time.Time
+	at     int64 // in Unix milliseconds; 0 is not known
+	values int32
+	known  bool // some series names the node
 }
 
-func (x *sample) reading(kind sensors.Kind) (sensors.Reading, error) {
-	r := sensors.Reading{Kind: kind, Value: x.value, At: x.at, Source: name + ":" + string(kind)}
+func (x *sample) reading(q *Query) (sensors.Reading, error) {
+	r := sensors.Reading{Kind: q.Kind, Value: x.value, At: time.UnixMilli(x.at), Source: q.source}
 	switch {
 	case x.values == 0:
 		return r, fmt.Errorf("%w: the series exist, but the expression gives no value", sensors.ErrNoReading)
 	case x.values > 1:
 		return r, fmt.Errorf("%w: %d series of one node; aggregate them by ($label)", sensors.ErrMalformed, x.values)
-	case x.at.IsZero():
+	case x.at == 0:
 		return r, fmt.Errorf("%w: a value without a time; check Time", sensors.ErrMalformed)
 	case math.IsNaN(x.value):
 		return r, fmt.Errorf("%w: NaN", sensors.ErrNoReading)
 	}
-	return r, sensors.Possible(kind, x.value)
+	return r, sensors.Possible(q.Kind, x.value)
 }
 
-func (s *Source) ask(ctx context.Context, q *Query) answer {
-	value, _, _, err := s.api.Query(ctx, q.text(), time.Now())
+// places are nodes that are asked for, and where each stands.
+type places struct {
+	nodes []string
+	of    map[string]int32
+}
+
+// places returns where the nodes stand. A poller asks for the same all the time.
+func (s *Source) places(nodes []string) *places {
+	if last := s.last.Load(); last != nil && slices.Equal(last.nodes, nodes) {
+		return last
+	}
+	p := &places{nodes: slices.Clone(nodes), of: make(map[string]int32, len(nodes))}
+	for i, n := range nodes {
+		p.of[n] = int32(i)
+	}
+	if len(nodes) > 1 {
+		s.last.Store(p)
+	}
+	return p
+}
+
+func (s *Source) ask(ctx context.Context, i int, p *places) answer {
+	q := &s.queries[i]
+	a := answer{nodes: make([]sample, len(p.nodes))}
+	err := transport{s.client}.query(ctx, q.text(), q.Label, &s.sizes[i], func(x *point) {
+		k, ok := s.placeOf(p, q.Label, x.node)
+		if !ok {
+			return
+		}
+		n := &a.nodes[k]
+		n.known = true
+		switch string(x.part) {
+		case "value":
+			n.value = x.value
+			n.values++
+		case "time":
+			if at, ok := unix(x.value); ok && (n.at == 0 || at < n.at) {
+				n.at = at
+			}
+		}
+	})
 	if err != nil {
 		return answer{err: describe(err)}
 	}
-	vector, ok := value.(model.Vector)
-	if !ok {
-		what := "nothing"
-		if value != nil {
-			what = value.Type().String()
-		}
-		return answer{err: fmt.Errorf("%w: the expression gives %s, want an instant vector", sensors.ErrMalformed, what)}
-	}
-	return answer{nodes: s.sort(q, vector)}
+	return a
 }
 
-// sort sorts an answer's series by node.
-func (s *Source) sort(q *Query, vector model.Vector) map[string]*sample {
-	out := make(map[string]*sample)
-	for _, v := range vector {
-		if v == nil || v.Histogram != nil {
-			continue
-		}
-		node := s.nodeOf(q.Label, string(v.Metric[model.LabelName(q.Label)]))
-		if node == "" {
-			continue
-		}
-		x := out[node]
-		if x == nil {
-			x = &sample{}
-			out[node] = x
-		}
-		switch f := float64(v.Value); v.Metric[partLabel] {
-		case "value":
-			x.value = f
-			x.values++
-		case "time":
-			if at, ok := unix(f); ok && (x.at.IsZero() || at.Before(x.at)) {
-				x.at = at
-			}
-		}
-	}
-	return out
-}
-
-// unix returns a time of Unix seconds, if it is one: up to the year 2286.
-func unix(f float64) (time.Time, bool) {
+// unix returns the milliseconds of Unix seconds, if they are a time: up to the year 2286.
+func unix(f float64) (ms int64, ok bool) {
 	if !(f > 0 && f < 1e10) {
-		return time.Time{}, false
+		return 0, false
 	}
-	return time.UnixMilli(int64(math.Round(f * 1000))), true
+	return int64(math.Round(f * 1000)), true
 }
 
-func (s *Source) nodeOf(label, value string) string {
-	if n, ok := s.opts.Names[value]; ok {
-		return n
+// placeOf returns where the node stands that a label names.
+func (s *Source) placeOf(p *places, label string, value []byte) (int32, bool) {
+	if n, ok := s.opts.Names[string(value)]; ok {
+		i, ok := p.of[n]
+		return i, ok
 	}
 	if label == "instance" {
-		if host, port, ok := cutLast(value, ":"); ok && port != "" && strings.Trim(port, "0123456789") == "" {
-			value = strings.Trim(host, "[]")
+		if i := bytes.LastIndexByte(value, ':'); i >= 0 && i+1 < len(value) && len(bytes.Trim(value[i+1:], "0123456789")) == 0 {
+			value = bytes.Trim(value[:i], "[]")
 		}
-		if n, ok := s.opts.Names[value]; ok {
-			return n
+		if n, ok := s.opts.Names[string(value)]; ok {
+			i, ok := p.of[n]
+			return i, ok
 		}
 	}
-	return value
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
+	i, ok := p.of[string(value)]
+	return i, ok && len(value) > 0
 }

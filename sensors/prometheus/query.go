@@ -25,6 +25,8 @@ type Query struct {
 
 	// Label names the node; "" means [Options.Label].
 	Label string
+
+	source string // of its readings
 }
 
 var selector = regexp.MustCompile(`^\s*[a-zA-Z_:][a-zA-Z0-9_:]*\s*(\{[^{}]*\})?\s*$`)
@@ -48,6 +50,7 @@ func (q Query) prepare(o *Options) (Query, error) {
 	}
 	fill := strings.NewReplacer("$label", q.Label, "$window", promDuration(o.Window))
 	q.Expr, q.Time = fill.Replace(q.Expr), fill.Replace(q.Time)
+	q.source = name + ":" + string(q.Kind)
 	return q, nil
 }
 

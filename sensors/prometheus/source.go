@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
@@ -51,10 +52,11 @@ type Options struct {
 
 // Source reads all nodes from one Prometheus server.
 type Source struct {
-	api     v1.API
 	client  *boundedhttp.Client
 	queries []Query
+	sizes   []atomic.Int64 // beside queries: bytes of the last answer
 	opts    Options
+	last    atomic.Pointer[places]
 }
 
 var _ sensors.BatchSource = (*Source)(nil)
@@ -94,8 +96,7 @@ func New(e Endpoint, queries []Query, o Options) (*Source, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	s.client = c
-	s.api = v1.NewAPI(transport{c})
+	s.client, s.sizes = c, make([]atomic.Int64, len(s.queries))
 	return s, nil
 }
 
@@ -146,22 +147,25 @@ func (s *Source) ReadAll(ctx context.Context, nodes []string) (map[string][]sens
 	if len(nodes) == 0 {
 		return nil, nil
 	}
-	answers := make([]answer, len(s.queries))
+	answers, places := make([]answer, len(s.queries)), s.places(nodes)
 	limit := make(chan struct{}, s.opts.Parallel)
 	var wg sync.WaitGroup
 	for i := range s.queries {
 		wg.Go(func() {
 			limit <- struct{}{}
 			defer func() { <-limit }()
-			answers[i] = s.ask(ctx, &s.queries[i])
+			answers[i] = s.ask(ctx, i, places)
 		})
 	}
 	wg.Wait()
 	readings, errs := make(map[string][]sensors.Reading, len(nodes)), make(map[string]error)
+	room := make([]sensors.Reading, 0, len(nodes)*len(answers)) // of all nodes, which the next read replaces together
 	for _, node := range nodes {
-		r, err := s.node(node, answers)
-		if len(r) > 0 {
-			readings[node] = r
+		from := len(room)
+		var err error
+		room, err = s.appendNode(room, node, places.of[node], answers)
+		if end := len(room); end > from {
+			readings[node] = room[from:end:end]
 		}
 		if err != nil {
 			errs[node] = err
@@ -170,33 +174,32 @@ func (s *Source) ReadAll(ctx context.Context, nodes []string) (map[string][]sens
 	return readings, errs
 }
 
-func (s *Source) node(node string, answers []answer) ([]sensors.Reading, error) {
-	var out []sensors.Reading
+// appendNode appends the readings of a node, which stands at the i-th place.
+func (s *Source) appendNode(out []sensors.Reading, node string, i int32, answers []answer) ([]sensors.Reading, error) {
 	var errs []error
 	known := false
-	for i := range answers {
-		kind := s.queries[i].Kind
-		fail := func(err error) {
-			errs = append(errs, &sensors.Error{Source: name, Node: node, Kind: kind, Err: err})
-		}
-		if answers[i].err != nil {
-			fail(answers[i].err)
+	fail := func(kind sensors.Kind, err error) {
+		errs = append(errs, &sensors.Error{Source: name, Node: node, Kind: kind, Err: err})
+	}
+	for k := range answers {
+		a, q := &answers[k], &s.queries[k]
+		if a.err != nil {
+			fail(q.Kind, a.err)
 			continue
 		}
-		of, ok := answers[i].nodes[node]
-		if !ok {
+		if !a.nodes[i].known {
 			continue
 		}
 		known = true
-		r, err := of.reading(kind)
+		r, err := a.nodes[i].reading(q)
 		if err != nil {
-			fail(err)
+			fail(q.Kind, err)
 			continue
 		}
 		out = append(out, r)
 	}
 	if !known && len(errs) == 0 {
-		errs = append(errs, &sensors.Error{Source: name, Node: node, Err: fmt.Errorf("%w: no series names it", sensors.ErrUnknownNode)})
+		fail("", fmt.Errorf("%w: no series names it", sensors.ErrUnknownNode))
 	}
 	return out, errors.Join(errs...)
 }

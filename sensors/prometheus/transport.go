@@ -1,33 +1,32 @@
 package prometheus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
-
-	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
 	"github.com/leastwatt/leastwatt/sensors"
 	"github.com/leastwatt/leastwatt/sensors/internal/fault"
 )
 
-// describe wraps what the API library and the network say.
+// describe wraps what the network and Prometheus say.
 func describe(err error) error {
-	if e, ok := errors.AsType[*v1.Error](err); ok {
-		if e.Type == v1.ErrBadResponse {
-			return fmt.Errorf("%w: %s", sensors.ErrMalformed, e.Msg)
-		}
-		return fmt.Errorf("%w: %s: %s", sensors.ErrDevice, e.Type, e.Msg)
-	}
 	if e, ok := errors.AsType[*exchangeError](err); ok {
 		return fault.HTTP(e.err)
 	}
-	return fmt.Errorf("%w: not an answer of Prometheus' API: %w", sensors.ErrMalformed, err)
+	if e, ok := errors.AsType[*apiError](err); ok {
+		return fmt.Errorf("%w: %w", sensors.ErrDevice, e)
+	}
+	return fmt.Errorf("%w: not an answer of Prometheus' API to an instant query: %w", sensors.ErrMalformed, err)
 }
 
 // transport carries the API library's requests, bounded.
@@ -42,6 +41,18 @@ func (t transport) URL(endpoint string, _ map[string]string) *url.URL {
 
 // Do implements the library's client. Statuses that carry an answer of the API pass; others are errors.
 func (t transport) Do(ctx context.Context, r *http.Request) (*http.Response, []byte, error) {
+	resp, body, err := t.exchange(ctx, r, 0)
+	if err == nil && resp.StatusCode/100 == 2 {
+		err = wellFormed(body)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return resp, body, nil
+}
+
+// exchange is Do without a look at the body, which is expected to have about so many bytes.
+func (t transport) exchange(ctx context.Context, r *http.Request, size int) (*http.Response, []byte, error) {
 	resp, err := t.c.HTTP().Do(r.WithContext(ctx))
 	if err != nil {
 		return nil, nil, &exchangeError{boundedhttp.Describe(err)}
@@ -51,16 +62,41 @@ func (t transport) Do(ctx context.Context, r *http.Request) (*http.Response, []b
 	if resp.StatusCode/100 != 2 && !slices.Contains(api, resp.StatusCode) {
 		return nil, nil, &exchangeError{boundedhttp.NewStatusError(resp)}
 	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
+	var body bytes.Buffer
+	body.Grow(size + bytes.MinRead)
+	if _, err := body.ReadFrom(resp.Body); err != nil {
 		return nil, nil, &exchangeError{fmt.Errorf("body: %w", boundedhttp.Describe(err))}
 	}
-	if resp.StatusCode/100 == 2 {
-		if err := wellFormed(body); err != nil {
-			return nil, nil, err
-		}
+	return resp, body.Bytes(), nil
+}
+
+// query asks an instant query: by POST, or by GET where a proxy allows nothing else. It calls each for every series.
+func (t transport) query(ctx context.Context, text, label string, size *atomic.Int64, each func(*point)) error {
+	form := url.Values{"query": {text}, "time": {strconv.FormatFloat(float64(time.Now().UnixMilli())/1000, 'f', -1, 64)}}.Encode()
+	u := t.c.Base() + "/api/v1/query"
+	r, err := http.NewRequest(http.MethodPost, u, strings.NewReader(form))
+	if err != nil {
+		return err
 	}
-	return resp, body, nil
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header["Idempotency-Key"] = nil // it is one: net/http may send it again where a kept connection was closed
+	expected := int(size.Load())
+	resp, body, err := t.exchange(ctx, r, expected+expected/8)
+	if err == nil && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) {
+		if r, err = http.NewRequest(http.MethodGet, u+"?"+form, nil); err != nil {
+			return err
+		}
+		resp, body, err = t.exchange(ctx, r, expected+expected/8)
+	}
+	if err != nil {
+		return err
+	}
+	size.Store(int64(len(body)))
+	err = readVector(body, label, each)
+	if _, ok := errors.AsType[*apiError](err); !ok && resp.StatusCode/100 != 2 {
+		return &exchangeError{boundedhttp.NewStatusError(resp)}
+	}
+	return err
 }
 
 // exchangeError is an error of the network or a status, told apart from the library's about the answer.
