@@ -56,16 +56,27 @@ type Fleet struct {
 	opts FleetOptions
 	view atomic.Pointer[View]
 
-	mu    sync.Mutex
-	specs map[string]Spec // guarded by mu
+	mu     sync.Mutex
+	specs  map[string]*Spec // guarded by mu; they are not changed
+	roster *roster          // guarded by mu: of specs; nil is not made yet
 }
 
-// A View is all servers at one moment. It is immutable.
+// A roster is the servers in the order of their names, until one comes, goes or is replaced. It is immutable.
+type roster struct {
+	specs []*Spec
+	index map[string]int32
+}
+
+// A View is all servers at one moment. It is immutable; views of the same servers share memory.
 type View struct {
 	at    time.Time
 	nodes []Node  // sorted by name
 	asked []asked // beside nodes
 	index map[string]int32
+
+	roster *roster
+	snap   *sensors.Snapshot
+	until  time.Time // the next view of the same roster and snapshot is the same before then
 }
 
 // NewFleet returns a fleet without servers.
@@ -76,7 +87,7 @@ func NewFleet(o FleetOptions) *Fleet {
 	if o.Points <= 0 {
 		o.Points = tabulation
 	}
-	f := &Fleet{opts: o, specs: make(map[string]Spec)}
+	f := &Fleet{opts: o, specs: make(map[string]*Spec)}
 	f.view.Store(&View{})
 	return f
 }
@@ -85,7 +96,7 @@ func NewFleet(o FleetOptions) *Fleet {
 func (f *Fleet) Put(s Spec) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.specs[s.Name] = s
+	f.specs[s.Name], f.roster = &s, nil
 }
 
 // Remove forgets a server after the next Refresh.
@@ -93,31 +104,62 @@ func (f *Fleet) Remove(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.specs, name)
+	f.roster = nil
 }
 
 // Refresh makes a new view of a snapshot as of now. It asks models and so may take as long as they do;
 // when ctx ends it returns its error and the old view stays. What fails for one server is that server's
 // [Node.Err].
 func (f *Fleet) Refresh(ctx context.Context, snap *sensors.Snapshot, now time.Time) error {
-	f.mu.Lock()
-	specs := make([]Spec, 0, len(f.specs))
-	for _, s := range f.specs {
-		specs = append(specs, s)
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("refresh fleet: %w", err)
 	}
-	f.mu.Unlock()
-	slices.SortFunc(specs, func(a, b Spec) int { return strings.Compare(a.Name, b.Name) })
-	v := &View{at: now, nodes: make([]Node, len(specs)), asked: make([]asked, len(specs)), index: make(map[string]int32, len(specs))}
-	last := f.view.Load()
-	for i := range specs {
-		s := &specs[i]
-		v.index[s.Name] = int32(i)
-		v.nodes[i], v.asked[i] = f.node(ctx, last, s, snap.Node(s.Name), now)
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("refresh fleet: %w", err)
+	all, last := f.all(), f.view.Load()
+	v := &View{at: now, nodes: last.nodes, asked: last.asked, index: all.index, roster: all, snap: snap, until: last.until}
+	ordered := last.roster == all && !now.Before(last.at)
+	if ordered && last.snap == snap && now.Before(last.until) {
+		f.view.Store(v)
+		return nil
+	}
+	shared := ordered // as long as nothing differs
+	if !shared {
+		v.nodes, v.asked = make([]Node, len(all.specs)), make([]asked, len(all.specs))
+	}
+	for i, s := range all.specs {
+		r := snap.Node(s.Name)
+		if !ordered || last.nodes[i].Readings != r || !now.Before(last.asked[i].until) {
+			if shared {
+				v.nodes, v.asked, shared = slices.Clone(last.nodes), slices.Clone(last.asked), false
+			}
+			v.nodes[i], v.asked[i] = f.node(ctx, last, s, r, now)
+			v.asked[i].until = f.until(s, &v.nodes[i], &v.asked[i], now)
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("refresh fleet: %w", err)
+			}
+		}
+		if until := v.asked[i].until; i == 0 || until.Before(v.until) {
+			v.until = until
 		}
 	}
 	f.view.Store(v)
 	return nil
+}
+
+func (f *Fleet) all() *roster {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.roster == nil {
+		r := &roster{specs: make([]*Spec, 0, len(f.specs)), index: make(map[string]int32, len(f.specs))}
+		for _, s := range f.specs {
+			r.specs = append(r.specs, s)
+		}
+		slices.SortFunc(r.specs, func(a, b *Spec) int { return strings.Compare(a.Name, b.Name) })
+		for i, s := range r.specs {
+			r.index[s.Name] = int32(i)
+		}
+		f.roster = r
+	}
+	return f.roster
 }
 
 func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeReadings, now time.Time) (Node, asked) {
@@ -145,7 +187,7 @@ func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeRe
 	}
 	if curve, at := last.reuse(s, &n.State, now); curve != nil {
 		n.Predictor = curve
-		return n, asked{s.Predictor, at}
+		return n, asked{model: s.Predictor, at: at}
 	}
 	curve, err := power.Tabulate(ctx, s.Predictor, n.State, f.opts.Points)
 	switch {
@@ -160,7 +202,7 @@ func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeRe
 	default:
 		n.Err = fmt.Errorf("node %q: model %q: %w", s.Name, s.Model, err)
 	}
-	return n, asked{s.Predictor, now}
+	return n, asked{model: s.Predictor, at: now}
 }
 
 // View returns the servers as of the last Refresh.
@@ -190,6 +232,12 @@ func (v *View) Nodes() []Node { return v.nodes }
 
 // Len returns the number of servers.
 func (v *View) Len() int { return len(v.nodes) }
+
+// SameNodes tells whether nothing differs from another view but the time that it is of. It compares no nodes: a view of
+// a fleet that was refreshed while nothing had changed has the nodes of the view before.
+func (v *View) SameNodes(other *View) bool {
+	return len(v.nodes) == len(other.nodes) && (len(v.nodes) == 0 || &v.nodes[0] == &other.nodes[0])
+}
 
 // All calls yield for every server, in the order of their names.
 func (v *View) All(yield func(*Node) bool) {

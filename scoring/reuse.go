@@ -14,6 +14,37 @@ const again = time.Minute
 type asked struct {
 	model power.Predictor
 	at    time.Time
+	until time.Time // the node is the same before then, while its readings and its spec are; zero is not known
+}
+
+// until returns before when a server that was found at now stays as it is, while its readings and its spec do: no
+// reading becomes stale, and its model need not be asked.
+func (f *Fleet) until(s *Spec, n *Node, a *asked, now time.Time) time.Time {
+	if n.Err != nil || n.Readings == nil {
+		return time.Time{}
+	}
+	if _, changes := s.Predictor.(Describer); changes {
+		return time.Time{}
+	}
+	if _, lists := power.Inputs(s.Predictor); !lists {
+		return time.Time{}
+	}
+	until := a.at.Add(again)
+	for i := range n.Readings.Readings {
+		at := n.Readings.Readings[i].At
+		switch age := now.Sub(at); {
+		case age > f.opts.MaxAge:
+			continue // for ever
+		case age < -f.opts.MaxAge:
+			at = at.Add(-f.opts.MaxAge)
+		default:
+			at = at.Add(f.opts.MaxAge)
+		}
+		if at.Before(until) {
+			until = at
+		}
+	}
+	return until
 }
 
 // reuse returns the curve that the last view has of a server, where asking its model again would give the same:

@@ -59,9 +59,11 @@ func (l *pollLoop) log(node string, before *NodeReadings, err error, part *partS
 func (p *partState) update(readings []Reading, err error, at time.Time, keep time.Duration) {
 	p.tried, p.err = at, err
 	var kept []Reading
-	for _, r := range slices.Concat(p.readings, p.kept) {
-		if !has(readings, r.Kind) && r.Age(at) < keep {
-			kept = append(kept, r)
+	for _, before := range [...][]Reading{p.readings, p.kept} {
+		for _, r := range before {
+			if !has(readings, r.Kind) && r.Age(at) < keep {
+				kept = append(kept, r)
+			}
 		}
 	}
 	p.readings, p.kept = readings, kept
@@ -78,7 +80,11 @@ func (p *partState) update(readings []Reading, err error, at time.Time, keep tim
 func (l *pollLoop) combine(node string, s *nodeState, now time.Time) *NodeReadings {
 	if l.merge == nil {
 		p := &s.parts[0]
-		return &NodeReadings{Node: node, Readings: slices.Concat(p.readings, p.kept), Err: p.err, Tried: p.tried, Good: p.good, Failures: p.failures}
+		all := p.readings // which nobody changes
+		if len(p.kept) > 0 {
+			all = slices.Concat(p.readings, p.kept)
+		}
+		return &NodeReadings{Node: node, Readings: all, Err: p.err, Tried: p.tried, Good: p.good, Failures: p.failures}
 	}
 	n := &NodeReadings{Node: node, Failures: math.MaxInt}
 	from, errs := make([][]Reading, len(s.parts)), make([]error, len(s.parts))

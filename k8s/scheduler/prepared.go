@@ -64,6 +64,10 @@ func (w *prepared) look(v *scoring.View) {
 	if w.view == v {
 		return
 	}
+	if w.view != nil && v.Len() > 0 && v.SameNodes(w.view) {
+		w.view = v
+		return
+	}
 	from := v.Nodes()
 	nodes, marks, seats, pods := make([]scoring.Node, len(from)), make([]mark, len(from)), make([]seat, len(from)), make([][]podUse, len(from))
 	found, infos := make([]*v1.Node, len(from)), make([]fwk.NodeInfo, len(from))

@@ -159,13 +159,10 @@ func (s *Source) ReadAll(ctx context.Context, nodes []string) (map[string][]sens
 	}
 	wg.Wait()
 	readings, errs := make(map[string][]sensors.Reading, len(nodes)), make(map[string]error)
-	room := make([]sensors.Reading, 0, len(nodes)*len(answers)) // of all nodes, which the next read replaces together
 	for _, node := range nodes {
-		from := len(room)
-		var err error
-		room, err = s.appendNode(room, node, places.of[node], answers)
-		if end := len(room); end > from {
-			readings[node] = room[from:end:end]
+		r, err := s.node(node, places.of[node], answers)
+		if len(r) > 0 {
+			readings[node] = r
 		}
 		if err != nil {
 			errs[node] = err
@@ -174,8 +171,9 @@ func (s *Source) ReadAll(ctx context.Context, nodes []string) (map[string][]sens
 	return readings, errs
 }
 
-// appendNode appends the readings of a node, which stands at the i-th place.
-func (s *Source) appendNode(out []sensors.Reading, node string, i int32, answers []answer) ([]sensors.Reading, error) {
+// node returns the readings of a node, which stands at the i-th place.
+func (s *Source) node(node string, i int32, answers []answer) ([]sensors.Reading, error) {
+	out := make([]sensors.Reading, 0, len(answers))
 	var errs []error
 	known := false
 	fail := func(kind sensors.Kind, err error) {
