@@ -25,22 +25,25 @@ func BenchmarkRefresh5000(b *testing.B) {
 			}
 			f := scoring.NewFleet(scoring.FleetOptions{})
 			now := time.Unix(1_800_000_000, 0)
-			m := make(map[string]*sensors.NodeReadings)
-			for i := range 5000 {
-				name := fmt.Sprintf("node-%05d", i)
-				f.Put(scoring.Spec{Name: name, Capacity: power.Capacity{Cores: 64}, Predictor: p})
-				m[name] = &sensors.NodeReadings{Node: name, Readings: []sensors.Reading{
-					{Kind: sensors.CPUUtilization, Value: 0.3, At: now}, {Kind: sensors.InletTemp, Value: 24, At: now}, {Kind: sensors.Power, Value: 120, At: now}}}
+			snaps := make([]*sensors.Snapshot, 1) // of one temperature each
+			if changing {
+				snaps = make([]*sensors.Snapshot, 7)
 			}
-			snap := sensors.NewSnapshot(now, m)
+			for k := range snaps {
+				m := make(map[string]*sensors.NodeReadings)
+				for i := range 5000 {
+					name := fmt.Sprintf("node-%05d", i)
+					m[name] = &sensors.NodeReadings{Node: name, Readings: []sensors.Reading{
+						{Kind: sensors.CPUUtilization, Value: 0.3, At: now}, {Kind: sensors.InletTemp, Value: 23 + float64(k), At: now}, {Kind: sensors.Power, Value: 120, At: now}}}
+				}
+				snaps[k] = sensors.NewSnapshot(now, m)
+			}
+			for i := range 5000 {
+				f.Put(scoring.Spec{Name: fmt.Sprintf("node-%05d", i), Capacity: power.Capacity{Cores: 64}, Predictor: p})
+			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				if changing {
-					for _, r := range m {
-						r.Readings[1].Value = 23 + float64(i%7)
-					}
-				}
-				if err := f.Refresh(b.Context(), snap, now); err != nil {
+				if err := f.Refresh(b.Context(), snaps[i%len(snaps)], now); err != nil {
 					b.Fatal(err)
 				}
 			}

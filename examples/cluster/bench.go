@@ -117,16 +117,19 @@ func contests(p *place, o options) ([]contest, error) {
 		return nil, err
 	}
 	var all []contest
-	for _, profile := range []struct{ name, pluginConfig string }{{"default", ""}, {"batchable", batchable}} {
-		if o.contest != "both" && o.contest != profile.name {
+	for _, profile := range []struct {
+		name, pluginConfig string
+		disabled           []string
+	}{{"default", "", nil}, {"batchable", batchable, nil}, {"installed", "", spreading}} {
+		if o.contest != profile.name && (o.contest != "both" || profile.disabled != nil) {
 			continue
 		}
 		k := contest{profile.name, []contender{
 			benchScheduler("without", profile.pluginConfig),
-			p.hardware.withPlugin(path, "with", profile.pluginConfig),
+			p.hardware.withPlugin(path, "with", profile.disabled, profile.pluginConfig),
 		}}
 		if o.watching {
-			k.sides = append(k.sides, p.hardware.withPlugin(path, "watching", shadowArgs, profile.pluginConfig))
+			k.sides = append(k.sides, p.hardware.withPlugin(path, "watching", nil, shadowArgs, profile.pluginConfig))
 		}
 		all = append(all, k)
 	}

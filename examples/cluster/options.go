@@ -71,7 +71,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.repetitions, "repetitions", 3, "how often -bench measures each scheduler")
 	f.StringVar(&o.profiles, "profiles", "", "folder into which -bench writes profiles of CPU and heap of every scheduler it measures, for go tool pprof")
 	f.IntVar(&o.initPods, "init-pods", 0, "pods that run before -bench measures, one a node in turn")
-	f.StringVar(&o.contest, "contest", "both", "profiles that -bench measures: default, batchable or both")
+	f.StringVar(&o.contest, "contest", "both", "profiles that -bench measures: default, batchable, both, or installed, in which the plugin replaces the two scores that spread")
 	f.StringVar(&o.sensors, "sensors", sensorsOfPrometheus, "what -bench has the sensors read by: prometheus (one server that has scraped them) or bmc (a BMC and an exporter for each server, emulated on this machine)")
 	f.DurationVar(&o.poll, "poll", 10*time.Second, "how often -bench has the sensors read")
 	f.BoolVar(&o.watching, "watching", false, "have -bench measure the plugin in shadow mode too, which does its work and has no say")
@@ -143,8 +143,8 @@ func (o *options) validate(rest []string) error {
 	if o.initPods < 0 || o.initPods > mostPods {
 		bad("-init-pods is %d: want 0 to %d", o.initPods, mostPods)
 	}
-	if !slices.Contains([]string{"default", "batchable", "both"}, o.contest) {
-		bad("-contest is %q: want default, batchable or both", o.contest)
+	if !slices.Contains([]string{"default", "batchable", "both", "installed"}, o.contest) {
+		bad("-contest is %q: want default, batchable, both or installed", o.contest)
 	}
 	if o.sensors != sensorsOfServers && o.sensors != sensorsOfPrometheus {
 		bad("-sensors is %q: want %s or %s", o.sensors, sensorsOfServers, sensorsOfPrometheus)

@@ -54,10 +54,17 @@ func benchScheduler(name string, pluginConfig ...string) contender {
 // shadowArgs let the plugin watch only.
 const shadowArgs = "{name: " + scheduler.Name + ", args: {mode: shadow}}"
 
-// withPlugin is a benchmark's scheduler that has the plugin too, with the configuration at a path.
-func (h *hardware) withPlugin(path, name string, pluginConfig ...string) contender {
+// spreading are the scores that work against the plugin, which the chart and the README have it replace.
+var spreading = []string{"NodeResourcesFit", "NodeResourcesBalancedAllocation"}
+
+// withPlugin is a benchmark's scheduler that has the plugin too, with the configuration at a path, and some scores less.
+func (h *hardware) withPlugin(path, name string, disabled []string, pluginConfig ...string) contender {
 	s := benchScheduler(name, pluginConfig...)
-	s.config += "  plugins: {multiPoint: {enabled: [{name: " + scheduler.Name + ", weight: 10}]}}\n"
+	s.config += "  plugins: {multiPoint: {enabled: [{name: " + scheduler.Name + ", weight: 10}]}"
+	if len(disabled) > 0 {
+		s.config += ", score: {disabled: [{name: " + strings.Join(disabled, "}, {name: ") + "}]}"
+	}
+	s.config += "}\n"
 	s.args = []string{"--leastwatt-config=" + path}
 	s.ready = h.allKnown
 	return s
