@@ -20,6 +20,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/profiles"
+	"github.com/leastwatt/leastwatt/sensors/config"
 )
 
 // Limits on templates.
@@ -344,7 +345,8 @@ func (r *rendering) walk(v any, field string) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", field, err)
 		}
-		return text, nil
+		address, _ := r.all["Address"].(string)
+		return config.Bracket(text, address), nil
 	case []any:
 		for i := range v {
 			var err error

@@ -50,6 +50,15 @@ func TestRender(t *testing.T) {
 	}
 }
 
+// One template serves nodes with addresses of either kind.
+func TestRenderIPv6(t *testing.T) {
+	for template, want := range map[string]string{"http://{{.Address}}:28282/metrics": "http://[fd00::7]:28282/metrics", "http://[{{.Address}}]/": "http://[fd00::7]/", "https://{{.Name}}": "https://worker-7"} {
+		if got, _, err := render(template, "", node("worker-7", "fd00::7", nil)); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", template, got, err, want)
+		}
+	}
+}
+
 // A template cannot read the environment, files, the network or the clock; it cannot loop, nor make what is large.
 func TestRenderRefuses(t *testing.T) {
 	t.Setenv("LEASTWATT_TEST_SECRET", "hunter2")

@@ -332,6 +332,21 @@ func TestTemplates(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", text, got, err, want)
 		}
 	}
+	for text, want := range map[string]string{
+		"http://{{.Address}}:28282/metrics":   "http://[fd00::7]:28282/metrics",
+		"http://[{{.Address}}]:28282/metrics": "http://[fd00::7]:28282/metrics",
+		"https://{{.Address}}":                "https://[fd00::7]",
+		"https://{{.Address}}/redfish/v1":     "https://[fd00::7]/redfish/v1",
+		"https://{{.Address}}1":               "https://fd00::71", // another address
+		"{{.Address}}":                        "fd00::7",
+		"{{.Address}}:623":                    "[fd00::7]:623",
+		"https://bmc-{{.Address}}":            "https://bmc-fd00::7",
+		"https://{{.Name}}":                   "https://rack1-n7",
+	} {
+		if got, err := config.Expand(text, config.Node{Name: "rack1-n7", Address: "fd00::7"}); err != nil || got != want {
+			t.Errorf("%s of a node with IPv6: %q, %v, want %q", text, got, err, want)
+		}
+	}
 	for _, text := range []string{"{{.Address}}", "{{.IPv4.Octet1}}"} {
 		if _, err := config.Expand(text, config.Node{Name: "n"}); err == nil || !strings.Contains(err.Error(), "sensors.nodes") {
 			t.Errorf("%s of a node without an address: error %v, want what to do", text, err)

@@ -13,8 +13,8 @@ import (
 	"github.com/leastwatt/leastwatt/sensors"
 )
 
-// A Node is what templates can use of a node: {{.Name}}, {{.Address}}, {{.Labels.rack}}, and of an IPv4
-// address its four numbers, as in https://10.0.{{.IPv4.Octet3}}.{{add .IPv4.Octet4 100}}. Their functions
+// A Node is what templates can use of a node: {{.Name}}, {{.Address}} (of which IPv6 gets its brackets where a URL needs
+// them), {{.Labels.rack}}, and of an IPv4 address its four numbers, as in https://10.0.{{.IPv4.Octet3}}.{{add .IPv4.Octet4 100}}. Their functions
 // work on texts and numbers alone (there is none that reads a file, the environment or the network): lower,
 // upper, replace OLD NEW TEXT, trimPrefix PREFIX TEXT, trimSuffix SUFFIX TEXT, split SEPARATOR TEXT,
 // regexReplace PATTERN REPLACEMENT TEXT, int TEXT, add NUMBER NUMBER; and those of package text/template.
@@ -108,7 +108,26 @@ func expand(text string, n Node) (string, error) {
 		}
 		return "", fmt.Errorf("template %s: %w", text, err)
 	}
-	return w.String(), nil
+	return Bracket(w.String(), n.Address), nil
+}
+
+// Bracket puts a node's IPv6 address into brackets where it is the host of a URL or of host:port, and has none: so one template
+// serves nodes with addresses of either kind. Other texts and addresses stay as they are.
+func Bracket(text, address string) string {
+	if a, err := netip.ParseAddr(address); err != nil || !a.Is6() {
+		return text
+	}
+	scheme, rest, ok := strings.Cut(text, "://")
+	if ok {
+		scheme += "://"
+	} else {
+		scheme, rest = "", text
+	}
+	after, ok := strings.CutPrefix(rest, address)
+	if !ok || !(strings.HasPrefix(after, ":") || scheme != "" && (after == "" || strings.ContainsAny(after[:1], "/?#"))) {
+		return text
+	}
+	return scheme + "[" + address + "]" + after
 }
 
 // short is a text of bounded length.

@@ -26,10 +26,10 @@ type NodeProfileTemplate struct {
 // NodeProfileTemplateSpec is which nodes, and what profile.
 //
 // All texts of the template are templates of text/template over {{.Name}} (the node's), {{.Hostname}}, {{.Address}}
-// (its internal address), {{.IPv4.Address}}, {{.IPv4.Octet1}} to {{.IPv4.Octet4}}, {{.Labels.x}} and
-// {{index .Labels "a/b"}}, with the functions of sprig that only depend on their arguments. There are no loops. A secretName
-// sees Name and Hostname alone, and the latter only where it is the name: nodes choose their labels and addresses
-// themselves, and must not choose whose credentials they are sent.
+// (its internal address, of which IPv6 gets its brackets where a URL needs them), {{.IPv4.Address}}, {{.IPv4.Octet1}} to
+// {{.IPv4.Octet4}}, {{.Labels.x}} and {{index .Labels "a/b"}}, with the functions of sprig that only depend on their arguments.
+// There are no loops. A secretName sees Name and Hostname alone, and the latter only where it is the name: nodes choose their
+// labels and addresses themselves, and must not choose whose credentials they are sent.
 type NodeProfileTemplateSpec struct {
 	// NodeSelector is the labels that nodes must have. An empty one fits every node.
 	NodeSelector metav1.LabelSelector `json:"nodeSelector"`
