@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -179,6 +180,36 @@ func TestNodeConfigsAreFoundByNode(t *testing.T) {
 	for _, nodes := range []int{1, 4, 16} {
 		if lists, objects := work(nodes); lists > 4*nodes || objects > 2*nodes {
 			t.Errorf("%d nodes: %d lists of %d objects: want at most four and two a node", nodes, lists, objects)
+		}
+	}
+}
+
+// A template whose selector is mistyped keeps the profiles that it made, and is an error of their nodes; it is none of other nodes.
+func TestMistypedSelector(t *testing.T) {
+	w := &compat.WAO{Groups: compat.WAOGroups[:1], Namespace: "wao-system"}
+	template := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
+		"nodeSelector": map[string]any{"matchExpressions": []any{map[string]any{"key": "rack", "operator": "exists"}}},
+		"template":     map[string]any{"metricsCollector": map[string]any{"inletTemp": map[string]any{"type": "Redfish", "endpoint": "https://10.0.0.9"}}}}}}
+	template.SetGroupVersionKind(w.Groups[0].WithKind("NodeConfigTemplate"))
+	template.SetNamespace("wao-system")
+	template.SetName("racks")
+	by := "NodeConfigTemplate.node.waok8s.github.io/wao-system/racks"
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(template, &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{controllers.MadeBy: by}}},
+		&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n2", Annotations: map[string]string{controllers.MadeBy: "NodeProfileTemplate/racks"}}})
+	for _, x := range w.Watches() {
+		if x.Node != nil {
+			b = b.WithIndex(x.Object, controllers.NodeIndex, func(o client.Object) []string { return []string{x.Node(o)} })
+		}
+	}
+	c := b.Build()
+	for name, want := range map[string]bool{"n1": true, "n2": false, "n3": false} {
+		got, err := w.Want(t.Context(), c, node(name, "10.0.0.1", map[string]string{"rack": "r1"}))
+		if err != nil || (got != nil) != want || want && (got.By != by || got.Err == nil) {
+			t.Errorf("%s: %+v, %v; want something: %t", name, got, err, want)
 		}
 	}
 }

@@ -125,8 +125,8 @@ func (w *WAO) Want(ctx context.Context, c client.Reader, n *v1.Node) (*controlle
 				return cmp.Or(strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
 			})
 			for i := range list.Items {
-				if got := w.one(kind, &list.Items[i], n); got != nil {
-					return got, nil
+				if got, err := w.one(ctx, c, kind, &list.Items[i], n); got != nil || err != nil {
+					return got, err
 				}
 			}
 		}
@@ -135,18 +135,18 @@ func (w *WAO) Want(ctx context.Context, c client.Reader, n *v1.Node) (*controlle
 }
 
 // one returns what one object says of a node, or nil where it says nothing.
-func (w *WAO) one(kind string, o *unstructured.Unstructured, n *v1.Node) *controllers.Wanted {
+func (w *WAO) one(ctx context.Context, reader client.Reader, kind string, o *unstructured.Unstructured, n *v1.Node) (*controllers.Wanted, error) {
 	if o.GetDeletionTimestamp() != nil {
-		return nil
+		return nil, nil
 	}
 	by := fmt.Sprintf("%s.%s/%s/%s", kind, o.GroupVersionKind().Group, o.GetNamespace(), o.GetName())
-	fails := func(err error) *controllers.Wanted { return &controllers.Wanted{By: by, Err: err} }
+	fails := func(err error) (*controllers.Wanted, error) { return &controllers.Wanted{By: by, Err: err}, nil }
 	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
 	var c NodeConfig
 	if kind == "NodeConfig" {
 		// The name is looked at first: what is wrong with another node's object is not this node's.
 		if nodeOf(o) != n.Name {
-			return nil
+			return nil, nil
 		}
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &c); err != nil {
 			return fails(err)
@@ -155,8 +155,14 @@ func (w *WAO) one(kind string, o *unstructured.Unstructured, n *v1.Node) *contro
 		var t NodeConfigTemplate
 		err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &t)
 		s, wrong := metav1.LabelSelectorAsSelector(&t.NodeSelector)
-		if err != nil || wrong != nil || !s.Matches(labels.Set(n.Labels)) {
-			return nil
+		if err = errors.Join(err, wrong); err != nil { // it may have fitted before somebody mistyped it
+			if held, get := controllers.Made(ctx, reader, by, n); !held || get != nil {
+				return nil, get
+			}
+			return fails(err)
+		}
+		if !s.Matches(labels.Set(n.Labels)) {
+			return nil, nil
 		}
 		if c, err = Expand(&t, n); err != nil {
 			return fails(err)
@@ -166,7 +172,7 @@ func (w *WAO) one(kind string, o *unstructured.Unstructured, n *v1.Node) *contro
 	if err != nil {
 		return fails(err)
 	}
-	return &controllers.Wanted{By: by, Profile: p}
+	return &controllers.Wanted{By: by, Profile: p}, nil
 }
 
 // Expand returns the NodeConfig that WAO makes of a template and a node. Types, endpoints and names of Secrets are

@@ -66,7 +66,7 @@ func (templates) Want(ctx context.Context, c client.Reader, n *v1.Node) (*Wanted
 		fits := wrong == nil && s.Matches(labels.Set(n.Labels))
 		if wrong != nil { // it may have fitted before somebody mistyped it
 			var err error
-			if fits, err = made(ctx, c, t, n); err != nil {
+			if fits, err = Made(ctx, c, byTemplate(t), n); err != nil {
 				return nil, err
 			}
 		}
@@ -95,13 +95,13 @@ func selector(t *v1alpha1.NodeProfileTemplate) (labels.Selector, error) {
 	return s, nil
 }
 
-// made tells whether the profile that a node has is a template's.
-func made(ctx context.Context, c client.Reader, t *v1alpha1.NodeProfileTemplate, n *v1.Node) (bool, error) {
+// Made tells whether the profile that a node has was made by something, as [MadeBy] says it.
+func Made(ctx context.Context, c client.Reader, by string, n *v1.Node) (bool, error) {
 	var have v1alpha1.NodeProfile
 	if err := c.Get(ctx, types.NamespacedName{Name: n.Name}, &have); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	return have.Annotations[MadeBy] == byTemplate(t), nil
+	return have.Annotations[MadeBy] == by, nil
 }
 
 // ErrTaken says that a node has a profile that somebody else made.
