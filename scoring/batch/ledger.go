@@ -14,12 +14,20 @@ type cell struct {
 	slope    float64 // mean kilowatts a core, over all it can do; NaN where no model is known
 }
 
-const tiers = 4 // at each site
+// maxTiers is how many tiers a site has where servers are switched off. Where they stay on it has one: tiers that are alike would be fought over one by one, and
+// their prices would not settle.
+const maxTiers = 4
 
 // tier cuts each site's servers into tiers of like efficiency and like size.
 func (b *overTime) tier(c *Cluster) {
 	first := b.cells == nil
-	if first {
+	tiers := 1
+	if b.whole {
+		tiers = maxTiers
+	}
+	if !first {
+		tiers = len(b.cells) / len(b.sites)
+	} else {
 		b.cells, b.cellOf = make([]cell, tiers*len(b.sites)), make([]int, c.Len())
 		b.booked, b.running = make([]ledger, len(b.cells)), make([]ledger, len(b.cells))
 		for q := range b.firm {
@@ -45,7 +53,7 @@ func (b *overTime) tier(c *Cluster) {
 			}
 			return cmp.Compare(slope[i], slope[k])
 		})
-		var known, cores [tiers]float64
+		var known, cores [maxTiers]float64
 		for t := range tiers {
 			b.cells[s*tiers+t] = cell{site: s}
 		}

@@ -17,8 +17,9 @@ import (
 // grid tells to come, within its deadline and what the sites have free, and on the site the node where it adds the fewest watts. Jobs that are
 // planned in one call share the room by [spacetime.Solve], in which the servers of a site stand in tiers from the most efficient to the least,
 // so that a clean hour is not filled beyond what it is worth. A job is held only until its planned start, or until the next slot begins, when all
-// that are held are planned anew together by the forecast of the hour; what arrives in between is planned alone, beside what is booked. Cores that are
-// free before that go to jobs that are planned for a time that is worth no more than now; see settle. Nothing is held without a forecast, nor beyond
+// that are held are planned anew together by the forecast of the hour; what arrives in between is planned alone, beside what is booked. Where servers
+// stay on, what is expected to arrive takes part, so that nothing waits for a clean hour which others will fill; see arrivals. Cores that are free
+// before their time go to jobs that are planned for one that is worth no more than now; see settle. Nothing is held without a forecast, nor beyond
 // its latest start; a job without a deadline starts at once, where it is cheapest.
 type overTime struct {
 	clean
@@ -41,6 +42,7 @@ type overTime struct {
 	best    []int
 	sums    [][]float64 // of costs ahead, by site
 	priced  [][]float64 // of prices, by cell
+	coming  *arrivals   // what comes beside the jobs that are there; see expect
 }
 
 func (*overTime) Name() string { return "spacetime" }
@@ -55,7 +57,9 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		b.cells, b.holds, b.keptAt, b.joined, b.prices = nil, map[string]booking{}, map[string]int{}, b.at, nil
 		b.swept, b.runs, b.keeps = -1, make([][]run, c.Len()), make([][]keep, c.Len())
 		b.cost, b.best = make([]float64, len(b.sites)), make([]int, len(b.sites))
+		b.coming = newArrivals(b.grid.Slot(), now)
 	}
+	b.coming.pass(b.at)
 	b.tier(c)
 	b.forget(now)
 	b.asked, b.idle = b.asked[:0], !slices.ContainsFunc(c.jobs, func(n int32) bool { return n > 0 })
@@ -66,6 +70,7 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		j := &jobs[k]
 		h, held := b.holds[j.Name]
 		latest := b.latest(j, now)
+		b.coming.see(j, latest-max(j.Submitted, 0))
 		waits := latest >= 0 && latest > now && j.Requests.CPU > 0 && j.Demand.Lifetime > 0 && c.CanEver(j)
 		if held && waits && h.made == b.at && b.opts.Joint > 0 && !b.whole && h.slots == nil {
 			b.asked = append(b.asked, hold{job: k, booking: h, latest: latest}) // its plan is of this slot
@@ -92,7 +97,8 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		return p, err
 	}
 	var before [][]float64
-	joint := b.opts.Joint > 0 && b.at > b.joined && len(again) > 1
+	expects := !b.whole && b.coming.all.mean > 0
+	joint := b.opts.Joint > 0 && b.at > b.joined && (len(again) > 1 || expects && len(again)+len(later) > 0)
 	if joint {
 		for _, v := range b.prices {
 			before = append(before, v[min(len(v), int(b.at-b.joined)):])
@@ -102,8 +108,8 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		n := min(len(again), b.opts.Joint)
 		later, again = append(later, again[:n]...), again[n:]
 	}
-	if len(later) == 1 && !jobs[later[0]].Suspend {
-		again, later = append(again, later[0]), nil
+	if !joint && (len(later) == 1 || expects && b.prices != nil) { // the prices of this slot stand for the others
+		again, later = b.oneByOne(again, later, jobs)
 	}
 	prices, err := b.together(ctx, &p, c, now, jobs, later, before, joint)
 	if err != nil {
@@ -121,6 +127,18 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	}
 	b.settle(&p, c, now, jobs)
 	return p, nil
+}
+
+// oneByOne moves the jobs that may not be suspended from those that are planned together to those that are planned one by one.
+func (*overTime) oneByOne(again, later []int, jobs []Job) (alone, together []int) {
+	for _, k := range later {
+		if jobs[k].Suspend {
+			together = append(together, k)
+		} else {
+			again = append(again, k)
+		}
+	}
+	return again, together
 }
 
 // urgent brings those that must start first to the front, within one priority; those without a deadline come last.
@@ -147,13 +165,18 @@ func (b *overTime) forget(now time.Duration) {
 	}
 }
 
-// together plans jobs in one problem, from prices on, and returns those that it ends with.
-func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.Duration, jobs []Job, later []int, prices [][]float64, quick bool) ([][]float64, error) {
+// together plans jobs in one problem and returns the prices that it ends with. All that are held are planned from prices on, beside the work that is expected.
+func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.Duration, jobs []Job, later []int, prices [][]float64, joint bool) ([][]float64, error) {
 	if len(later) == 0 {
 		return nil, nil
 	}
 	problem := b.problem(now, jobs, later, c)
-	problem.Prices, problem.Quick = prices, quick
+	if joint {
+		problem.Prices, problem.Quick = prices, b.whole
+		if !b.whole {
+			problem.Expected = b.expect(c, &problem)
+		}
+	}
 	plan, err := spacetime.Solve(problem)
 	if err != nil && !errors.Is(err, spacetime.ErrNoSites) {
 		return nil, fmt.Errorf("plan over time: %w", err)
@@ -299,4 +322,7 @@ func (b *overTime) start(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, 
 	n, _ := slices.BinarySearchFunc(b.runs[node], now+life, func(r run, end time.Duration) int { return cmp.Compare(r.end, end) })
 	b.runs[node] = slices.Insert(b.runs[node], n, run{now + life, j.Requests.CPU})
 	b.unkeep(j.Name)
+	if stretch == 0 {
+		delete(b.coming.seen, j.Name)
+	}
 }

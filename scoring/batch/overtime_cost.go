@@ -65,6 +65,9 @@ func (b *overTime) alone(now time.Duration, j *Job, c *Cluster) (spacetime.Place
 				if run >= length-1 && free >= share*j.Requests.CPU*(1-1e-9) {
 					sum := b.sums[s]
 					v := e * (upTo(sum, float64(t)+share) - upTo(sum, float64(start)))
+					if !b.whole {
+						v += j.Requests.CPU * (upTo(b.priced[x], float64(t)+share) - upTo(b.priced[x], float64(start)))
+					}
 					if v < value-1e-12*math.Abs(v) {
 						best, value, energy = spacetime.Placement{Site: x, Start: start}, v, e
 					}
@@ -74,6 +77,9 @@ func (b *overTime) alone(now time.Duration, j *Job, c *Cluster) (spacetime.Place
 				at := b.inSlots(now) - float64(b.at)
 				sum := b.sums[s]
 				v := e * (upTo(sum, at+b.inSlots(j.Demand.Lifetime)) - upTo(sum, at))
+				if end := at + b.inSlots(j.Demand.Lifetime); end > 1 {
+					v += j.Requests.CPU * (upTo(b.priced[x], end) - upTo(b.priced[x], 1))
+				}
 				if v < value-1e-12*math.Abs(v) {
 					best, value, energy = spacetime.Placement{Site: x, Start: 0}, v, e
 				}

@@ -26,6 +26,8 @@ const (
 	keepAhead = 12
 	// keepFrom is from which part of the largest server on: smaller jobs find room soon.
 	keepFrom = 1. / 8
+	// keepEarly is how many slots before its latest start a job has its room, and is planned at the latest.
+	keepEarly = 1
 )
 
 // keep picks the server where a job that must start soon is expected to find room by then: the one that has the least to
@@ -36,7 +38,7 @@ func (b *overTime) keep(c *Cluster, j *Job, now time.Duration) {
 	if j.Deadline <= 0 || due >= now+keepAhead*b.grid.Slot() || due > now && j.Requests.CPU < keepFrom*c.largest.CPU {
 		return // it may wait
 	}
-	from := max(due, now)
+	from := max(due-b.early(c, j), now)
 	best, at, spare := -1, time.Duration(0), 0.0
 	for i := range c.nodes {
 		n := &c.nodes[i]
@@ -126,10 +128,13 @@ func (b *overTime) ended(now time.Duration) {
 	}
 }
 
-// early is for how much earlier than its latest start a job is planned: where room is scarce, large ones may have to wait for it.
+// early is for how much earlier than its latest start a job is planned: where room is scarce it may have to wait for it, a large one for longer.
 func (b *overTime) early(c *Cluster, j *Job) time.Duration {
-	if b.whole || b.prices == nil || j.Requests.CPU < keepFrom*c.largest.CPU {
+	switch {
+	case b.whole || b.prices == nil:
 		return 0
+	case j.Requests.CPU < keepFrom*c.largest.CPU:
+		return b.grid.Slot() / 2
 	}
-	return b.grid.Slot() / 2
+	return keepEarly * b.grid.Slot()
 }

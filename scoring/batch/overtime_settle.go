@@ -30,11 +30,18 @@ func (b *overTime) settle(p *Plan, c *Cluster, now time.Duration, jobs []Job) {
 			h.gain = b.gain(now, &h.booking)
 		}
 	}
+	// Of those that are planned for now the ones that must start within a slot come first, and then the large: these find no room among small ones.
+	urgent := func(h *hold) int {
+		if h.latest < now+b.grid.Slot() {
+			return 1
+		}
+		return 0
+	}
 	slices.SortStableFunc(b.asked, func(g, h hold) int {
 		if g.gain < 0 && h.gain < 0 {
 			return 0
 		}
-		return cmp.Or(cmp.Compare(h.gain, g.gain), cmp.Compare(g.latest, h.latest))
+		return cmp.Or(cmp.Compare(h.gain, g.gain), cmp.Compare(urgent(&h), urgent(&g)), cmp.Compare(h.size, g.size), cmp.Compare(g.latest, h.latest))
 	})
 	most := mostFree(c)
 	b.asked = slices.DeleteFunc(b.asked, func(h hold) bool {

@@ -9,7 +9,7 @@ import (
 // plan makes feasible plans in several orders of the jobs, at prices (nil means none), improves each by moves, and returns the best.
 func (s *solver) plan(lambda [][]float64, best *Plan) *Plan {
 	orders := s.orders()
-	if len(s.p.Jobs) == 1 {
+	if len(s.jobs) == 1 {
 		orders = orders[:1]
 	}
 	for k, order := range orders {
@@ -29,7 +29,7 @@ func (s *solver) plan(lambda [][]float64, best *Plan) *Plan {
 
 // before compares plans: promises first, then cost.
 func (p *Plan) before(q *Plan) bool {
-	return cmp.Or(cmp.Compare(p.Unplaced, q.Unplaced), cmp.Compare(p.Late, q.Late), cmp.Compare(p.Cost, q.Cost)) < 0
+	return cmp.Or(cmp.Compare(p.Unplaced, q.Unplaced), cmp.Compare(p.Late, q.Late), cmp.Compare(p.all, q.all)) < 0
 }
 
 // reset frees everything and sets prices; nil means none.
@@ -51,10 +51,10 @@ func (s *solver) reset(lambda [][]float64) {
 // orders returns the orders in which jobs are placed: by what a job loses if it does not get its first choice, and by deadline with
 // the largest first, which finds room where anything does.
 func (s *solver) orders() [][]int {
-	n := len(s.p.Jobs)
+	n := len(s.jobs)
 	regret, work := make([]float64, n), make([]float64, n)
-	for i := range s.p.Jobs {
-		j := &s.p.Jobs[i]
+	for i := range s.jobs {
+		j := &s.jobs[i]
 		_, v := s.cheapest(j)
 		regret[i] = s.atOnce(j) - v
 		work[i] = j.Size * (float64(j.Length-1) + j.last())
@@ -67,7 +67,7 @@ func (s *solver) orders() [][]int {
 		slices.SortStableFunc(order, compare)
 		return order
 	}
-	jobs := s.p.Jobs
+	jobs := s.jobs
 	return [][]int{
 		index(func(a, b int) int { return -cmp.Compare(regret[a]/work[a], regret[b]/work[b]) }),
 		index(func(a, b int) int {
@@ -95,14 +95,16 @@ func (s *solver) atOnce(j *Job) float64 {
 }
 
 func (s *solver) construct(order []int) *Plan {
-	plan := &Plan{Placements: make([]Placement, len(s.p.Jobs))}
+	plan := &Plan{Placements: make([]Placement, len(s.jobs))}
 	var left []int
 	for _, i := range order {
-		j := &s.p.Jobs[i]
+		j := &s.jobs[i]
 		pl := s.feasible(j)
 		plan.Placements[i] = pl
 		if pl.Site < 0 {
-			left = append(left, i)
+			if i < s.real {
+				left = append(left, i)
+			}
 			continue
 		}
 		s.take(j, &pl, -1)
@@ -200,7 +202,7 @@ func (s *solver) improve(plan *Plan) {
 		}
 		moved := false
 		for i := range plan.Placements {
-			j, old := &s.p.Jobs[i], plan.Placements[i]
+			j, old := &s.jobs[i], plan.Placements[i]
 			if old.Site < 0 {
 				continue
 			}
@@ -239,13 +241,21 @@ func (s *solver) value(j *Job, p *Placement) float64 {
 // finish adds up what a plan costs, without prices.
 func (s *solver) finish(plan *Plan) {
 	for i := range plan.Placements {
-		j, p := &s.p.Jobs[i], &plan.Placements[i]
-		if p.Site < 0 {
+		j, p := &s.jobs[i], &plan.Placements[i]
+		switch {
+		case p.Site < 0 && i < s.real:
 			plan.Unplaced++
+			continue
+		case p.Site < 0:
+			plan.all += s.leftOut(j)
 			continue
 		}
 		p.Cost = 0
 		p.each(j, func(t int, share float64) { p.Cost += share * j.Energy[p.Site] * s.cost[p.Site][t] })
+		plan.all += p.Cost
+		if i >= s.real {
+			continue
+		}
 		if p.Late = !j.inTime(p); p.Late {
 			plan.Late++
 		}

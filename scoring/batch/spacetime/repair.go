@@ -17,8 +17,14 @@ func (s *solver) repair(plan *Plan, left []int) {
 	for steps := 20*len(left) + 4*len(plan.Placements); len(left) > 0; steps-- {
 		i := left[0]
 		left = left[1:]
-		j := &s.p.Jobs[i]
+		j := &s.jobs[i]
 		pl := s.feasible(j)
+		if i >= s.real { // that was lifted: it goes where there is room, or is left out
+			if plan.Placements[i] = pl; pl.Site >= 0 {
+				s.take(j, &pl, -1)
+			}
+			continue
+		}
 		if pl.Site < 0 && steps > 0 {
 			if pl = s.contested(j, weight); pl.Site >= 0 {
 				left = append(left, s.evict(plan, j, &pl, weight)...)
@@ -31,8 +37,8 @@ func (s *solver) repair(plan *Plan, left []int) {
 		s.take(j, &pl, -1)
 	}
 	for _, i := range lost {
-		plan.Placements[i] = s.late(&s.p.Jobs[i])
-		s.take(&s.p.Jobs[i], &plan.Placements[i], -1)
+		plan.Placements[i] = s.late(&s.jobs[i])
+		s.take(&s.jobs[i], &plan.Placements[i], -1)
 	}
 }
 
@@ -81,14 +87,14 @@ func (s *solver) evict(plan *Plan, j *Job, pl *Placement, weight [][]float64) (o
 				if o.Site != pl.Site {
 					continue
 				}
-				if size := s.p.Jobs[k].Size * o.share(&s.p.Jobs[k], t); size > 0 && (pick < 0 || better(size, least, need)) {
+				if size := s.jobs[k].Size * o.share(&s.jobs[k], t); size > 0 && (pick < 0 || better(size, least, need)) {
 					pick, least = k, size
 				}
 			}
 			if pick < 0 {
 				return // rounding: nothing is there to lift
 			}
-			s.take(&s.p.Jobs[pick], &plan.Placements[pick], 1)
+			s.take(&s.jobs[pick], &plan.Placements[pick], 1)
 			plan.Placements[pick] = Placement{Site: -1}
 			out = append(out, pick)
 		}

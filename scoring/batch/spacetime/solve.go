@@ -9,6 +9,8 @@ import (
 // A solver holds a problem's costs with unknowns filled in, prices, and what a plan leaves free.
 type solver struct {
 	p      *Problem
+	jobs   []Job       // of the problem, and then those that are expected
+	real   int         // how many of them are the problem's
 	cost   [][]float64 // by site and slot
 	lambda [][]float64 // price of one unit of size, by site and slot
 	free   [][]float64
@@ -17,7 +19,7 @@ type solver struct {
 }
 
 func newSolver(p *Problem) *solver {
-	s := &solver{p: p, cost: fill(p.Sites)}
+	s := &solver{p: p, jobs: slices.Concat(p.Jobs, p.Expected), real: len(p.Jobs), cost: fill(p.Sites)}
 	for _, site := range p.Sites {
 		n := len(site.Capacity)
 		s.lambda = append(s.lambda, make([]float64, n))
@@ -80,12 +82,23 @@ func (s *solver) cheapest(j *Job) (best Placement, value float64) {
 func (s *solver) unconstrained() float64 {
 	s.reset(nil)
 	total := 0.0
-	for i := range s.p.Jobs {
-		if pl, v := s.cheapest(&s.p.Jobs[i]); pl.Site >= 0 {
+	for i := range s.jobs {
+		if pl, v := s.cheapest(&s.jobs[i]); pl.Site >= 0 {
 			total += v
 		}
 	}
 	return total
+}
+
+// leftOut is what an expected job costs that finds no room: as much as at the worst time, so that it never makes room dearer than that.
+func (s *solver) leftOut(j *Job) float64 {
+	v := 0.0
+	for site, e := range j.Energy {
+		if runs(e) && len(s.cost[site]) > 0 {
+			v = max(v, e*slices.Max(s.cost[site]))
+		}
+	}
+	return v * (float64(j.Length-1) + j.last())
 }
 
 // cheapestSlots returns the slots of least cost plus price for a job that may be suspended, in order.
@@ -158,11 +171,17 @@ func (s *solver) price(known float64) float64 {
 			clear(use[i])
 		}
 		bound := 0.0
-		for k := range s.p.Jobs {
-			j := &s.p.Jobs[k]
+		for k := range s.jobs {
+			j := &s.jobs[k]
 			pl, v := s.cheapest(j)
 			if pl.Site < 0 {
 				continue
+			}
+			if k >= s.real {
+				if out := s.leftOut(j); v > out {
+					bound += out
+					continue
+				}
 			}
 			bound += v
 			pl.each(j, func(t int, share float64) { use[pl.Site][t] += j.Size * share })

@@ -63,6 +63,10 @@ type Problem struct {
 	Sites []Site
 	Jobs  []Job
 
+	// Expected is work that has not come yet. It takes part in the plan and its prices, so that Jobs leave it the room that is worth more to
+	// it, and gets no placement of its own; where there is no room for all of it the rest is left out. Its jobs may be fractions of real ones.
+	Expected []Job
+
 	// Quick takes about a fifth of the time: it seeks prices for fewer rounds, and tries one order of the jobs while all find room in time. It
 	// is for planning much the same jobs again and again, from the prices of the plan before; the bound is lower.
 	Quick bool
@@ -86,12 +90,14 @@ type Placement struct {
 type Plan struct {
 	Placements []Placement // one a job, in order
 	Cost       float64     // of all that are placed
-	Bound      float64     // no plan that places every job in time costs less
+	Bound      float64     // no plan that places every job in time costs less; NaN where work is expected
 	Unplaced   int         // there is no room for these within the horizon, or no site that can run them
 	Late       int
 
 	// Prices are what the room of each site is worth in each slot, in cost a unit of size. Nil where nothing was scarce.
 	Prices [][]float64
+
+	all float64 // cost with what is expected
 }
 
 // Limits of a problem, so that foreign numbers cannot ask for unbounded work.
@@ -119,24 +125,32 @@ func (p *Problem) validate() error {
 	if slots > maxSlots || slots*len(p.Sites) > maxCells {
 		return fmt.Errorf("%d sites × %d slots: at most %d slots and %d of both", len(p.Sites), slots, maxSlots, maxCells)
 	}
-	for i := range p.Jobs {
-		j := &p.Jobs[i]
-		switch {
-		case !(j.Size > 0) || math.IsInf(j.Size, 0):
-			return fmt.Errorf("job %q: size is %v: want a finite number above 0", j.Name, j.Size)
-		case j.Length < 1 || j.Length > maxSlots:
-			return fmt.Errorf("job %q: length is %d slots: want 1 to %d", j.Name, j.Length, maxSlots)
-		case j.Earliest < 0 || j.Latest > maxSlots:
-			return fmt.Errorf("job %q: may start from slot %d until %d: want 0 to %d", j.Name, j.Earliest, j.Latest, maxSlots)
-		case !(j.Last >= 0 && j.Last <= 1):
-			return fmt.Errorf("job %q: takes %v of its last slot: want 0 to 1", j.Name, j.Last)
-		case len(j.Energy) != len(p.Sites):
-			return fmt.Errorf("job %q: energy at %d sites, want %d", j.Name, len(j.Energy), len(p.Sites))
-		}
-		for s, e := range j.Energy {
-			if e < 0 {
-				return fmt.Errorf("job %q: energy at site %q is %v kWh: want 0 or more", j.Name, p.Sites[s].Name, e)
+	for _, jobs := range [][]Job{p.Jobs, p.Expected} {
+		for i := range jobs {
+			if err := jobs[i].validate(p.Sites); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+func (j *Job) validate(sites []Site) error {
+	switch {
+	case !(j.Size > 0) || math.IsInf(j.Size, 0):
+		return fmt.Errorf("job %q: size is %v: want a finite number above 0", j.Name, j.Size)
+	case j.Length < 1 || j.Length > maxSlots:
+		return fmt.Errorf("job %q: length is %d slots: want 1 to %d", j.Name, j.Length, maxSlots)
+	case j.Earliest < 0 || j.Latest > maxSlots:
+		return fmt.Errorf("job %q: may start from slot %d until %d: want 0 to %d", j.Name, j.Earliest, j.Latest, maxSlots)
+	case !(j.Last >= 0 && j.Last <= 1):
+		return fmt.Errorf("job %q: takes %v of its last slot: want 0 to 1", j.Name, j.Last)
+	case len(j.Energy) != len(sites):
+		return fmt.Errorf("job %q: energy at %d sites, want %d", j.Name, len(j.Energy), len(sites))
+	}
+	for s, e := range j.Energy {
+		if e < 0 {
+			return fmt.Errorf("job %q: energy at site %q is %v kWh: want 0 or more", j.Name, sites[s].Name, e)
 		}
 	}
 	return nil
@@ -156,20 +170,29 @@ func Solve(p Problem) (*Plan, error) {
 	}
 	s := newSolver(&p)
 	plan := s.plan(nil, nil)
-	if free := s.unconstrained(); plan.Late+plan.Unplaced == 0 && plan.Cost <= free+1e-12*math.Abs(free) {
-		plan.Bound = min(free, plan.Cost) // every job has its cheapest place: capacity costs nothing
-		return plan, nil
+	free := s.unconstrained()
+	if plan.Late+plan.Unplaced == 0 && plan.all <= free+1e-12*math.Abs(free) {
+		plan.Bound = min(free, plan.all) // every job has its cheapest place: capacity costs nothing
+		return s.done(plan), nil
 	}
 	s.begin(p.Prices)
-	bound := s.price(plan.Cost)
+	bound := s.price(plan.all)
 	prices := clone(s.lambda)
 	plan = s.plan(s.lambda, plan)
 	plan.Prices = prices
-	plan.Bound = min(bound, plan.Cost)
+	plan.Bound = min(bound, plan.all)
 	if plan.Unplaced+plan.Late > 0 {
 		plan.Bound = math.NaN()
 	}
-	return plan, nil
+	return s.done(plan), nil
+}
+
+// done leaves out what is expected.
+func (s *solver) done(plan *Plan) *Plan {
+	if s.real < len(s.jobs) {
+		plan.Placements, plan.Bound = plan.Placements[:s.real], math.NaN()
+	}
+	return plan
 }
 
 // fill replaces unknown costs as [Problem] says.

@@ -254,6 +254,50 @@ func TestLateIsNotLost(t *testing.T) {
 }
 
 // Without any forecast work is not held: it starts at once. A gap is neutral.
+// TestRoomForWhatIsExpected: a job leaves the cleanest slot to work that has not come yet where that could only run at a worse time, and takes it where it could not.
+func TestRoomForWhatIsExpected(t *testing.T) {
+	for want, next := range map[int]float64{0: 200, 1: 95} {
+		p := spacetime.Problem{Sites: []spacetime.Site{{Name: "a", Capacity: []float64{4, 4, 4}, Cost: []float64{100, 50, next}}},
+			Jobs: []spacetime.Job{{Name: "here", Size: 4, Length: 1, Latest: 1, Energy: []float64{1}}}}
+		for range 4 {
+			p.Expected = append(p.Expected, spacetime.Job{Size: 1, Length: 1, Earliest: 1, Latest: 2, Energy: []float64{0.25}})
+		}
+		plan, err := spacetime.Solve(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(plan.Placements) != 1 || plan.Placements[0].Start != want || plan.Cost != p.Sites[0].Cost[want] || plan.Bound == plan.Bound {
+			t.Errorf("then %v: %+v, want the job in slot %d", next, plan, want)
+		}
+		check(t, p, plan)
+	}
+}
+
+// TestExpectedNeverMakesLate: far more work than there is room for is expected, and no job is late that need not be.
+func TestExpectedNeverMakesLate(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	for range 60 {
+		p := random(r, 1+r.IntN(3), 12+r.IntN(24), 20+r.IntN(40), 0.2, false)
+		for t := range p.Sites[0].Capacity {
+			for range 6 {
+				e := spacetime.Job{Name: "expected", Size: 0.5 + 9*r.Float64(), Length: 1 + r.IntN(3), Last: r.Float64(), Earliest: t, Latest: t + r.IntN(12)}
+				for range p.Sites {
+					e.Energy = append(e.Energy, e.Size*0.01)
+				}
+				p.Expected = append(p.Expected, e)
+			}
+		}
+		plan, err := spacetime.Solve(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, p, plan)
+		if plan.Late+plan.Unplaced > 0 {
+			t.Errorf("%d late and %d unplaced of %d beside %d expected", plan.Late, plan.Unplaced, len(p.Jobs), len(p.Expected))
+		}
+	}
+}
+
 func TestUnknownIsNeutral(t *testing.T) {
 	nan := math.NaN()
 	p := spacetime.Problem{
