@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	goruntime "runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,8 +44,8 @@ var algorithmProfiles = []struct{ name, plugins string }{
 // BenchmarkAlgorithm is how long kube-scheduler takes to choose a node for a pod, all nodes scored and nothing else done:
 // in the default profile; with a plugin that gives every node the same score, below which no plugin that scores can be;
 // with LeastWatt; and with LeastWatt in the place of the two scores that spread, as the README and the chart have it.
-// They take turns of a few pods each, and the CPU of the whole process counts as well, garbage collection included, so
-// that the ratios hold on a machine that does other things. No sensors are read.
+// They take turns, each with a heap that has just been collected, and the CPU of the whole process counts as well, garbage
+// collection included, so that the ratios hold on a machine that does other things. No sensors are read.
 func BenchmarkAlgorithm(b *testing.B) {
 	for _, n := range []int{500, 5000} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
@@ -52,7 +53,7 @@ func BenchmarkAlgorithm(b *testing.B) {
 			defer cancel()
 			r := newAlgorithmRig(ctx, b, n)
 			var took, used [4]time.Duration // beside algorithmProfiles
-			const turn = 16
+			const turn = 48
 			for side := range algorithmProfiles { // the first pods make what the others find
 				r.schedule(ctx, b, side, turn)
 			}
@@ -168,6 +169,7 @@ func newAlgorithmRig(ctx context.Context, b *testing.B, n int) *algorithmRig {
 func (r *algorithmRig) schedule(ctx context.Context, b *testing.B, side, pods int) (took, cpu time.Duration) {
 	profile := r.sched.Profiles[algorithmProfiles[side].name]
 	placed := make([]*v1.Pod, pods)
+	goruntime.GC()
 	start, began := time.Now(), cpuTime(b)
 	for i := range placed {
 		r.made++
