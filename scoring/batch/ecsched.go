@@ -35,6 +35,8 @@ const (
 	ecRounds   = 5
 )
 
+func (*ecsched) forgets() bool { return true }
+
 func (e *ecsched) Name() string {
 	if e.mostLoaded {
 		return "ecsched-mostloaded"

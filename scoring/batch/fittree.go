@@ -103,3 +103,9 @@ func (c *Cluster) FirstFit(j *Job, from int) int {
 	}
 	return -1
 }
+
+// mayFit reports false of a job for which no node has enough CPU, or none enough memory, where that is known without a look at all of them.
+func (c *Cluster) mayFit(j *Job) bool {
+	t := c.tree
+	return t == nil || t.cpu[1] >= j.Requests.CPU && t.mem[1] >= j.Requests.Memory
+}

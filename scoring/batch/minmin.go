@@ -100,6 +100,8 @@ func completes(c *Cluster, j *Job, i int) float64 {
 	return t
 }
 
+func (*completion) forgets() bool { return true }
+
 func (m *completion) Name() string { return m.name }
 
 func (m *completion) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {

@@ -104,6 +104,31 @@ func (c *Cluster) reason(j *Job) Reason {
 	if !c.CanEver(j) {
 		return Reason{Never: true}
 	}
+	if !c.special(j) { // as most often, and for many jobs at once
+		cpu, mem := j.Requests.CPU, j.Requests.Memory
+		n, m := 0, 0
+		freeMem := c.freeMem[:len(c.freeCPU)]
+		for i, free := range c.freeCPU {
+			a, b := 0, 0
+			if cpu > free+fitSlack {
+				a = 1
+			}
+			if mem > freeMem[i] {
+				b = 1
+			}
+			if n += a; mem == 0 && a > 0 { // that is all it can lack
+				break
+			}
+			m += b &^ a
+		}
+		switch {
+		case n == 0 && m == 0:
+			return Reason{}
+		case m > n:
+			return Reason{Short: "memory"}
+		}
+		return Reason{Short: "cpu"}
+	}
 	most, short := 0, ""
 	var cpu, memory, gpu int
 	var other map[string]int
@@ -175,9 +200,23 @@ func UsesEnds(s Strategy, c *Cluster) bool {
 	return !ok || u.usesEnds(c)
 }
 
+// Forgets reports whether a strategy keeps nothing of jobs that fit on no node, so that nobody needs to ask it about them again before something is
+// released. Of a strategy from elsewhere it says no.
+func Forgets(s Strategy) bool {
+	f, ok := s.(interface{ forgets() bool })
+	return ok && f.forgets()
+}
+
+func (g *greedy) forgets() bool { return true }
+
 func (g *greedy) Name() string { return g.name }
 
 func (g *greedy) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
+	return g.plan(ctx, now, jobs, c, false)
+}
+
+// plan ends with the first job that waits, if all shall find room or none.
+func (g *greedy) plan(ctx context.Context, now time.Duration, jobs []Job, c *Cluster, all bool) (Plan, error) {
 	var p Plan
 	if len(jobs) == 1 && jobs[0].Validate() == nil { // as where jobs arrive one by one
 		if i := g.rule.choose(&jobs[0], now, c); i >= 0 {
@@ -193,33 +232,71 @@ func (g *greedy) Plan(ctx context.Context, now time.Duration, jobs []Job, c *Clu
 	}
 	// In a full cluster most jobs of a long queue fit nowhere. A job that asks for at least as much as
 	// one that has failed in this call fails too, since nothing is released meanwhile.
-	var failed []*Job
-	var short []string
+	var f misfits
 	for n, k := range queue(jobs, &p) {
 		if n&255 == 255 && ctx.Err() != nil {
 			return p, ctx.Err()
 		}
 		j := &jobs[k]
-		if f := slices.IndexFunc(failed, func(f *Job) bool { return atLeast(j, f) }); f >= 0 {
-			r := Reason{Short: short[f]}
+		if short, ok := f.covers(j); ok {
+			r := Reason{Short: short}
 			if !c.CanEver(j) {
 				r = c.reason(j)
 			}
 			p.Waiting = append(p.Waiting, Wait{Job: k, Reason: r})
 			continue
 		}
-		i := g.rule.choose(j, now, c)
+		i := -1
+		if c.mayFit(j) {
+			i = g.rule.choose(j, now, c)
+		}
 		if i < 0 {
-			p.wait(c, jobs, k)
-			if len(failed) < 8 && j.Node == "" {
-				failed = append(failed, j)
-				short = append(short, p.Waiting[len(p.Waiting)-1].Reason.Short)
+			if all {
+				p.Waiting = append(p.Waiting, Wait{Job: k})
+				return p, nil
 			}
+			p.wait(c, jobs, k)
+			f.add(j, p.Waiting[len(p.Waiting)-1].Reason.Short)
 			continue
 		}
 		p.place(c, now, jobs, k, i)
 	}
 	return p, nil
+}
+
+// misfits are jobs that fit nowhere, none of which asks for at least as much as another.
+type misfits struct {
+	jobs  []*Job
+	short []string // what they lack
+}
+
+// maxMisfits bounds what is kept: a look at all of them is cheaper than one at all nodes.
+const maxMisfits = 8
+
+// covers tells whether one of the misfits asks for no more than a job does, and what that lacks.
+func (f *misfits) covers(j *Job) (string, bool) {
+	for k, o := range f.jobs {
+		if atLeast(j, o) {
+			return f.short[k], true
+		}
+	}
+	return "", false
+}
+
+// add takes a job in that is not covered, in place of those that it covers.
+func (f *misfits) add(j *Job, short string) {
+	if j.Node != "" {
+		return
+	}
+	n := 0
+	for k, o := range f.jobs {
+		if !atLeast(o, j) {
+			f.jobs[n], f.short[n] = o, f.short[k]
+			n++
+		}
+	}
+	n = min(n, maxMisfits-1)
+	f.jobs, f.short = append(f.jobs[:n], j), append(f.short[:n], short)
 }
 
 func atLeast(j, f *Job) bool {

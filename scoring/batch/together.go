@@ -55,7 +55,7 @@ func (l *leastwatt) placed(p *Plan, jobs []Job) {
 	}
 }
 
-// largestFirst plans jobs in the order of their cores within one priority.
+// largestFirst plans jobs in the order of their cores within one priority, up to the first that finds no room.
 func (l *leastwatt) largestFirst(ctx context.Context, now time.Duration, jobs []Job, c *Cluster) (Plan, error) {
 	order := make([]int, len(jobs))
 	for k := range order {
@@ -68,7 +68,7 @@ func (l *leastwatt) largestFirst(ctx context.Context, now time.Duration, jobs []
 	for n, k := range order {
 		sorted[n] = jobs[k]
 	}
-	p, err := l.greedy.Plan(ctx, now, sorted, c)
+	p, err := l.greedy.plan(ctx, now, sorted, c, true)
 	for n := range p.Assigned {
 		p.Assigned[n].Job = order[p.Assigned[n].Job]
 	}

@@ -8,13 +8,68 @@ import (
 
 // plan asks the strategy about pending[from:to].
 func (s *simulation) plan(from, to int) error {
-	if from >= to {
+	s.planSlots = append(s.planSlots[:0], s.pending[from:to]...)
+	s.planAt = s.planAt[:0]
+	for n := range s.planSlots {
+		s.planAt = append(s.planAt, int32(n))
+	}
+	if err := s.ask(); err != nil {
+		return err
+	}
+	s.keep(from, to)
+	return nil
+}
+
+// again asks the strategy once more about pending[from:to], but for jobs that fit nowhere where it keeps nothing of them, and returns how many have gone.
+func (s *simulation) again(from, to int) (int, error) {
+	n := len(s.pending)
+	if !s.forgets {
+		err := s.plan(from, to)
+		return n - len(s.pending), err
+	}
+	s.planSlots = append(s.planSlots[:0], s.pending[from:to]...)
+	s.planAt = s.planAt[:0]
+	s.misfits = s.misfits[:0]
+	for n, k := range s.planSlots {
+		if s.fits(&s.jobs[k].job) {
+			s.planAt = append(s.planAt, int32(n))
+		}
+	}
+	if len(s.planAt) == 0 {
+		return 0, nil
+	}
+	err := s.ask()
+	s.keep(from, to)
+	return n - len(s.pending), err
+}
+
+// fits tells whether a job fits on some node, where misfits has some that do not.
+func (s *simulation) fits(j *Job) bool {
+	simple := j.Node == "" && len(j.Requests.Other) == 0
+	if r := &j.Requests; simple {
+		for _, m := range s.misfits {
+			if r.CPU >= m.CPU && r.Memory >= m.Memory && r.GPU >= m.GPU {
+				return false
+			}
+		}
+	}
+	s.one.Requests, s.one.Node = j.Requests, j.Node
+	fits := s.cluster.FirstFit(&s.one, 0) >= 0
+	s.one.Node = ""
+	if !fits && simple && len(s.misfits) < cap(s.misfits) {
+		s.misfits = append(s.misfits, j.Requests)
+	}
+	return fits
+}
+
+// ask asks the strategy about those of planSlots that planAt lists, and takes those out that are not in the queue any more.
+func (s *simulation) ask() error {
+	if len(s.planAt) == 0 {
 		return nil
 	}
-	s.planJobs, s.planSlots = slices.Grow(s.planJobs[:0], to-from)[:to-from], s.planSlots[:0]
-	for n, k := range s.pending[from:to] {
-		s.jobs[k].tell(&s.planJobs[n])
-		s.planSlots = append(s.planSlots, k)
+	s.planJobs = slices.Grow(s.planJobs[:0], len(s.planAt))[:len(s.planAt)]
+	for n, at := range s.planAt {
+		s.jobs[s.planSlots[at]].tell(&s.planJobs[n])
 	}
 	began := time.Since(s.clock)
 	p, err := s.cfg.Strategy.Plan(s.ctx, time.Duration(s.now), s.planJobs, s.cluster)
@@ -24,28 +79,29 @@ func (s *simulation) plan(from, to int) error {
 		return err
 	}
 	for _, a := range p.Assigned {
-		s.jobs[s.planSlots[a.Job]].slice = int64(a.For)
-		s.start(s.planSlots[a.Job], int32(a.Node))
-		s.planSlots[a.Job] = -1
+		at := s.planAt[a.Job]
+		k := s.planSlots[at]
+		s.jobs[k].slice = int64(a.For)
+		s.start(k, int32(a.Node))
+		s.planSlots[at] = -1
 	}
 	for _, w := range p.Waiting {
+		at := s.planAt[w.Job]
+		k := s.planSlots[at]
 		if w.Reason.Never {
-			k := s.planSlots[w.Job]
 			l := &s.jobs[k]
 			if s.now >= s.from {
 				s.res.Unplaced++
 			}
 			s.record(Record{Job: &l.job, Unplaced: w.Reason.String()})
 			s.forget(k)
-			s.planSlots[w.Job] = -1
+			s.planSlots[at] = -1
 		} else if int64(w.Reason.Until) > s.now {
-			k := s.planSlots[w.Job]
 			s.events.push(int64(w.Reason.Until), evRelease, k, s.jobs[k].gen)
 			s.heldN++
-			s.planSlots[w.Job] = -1
+			s.planSlots[at] = -1
 		}
 	}
-	s.keep(from, to)
 	return nil
 }
 
@@ -95,7 +151,7 @@ func (s *simulation) retry() error {
 	for {
 		n := len(s.pending)
 		size := min(n, s.cfg.Window)
-		if err := s.plan(0, size); err != nil || len(s.pending) > n-size {
+		if gone, err := s.again(0, size); err != nil || gone < size {
 			return err
 		}
 		if size == n {

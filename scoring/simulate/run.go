@@ -107,7 +107,7 @@ func newSimulation(ctx context.Context, cfg *Config) (*simulation, error) {
 	if cfg.Window <= 0 {
 		cfg.Window = 100
 	}
-	s.ends = batch.UsesEnds(cfg.Strategy, c)
+	s.ends, s.forgets, s.misfits = batch.UsesEnds(cfg.Strategy, c), batch.Forgets(cfg.Strategy), make([]batch.Resources, 0, 8)
 	s.res.Strategy = cfg.Strategy.Name()
 	return s, nil
 }

@@ -81,7 +81,7 @@ func (s *simulation) join(k, i int32) {
 	}
 	v.first = k
 	v.jobs++
-	s.expectEnd(i)
+	s.expectEnd(i, k)
 }
 
 // part takes it off again.
@@ -97,19 +97,36 @@ func (s *simulation) part(k int32) {
 		s.jobs[l.next].prev = l.prev
 	}
 	v.jobs--
-	s.expectEnd(l.node)
+	s.expectEnd(l.node, -1)
 }
 
-// expectEnd tells the cluster until when a node is expected to be needed.
-func (s *simulation) expectEnd(i int32) {
+// crowd is how many jobs a node may have for all of them to be asked whenever one comes or goes. Of more, all are asked when a part of them, 1 over
+// crowdPart, has come or gone: so many at one node would otherwise take time with the square of their number.
+const (
+	crowd     = 256
+	crowdPart = 64
+)
+
+// expectEnd tells the cluster until when a node is expected to be needed, now that job k has come, or, with -1, one has gone.
+func (s *simulation) expectEnd(i, k int32) {
 	if s.cfg.Lifetimes == Hidden || !s.ends {
 		return
 	}
+	v := &s.servers[i]
+	if v.changed++; v.jobs > crowd && v.changed < v.jobs/crowdPart {
+		if k >= 0 {
+			v.until = max(v.until, s.now+int64(s.remaining(&s.jobs[k])))
+			s.cluster.SetUntil(int(i), time.Duration(v.until))
+		}
+		return
+	}
+	v.changed = 0
 	var most time.Duration
-	for k := s.servers[i].first; k >= 0; k = s.jobs[k].next {
+	for k := v.first; k >= 0; k = s.jobs[k].next {
 		most = max(most, s.remaining(&s.jobs[k]))
 	}
-	s.cluster.SetUntil(int(i), time.Duration(s.now)+most)
+	v.until = s.now + int64(most)
+	s.cluster.SetUntil(int(i), time.Duration(v.until))
 }
 
 // work brings a job's use up to date and arranges its next change.

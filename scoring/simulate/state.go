@@ -31,7 +31,9 @@ type server struct {
 	ready   int64
 	first   int32 // running jobs, a list
 	jobs    int32
-	outage  int // the next one
+	changed int32 // jobs that have come or gone since until was found
+	until   int64 // when all jobs are expected to have ended
+	outage  int   // the next one
 	since   int64
 	joules  float64
 	useTime float64
@@ -82,6 +84,7 @@ type simulation struct {
 	clocks  int // events that come again and again
 	pending []int32
 	ends    bool // whether the strategy goes by until when servers are in use
+	forgets bool // whether it keeps nothing of jobs that fit nowhere
 	// ranked says that jobs differ in priority, disorder that pending is not in its order.
 	ranked, disorder bool
 	rnd              *rand.Rand
@@ -116,6 +119,8 @@ type simulation struct {
 	planJobs   []batch.Job
 	one        batch.Job // for one call of the cluster
 	planSlots  []int32
+	planAt     []int32 // which of planSlots the strategy is asked about
+	misfits    []batch.Resources
 	updates    int
 	sites      []site
 	released   int // at the end of pending, to be planned together
