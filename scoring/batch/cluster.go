@@ -149,7 +149,7 @@ func (c *Cluster) learn(ctx context.Context, i int) error {
 	d := &c.nodes[i]
 	c.models++
 	c.curve[i], c.env[i], c.floor[i], c.least[i] = nil, nil, math.Inf(-1), math.Inf(-1)
-	c.curveAt[i], c.envAt[i] = slopeAt{room: -1}, slopeAt{room: -1}
+	c.curveAt[i], c.envAt[i] = slopeAt{room: -1, reach: -1}, slopeAt{room: -1, reach: -1}
 	if d.Err != nil || d.Predictor == nil || !(c.work[i] > 0) {
 		return nil
 	}

@@ -6,10 +6,12 @@ import (
 	"github.com/leastwatt/leastwatt/power"
 )
 
-// slopeAt is where a node stands on a curve: the watts of a further core, and for how many cores that holds. Loops over all nodes then
-// need no search, and touch few cache lines.
+// slopeAt is where a node stands on a curve: the watts of a further core, for how many cores that holds, what one costs beyond, and up to where that holds, at
+// most full use.
+// Loops over all nodes then need no search, and touch few cache lines.
 type slopeAt struct {
 	slope, room float64 // watts a core; cores
+	next, reach float64 // the same; reach, too, counts from where the node stands
 }
 
 // locate brings both curves' places up to date with the node's use.
@@ -52,7 +54,7 @@ func flattestFrom(slopes []float64) []float64 {
 
 // find returns the knot from which the segment begins that u lies in.
 func (s *slopeAt) find(k []power.Knot, slopes []float64, u, work float64) int {
-	s.slope, s.room = 0, -1 // outside the knots: ask the curve
+	*s = slopeAt{room: -1, reach: -1} // outside the knots: ask the curve
 	if u < k[0].Utilization {
 		return len(k) - 1
 	}
@@ -60,6 +62,11 @@ func (s *slopeAt) find(k []power.Knot, slopes []float64, u, work float64) int {
 		if u < k[n].Utilization {
 			s.slope = slopes[n]
 			s.room = (k[n].Utilization - u) * work
+			s.reach = s.room
+			if n+1 < len(k) {
+				s.next, s.reach = slopes[n+1], (k[n+1].Utilization-u)*work
+			}
+			s.reach = min(s.reach, (1-u)*work)
 			return n - 1
 		}
 	}

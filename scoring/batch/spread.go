@@ -69,7 +69,7 @@ func shares(score func(cpu, mem float64) float64) func(c *Cluster, j *Job, i int
 //
 // Cutting digits never makes a positive number larger, so the same formula without cuts bounds a score from above. Most nodes are
 // passed over by that bound, which is a few additions, once a good one has been seen; cutSlack is more than its rounding. Whether a job fits is asked
-// afterwards, because processors foresee it badly. The bounds hold for shares of at most 1: a node that the job fills but for what fitSlack forgives is never passed over.
+// afterwards, because processors foresee it badly.
 const cutSlack = 1e-6
 
 // brims tells whether a job may fill a node to more than its brim.
@@ -78,26 +78,72 @@ func brims(free, need float64) bool { return math.Abs(free-need) <= 2*fitSlack }
 // whole cuts the digits after the point; a share that is free or reserved is not negative.
 func whole(x float64) float64 { return float64(int64(x)) }
 
-// leastAllocated is NodeResourcesFit with LeastAllocated: the mean free share.
-type leastAllocated struct{}
+// fullness follows what is reserved on each node: half the percent of its CPU and half that of its memory, together, and by how much a core and a byte
+// raise that.
+type fullness struct {
+	cluster                  *Cluster
+	at                       uint64 // how many of its changes are in it
+	reserved, perCPU, perMem []float64
+	last                     int // node that was chosen: mostly it is still a good one
+}
 
-func (leastAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
+func (f *fullness) follow(c *Cluster) {
+	if f.cluster != c || c.freed.n-f.at > uint64(len(c.freed.last)) {
+		n := c.Len()
+		*f = fullness{cluster: c, at: c.freed.n, reserved: make([]float64, n), perCPU: make([]float64, n), perMem: make([]float64, n)}
+		for i := range n {
+			f.look(i)
+		}
+		return
+	}
+	for ; f.at < c.freed.n; f.at++ {
+		f.look(int(c.freed.last[f.at%uint64(len(c.freed.last))]))
+	}
+}
+
+func (f *fullness) look(i int) {
+	c := f.cluster
+	f.perCPU[i], f.perMem[i] = 50*c.perCPU[i], 50*c.perMem[i]
+	f.reserved[i] = 50 * (requested(c.freeCPU[i], 0, c.perCPU[i]) + requested(c.freeMem[i], 0, c.perMem[i]))
+}
+
+// highest returns the first node that a job fits on with the highest score, where sign times the percent reserved, and base, is no lower than the score.
+func (f *fullness) highest(j *Job, c *Cluster, base, sign float64, score func(cpu, mem float64) float64) int {
+	if c.Len() == 0 {
+		return -1
+	}
+	f.follow(c)
 	best, most := -1, math.Inf(-1)
 	s := c.scan(j)
-	fitCPU, freeCPU, freeMem, perCPU, perMem := s.slices()
-	for i, free := range freeCPU {
-		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
-		if 50*((1-cpu)+(1-mem))+cutSlack < most+1 && !brims(free, s.cpu) {
+	of := func(i int) float64 {
+		return score(requested(c.freeCPU[i], s.cpu, c.perCPU[i]), requested(c.freeMem[i], s.mem, c.perMem[i]))
+	}
+	if c.Fits(f.last, j) {
+		most = of(f.last) - 1 // an earlier node may have as much
+	}
+	reserved := f.reserved
+	perCPU, perMem, fitCPU, freeMem := f.perCPU[:len(reserved)], f.perMem[:len(reserved)], s.fitCPU[:len(reserved)], s.freeMem[:len(reserved)]
+	cpu, mem := sign*s.cpu, sign*s.mem
+	for i, r := range reserved {
+		if sign*r+cpu*perCPU[i]+mem*perMem[i] < most+1-base-cutSlack {
 			continue
 		}
 		if s.cpu > fitCPU[i] || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j) {
 			continue
 		}
-		if v := freeScore(cpu, mem); v > most {
+		if v := of(i); v > most {
 			best, most = i, v
 		}
 	}
+	f.last = max(best, 0)
 	return best
+}
+
+// leastAllocated is NodeResourcesFit with LeastAllocated: the mean free share.
+type leastAllocated struct{ fullness }
+
+func (l *leastAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
+	return l.highest(j, c, 100, -1, freeScore)
 }
 
 func freeScore(cpu, mem float64) float64 {
@@ -105,27 +151,10 @@ func freeScore(cpu, mem float64) float64 {
 }
 
 // mostAllocated is NodeResourcesFit with MostAllocated: the mean reserved share.
-type mostAllocated struct{}
+type mostAllocated struct{ fullness }
 
-func (mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
-	best, most := -1, math.Inf(-1)
-	s := c.scan(j)
-	fitCPU, freeCPU, freeMem, perCPU, perMem := s.slices()
-	for i, free := range freeCPU {
-		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
-		overCPU, overMem := cpu-1, mem-1
-		bound := 50*(cpu+mem) - 5e3*(overCPU+math.Abs(overCPU)+overMem+math.Abs(overMem)) // low where the job does not fit
-		if bound+cutSlack < most+1 && !brims(free, s.cpu) && cpu >= 0 && mem >= 0 {
-			continue
-		}
-		if s.cpu > fitCPU[i] || s.mem > freeMem[i] || s.special && !c.fitsSpecial(i, j) {
-			continue
-		}
-		if v := reservedScore(cpu, mem); v > most {
-			best, most = i, v
-		}
-	}
-	return best
+func (m *mostAllocated) choose(j *Job, _ time.Duration, c *Cluster) int {
+	return m.highest(j, c, 0, 1, reservedScore)
 }
 
 func reservedScore(cpu, mem float64) float64 {
@@ -141,7 +170,8 @@ func (kubernetes) choose(j *Job, _ time.Duration, c *Cluster) int {
 	fitCPU, freeCPU, freeMem, perCPU, perMem := s.slices()
 	for i, free := range freeCPU {
 		cpu, mem := requested(free, s.cpu, perCPU[i]), requested(freeMem[i], s.mem, perMem[i])
-		// Without cuts the score is 50·(1−cpu) + 50·(1−mem) + 100 − 50·|cpu−mem|.
+		// Without cuts the score is 50·(1−cpu) + 50·(1−mem) + 100 − 50·|cpu−mem|. The bounds hold for shares of at most 1: a node that the job fills
+		// but for what fitSlack forgives is never passed over.
 		if (200-100*cpu+cutSlack < most+1 || 200-100*mem+cutSlack < most+1) && !brims(free, s.cpu) {
 			continue
 		}

@@ -36,6 +36,12 @@ func waoCost(c *Cluster, j *Job, i int) float64 {
 	return float64(int64(c.riseOf(&c.curveAt[i], c.curve[i], i, d)))
 }
 
+// How near to a whole number of watts, and from how many on, a sum in another order may be cut to another number.
+const (
+	waoSlack = 1e-6
+	waoExact = 1e6
+)
+
 // waoOut stands for a node that is not compared.
 const waoOut = math.MaxInt64
 
@@ -63,6 +69,19 @@ func (w *wao) choose(j *Job, _ time.Duration, c *Cluster) int {
 	watts, at, use, work, curve, speed := w.watts, c.curveAt, c.use, c.work, c.curve, c.speed
 	over, failed := -1, -1 // the first of each
 	for k, i := range w.fits {
+		d := s.cpu * speed[i]
+		// Along two segments of the curve, without asking it, where rounding does not decide.
+		if a := &at[i]; d <= a.reach {
+			beyond := d - a.room
+			beyond = (beyond + math.Abs(beyond)) / 2
+			e := a.slope*(d-beyond) + a.next*beyond
+			v := int64(e)
+			if part := e - float64(v); part > waoSlack && part < 1-waoSlack && e < waoExact {
+				watts[k] = v
+				lo, hi = min(lo, v), max(hi, v)
+				continue
+			}
+		}
 		watts[k] = waoOut
 		if curve[i] == nil {
 			if failed < 0 {
@@ -70,7 +89,6 @@ func (w *wao) choose(j *Job, _ time.Duration, c *Cluster) int {
 			}
 			continue
 		}
-		d := s.cpu * speed[i]
 		if !(use[i]+d <= work[i]*(1+1e-9)) {
 			if over < 0 {
 				over = int(i)
