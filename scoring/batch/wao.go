@@ -12,8 +12,8 @@ import (
 // compares the curve at two utilizations.
 type wao struct {
 	repeated
-	fits  []int32 // nodes
-	watts []int64 // that each adds
+	fits  []int32   // nodes
+	watts []float64 // that each adds, nearly, or what wholeWatts makes of the whole number
 }
 
 func newWAO() *wao { return &wao{repeated: repeated{cost: waoCost, high: true, more: true}} }
@@ -36,15 +36,6 @@ func waoCost(c *Cluster, j *Job, i int) float64 {
 	return float64(int64(c.riseOf(&c.curveAt[i], c.curve[i], i, d)))
 }
 
-// How near to a whole number of watts, and from how many on, a sum in another order may be cut to another number.
-const (
-	waoSlack = 1e-6
-	waoExact = 1e6
-)
-
-// waoOut stands for a node that is not compared.
-const waoOut = math.MaxInt64
-
 // waoBest returns the most added watts that still score as high as the least do.
 func waoBest(lo, hi int64) int64 {
 	if lo == hi {
@@ -62,54 +53,87 @@ func (w *wao) choose(j *Job, _ time.Duration, c *Cluster) int {
 		most := waoBest(int64(least), int64(t.high[1]))
 		return t.first(func(v float64) bool { return v < unknownCost && int64(v) <= most })
 	}
-	lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
 	s := c.scan(j)
 	w.fits = c.fitting(&s, j, w.fits)
 	w.watts = slices.Grow(w.watts[:0], len(w.fits))[:len(w.fits)]
-	watts, at, use, work, curve, speed := w.watts, c.curveAt, c.use, c.work, c.curve, c.speed
+	watts, at, speed := w.watts, c.curveAt, c.speed
+	low, high := math.Inf(1), math.Inf(-1)
 	over, failed := -1, -1 // the first of each
 	for k, i := range w.fits {
-		d := s.cpu * speed[i]
-		// Along two segments of the curve, without asking it, where rounding does not decide.
-		if a := &at[i]; d <= a.reach {
+		d, e := s.cpu*speed[i], 0.0
+		if a := &at[i]; d <= a.reach { // along two segments of the curve, without asking it
 			beyond := d - a.room
 			beyond = (beyond + math.Abs(beyond)) / 2
-			e := a.slope*(d-beyond) + a.next*beyond
-			v := int64(e)
-			if part := e - float64(v); part > waoSlack && part < 1-waoSlack && e < waoExact {
-				watts[k] = v
-				lo, hi = min(lo, v), max(hi, v)
-				continue
+			if e = a.slope*(d-beyond) + a.next*beyond; !(e >= 0 && e < waoExact) {
+				e = wholeWatts(waoCost(c, j, int(i)))
 			}
-		}
-		watts[k] = waoOut
-		if curve[i] == nil {
-			if failed < 0 {
-				failed = int(i)
-			}
-			continue
-		}
-		if !(use[i]+d <= work[i]*(1+1e-9)) {
-			if over < 0 {
+		} else if v := waoCost(c, j, int(i)); v < unknownCost {
+			e = wholeWatts(v)
+		} else {
+			if v == waoFull && over < 0 {
 				over = int(i)
 			}
+			if v == waoNoModel && failed < 0 {
+				failed = int(i)
+			}
+			watts[k] = math.Inf(1)
 			continue
 		}
-		var v int64
-		if a := &at[i]; d <= a.room {
-			v = int64(a.slope * d)
-		} else {
-			v = int64(c.riseOf(a, curve[i], int(i), d))
+		if watts[k] = e; e < low {
+			low = e
 		}
-		watts[k] = v
-		lo, hi = min(lo, v), max(hi, v)
+		if e > high {
+			high = e
+		}
 	}
-	if lo > hi { // nobody's watts are known
+	if low > high { // nobody's watts are known
 		if over < 0 {
 			return failed
 		}
 		return over
 	}
-	most := waoBest(lo, hi)
-	return int(w.fits[slices.IndexFunc(watts, func(v int64) bool { return v <= most })])
+	for unsure(low) {
+		w.ask(j, c, low)
+		low = slices.Min(watts)
+	}
+	for unsure(high) {
+		w.ask(j, c, high)
+		high = math.Inf(-1)
+		for _, v := range watts {
+			if v > high && !math.IsInf(v, 1) {
+				high = v
+			}
+		}
+	}
+	most := float64(waoBest(int64(math.Floor(low)), int64(math.Floor(high))))
+	for k, v := range watts {
+		if v < most+1-waoSlack || v < most+1+waoSlack && waoCost(c, j, int(w.fits[k])) <= most {
+			return int(w.fits[k])
+		}
+	}
+	return -1 // not reached: the lowest is among them
+}
+
+// waoSlack is more than what a sum in another order may differ by below waoExact.
+const (
+	waoSlack = 1e-6
+	waoExact = 1e6
+)
+
+// unsure tells whether watts are so near to a whole number that rounding decides to which they are cut.
+func unsure(v float64) bool {
+	part := v - math.Floor(v)
+	return v >= 0 && v < waoExact && !(part > waoSlack && part < 1-waoSlack)
+}
+
+// wholeWatts stands for a whole number of watts that is known.
+func wholeWatts(v float64) float64 { return v + 0.5 }
+
+// ask finds the whole watts of all nodes that seem to add so many.
+func (w *wao) ask(j *Job, c *Cluster, about float64) {
+	for k, v := range w.watts {
+		if math.Abs(v-about) <= 2*waoSlack {
+			w.watts[k] = wholeWatts(waoCost(c, j, int(w.fits[k])))
+		}
+	}
 }
