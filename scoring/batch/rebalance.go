@@ -45,7 +45,8 @@ type RebalanceOptions struct {
 
 // NewRebalancer returns a rebalancer with Leastwatt's objective. It first drains servers that can be switched
 // off, where that saves most for each move, and then moves the jobs that run in the wrong place for
-// the longest time. Pinned jobs stay, and servers that are off stay off.
+// the longest time. A drained server may be replaced by a more efficient one that is off and has to be woken for it: whoever carries out
+// the moves lets jobs run where they are until that is ready. Pinned jobs stay.
 func NewRebalancer(o RebalanceOptions) Rebalancer {
 	if o.Share == 0 {
 		o.Share = 0.01
@@ -63,11 +64,12 @@ type rebalancer struct {
 	budget float64
 }
 
-// sources bounds how many nodes a plan takes jobs from, and targets how many it looks at for each job, so that a plan
-// for thousands of nodes stays within milliseconds.
+// sources bounds how many nodes a plan takes jobs from, targets how many it looks at for each job, and replacements how many that are off for
+// each node in use, so that a plan for thousands of nodes stays within milliseconds.
 const (
-	sources = 64
-	targets = 64
+	sources      = 64
+	targets      = 64
+	replacements = 6
 )
 
 func (r *rebalancer) Plan(ctx context.Context, now time.Duration, running []Running, c *Cluster) ([]Move, error) {
@@ -168,6 +170,7 @@ type trial struct {
 	moves   []Move
 	saved   map[int]nodeState
 	dear    []int // nodes to take from, the dearest first
+	idle    []int // nodes without jobs that may replace others, the most efficient first
 	cheap   []int // nodes to give to, the cheapest first
 }
 
@@ -205,10 +208,15 @@ func (t *trial) shift(k, to int) {
 // rank orders the nodes that are in use by what a core costs there.
 func (t *trial) rank() {
 	c := t.c
-	t.dear, t.cheap = t.dear[:0], t.cheap[:0]
+	t.dear, t.cheap, t.idle = t.dear[:0], t.cheap[:0], t.idle[:0]
 	slope := make([]float64, c.Len())
 	for i := range c.nodes {
-		if c.env[i] == nil || c.nodes[i].Down || c.switchOff && c.jobs[i] == 0 {
+		if c.env[i] == nil || c.nodes[i].Down {
+			continue
+		}
+		if c.switchOff && c.jobs[i] == 0 {
+			slope[i] = t.filled(i)
+			t.idle = append(t.idle, i)
 			continue
 		}
 		u := c.use[i] / c.work[i]
@@ -220,6 +228,8 @@ func (t *trial) rank() {
 			t.cheap = append(t.cheap, i)
 		}
 	}
+	slices.SortStableFunc(t.idle, func(a, b int) int { return cmp.Compare(slope[a], slope[b]) })
+	t.idle = t.idle[:min(len(t.idle), replacements)]
 	slices.SortStableFunc(t.dear, func(a, b int) int { return cmp.Compare(slope[b], slope[a]) })
 	for _, i := range t.cheap {
 		slope[i] = c.env[i].Slope(c.use[i]/c.work[i]) / c.work[i]
@@ -307,79 +317,4 @@ func (t *trial) worth(k int) (Move, float64) {
 	freed := t.watts(i, max(0, t.c.use[i]-d), t.c.use[i])
 	saves := (freed-adds)*t.lasts(k) - float64(t.opts.Cost)
 	return Move{Running: k, To: to, Saves: power.Joules(saves)}, saves
-}
-
-// drain returns the moves that empty a server, for the server where that saves most for each move. The saving lasts as
-// long as the job that would have kept the server on.
-func (t *trial) drain(budget int) proposal {
-	var best proposal
-	c := t.c
-	for i := range c.nodes {
-		n := len(t.on[i])
-		if n == 0 || n > budget || n > 8 || c.env[i] == nil {
-			continue
-		}
-		stays := false
-		longest := 0.0
-		for _, k := range t.on[i] {
-			j := &t.running[k].Job
-			stays = stays || j.Pinned || j.Node != ""
-			longest = max(longest, t.lasts(k))
-		}
-		if stays {
-			continue
-		}
-		// The whole saving at most, before anything is tried.
-		idle := float64(c.curve[i].Idle()-c.nodes[i].OffPower) * longest
-		if idle/float64(n) <= best.perMove()/2 {
-			continue
-		}
-		p := proposal{saves: idle}
-		jobs := slices.Clone(t.on[i])
-		slices.SortStableFunc(jobs, func(a, b int) int {
-			return cmp.Compare(t.running[b].Job.Requests.CPU, t.running[a].Job.Requests.CPU)
-		})
-		begun := map[int]nodeState{}
-		for _, k := range jobs {
-			j := &t.running[k].Job
-			to, adds := t.target(k)
-			if to < 0 {
-				p = proposal{}
-				break
-			}
-			w := t.c.work[i]
-			u := c.use[i]
-			p.saves += (float64(c.curve[i].Rise(max(0, u-j.Demand.CPU)/w, u/w)) - adds) * t.lasts(k)
-			p.saves -= float64(t.opts.Cost)
-			p.moves = append(p.moves, Move{Running: k, To: to})
-			for _, x := range []int{i, to} {
-				if _, ok := begun[x]; !ok {
-					begun[x] = nodeState{use: c.use[x], until: c.until[x]}
-				}
-			}
-			t.shift(k, to)
-		}
-		// Take the attempt back.
-		for _, m := range slices.Backward(p.moves) {
-			t.shift(m.Running, i)
-		}
-		if len(p.moves) == 0 {
-			for _, k := range jobs {
-				if t.at[k] != i {
-					t.shift(k, i)
-				}
-			}
-		}
-		for x, s := range begun {
-			c.use[x], c.until[x] = s.use, s.until
-			c.locate(x)
-		}
-		for m := range p.moves {
-			p.moves[m].Saves = power.Joules(p.saves / float64(len(p.moves)))
-		}
-		if p.perMove() > best.perMove() {
-			best = p
-		}
-	}
-	return best
 }

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/leastwatt/leastwatt/power"
 )
 
 // TestRebalancerObeysTheLaws: the budget is kept, moves fit in order, what must not move stays, the cluster is left as it was, and
@@ -71,8 +73,8 @@ func TestRebalancerObeysTheLaws(t *testing.T) {
 					t.Error("a pinned job moves")
 				}
 				c.Release(k.Node, &k.Job)
-				if !c.Fits(m.To, &k.Job) || off && c.Jobs(m.To) == 0 || m.Saves <= 0 {
-					t.Errorf("the move %+v does not fit, wakes a server or saves nothing", m)
+				if !c.Fits(m.To, &k.Job) || m.Saves <= 0 {
+					t.Errorf("the move %+v does not fit or saves nothing", m)
 				}
 				c.Reserve(m.To, &k.Job, time.Hour)
 				k.Node = m.To
@@ -85,5 +87,57 @@ func TestRebalancerObeysTheLaws(t *testing.T) {
 	}
 	if moved == 0 {
 		t.Error("nothing ever moved")
+	}
+}
+
+// TestReplacement: jobs on a server that draws much go to one that is off and draws little, but not where waking it costs more than it saves, and not to
+// one that draws more or takes no jobs.
+func TestReplacement(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		wake      time.Duration
+		peak      float64
+		down      bool
+		lifetime  time.Duration
+		wantMoves int
+	}{
+		{name: "efficient", peak: 100, lifetime: time.Hour, wantMoves: 3},
+		{name: "with a wake-up", wake: 2 * time.Minute, peak: 100, lifetime: time.Hour, wantMoves: 3},
+		{name: "not worth the wake-up", wake: 2 * time.Hour, peak: 100, lifetime: time.Hour},
+		{name: "dearer", peak: 900, lifetime: time.Hour},
+		{name: "down", peak: 100, down: true, lifetime: time.Hour},
+	} {
+		nodes := []Node{node("dear", 16, curve(t, 200, 400)), node("off", 16, curve(t, power.Watts(c.peak/2), power.Watts(c.peak)))}
+		nodes[1].Off, nodes[1].Wake, nodes[1].Down = true, c.wake, c.down
+		cl, err := NewCluster(t.Context(), nodes, ClusterOptions{SwitchOff: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var running []Running
+		for k := range 3 {
+			j := job(fmt.Sprint(k), 2)
+			j.Demand.Lifetime = c.lifetime
+			cl.Reserve(0, &j, 0)
+			running = append(running, Running{Job: j})
+		}
+		rb := NewRebalancer(RebalanceOptions{Share: 1})
+		if _, err := rb.Plan(t.Context(), 0, running, cl); err != nil {
+			t.Fatal(err)
+		}
+		moves, err := rb.Plan(t.Context(), time.Hour, running, cl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(moves) != c.wantMoves {
+			t.Errorf("%s: %d moves, want %d: %+v", c.name, len(moves), c.wantMoves, moves)
+		}
+		for _, m := range moves {
+			if m.To != 1 || !(m.Saves > 0) {
+				t.Errorf("%s: %+v", c.name, m)
+			}
+		}
+		if !cl.nodes[1].Off || cl.Jobs(1) != 0 {
+			t.Errorf("%s: the plan has changed the cluster", c.name)
+		}
 	}
 }

@@ -134,36 +134,72 @@ func (s *simulation) rebalance() error {
 	moved := false
 	for _, m := range moves {
 		k := slots[m.Running]
-		l := &s.jobs[k]
-		v := &s.servers[m.To]
-		l.tell(&s.one)
-		if v.state != isOn || m.To == int(l.node) || !s.cluster.Fits(m.To, &s.one) {
-			continue // only nodes that are ready take moves
+		s.jobs[k].tell(&s.one)
+		if st := s.servers[m.To].state; st == isDown || m.To == int(s.jobs[k].node) || !s.cluster.Fits(m.To, &s.one) {
+			continue
 		}
-		s.leave(k)
-		s.cluster.Reserve(m.To, &s.one, time.Duration(s.now))
-		v.gen++
-		l.gen++
-		l.node = int32(m.To)
-		l.paid = v.perWork
-		s.running++
-		s.load.CPU += l.job.Requests.CPU
-		s.load.Memory += l.job.Requests.Memory
-		s.join(k, int32(m.To))
-		l.ends += int64(s.cfg.MoveTime)
-		l.length += int64(s.cfg.MoveTime)
-		s.events.push(l.ends, evEnd, k, l.gen)
-		s.work(k)
-		if s.now >= s.from {
-			s.res.Moves++
-			s.energy += float64(s.cfg.MoveEnergy)
+		if ready := s.rouse(int32(m.To)); ready > s.now { // its room is kept until then
+			s.one.Demand.Lifetime = s.remaining(&s.jobs[k])
+			s.cluster.Reserve(m.To, &s.one, time.Duration(s.now))
+			s.transfers = append(s.transfers, transfer{s.one, k, s.jobs[k].gen})
+			s.events.push(ready, evMoved, int32(m.To), uint32(len(s.transfers)-1))
+			s.moving++
+			continue
 		}
+		s.move(k, int32(m.To))
 		moved = true
 	}
 	if moved {
 		return s.retry()
 	}
 	return nil
+}
+
+// A transfer is a job that is to be moved when its new node is ready.
+type transfer struct {
+	job batch.Job
+	who int32
+	gen uint32 // of who; another one says that the job has ended
+}
+
+// arrived carries out a transfer to a node that is ready now, or gives its room back.
+func (s *simulation) arrived(e event) error {
+	t := s.transfers[e.gen]
+	i := int(e.who)
+	s.cluster.Release(i, &t.job)
+	if s.jobs[t.who].gen == t.gen && s.servers[i].state == isOn && s.cluster.Fits(i, &t.job) {
+		s.move(t.who, e.who)
+	} else if s.cluster.Jobs(i) == 0 {
+		s.idle(i)
+	}
+	if s.moving--; s.moving == 0 {
+		s.transfers = s.transfers[:0]
+	}
+	return s.retry()
+}
+
+// move takes job k to a node that is ready.
+func (s *simulation) move(k, to int32) {
+	s.leave(k)
+	l, v := &s.jobs[k], &s.servers[to]
+	l.tell(&s.one)
+	s.cluster.Reserve(int(to), &s.one, time.Duration(s.now))
+	v.gen++
+	l.gen++
+	l.node = to
+	l.paid = v.perWork
+	s.running++
+	s.load.CPU += l.job.Requests.CPU
+	s.load.Memory += l.job.Requests.Memory
+	s.join(k, to)
+	l.ends += int64(s.cfg.MoveTime)
+	l.length += int64(s.cfg.MoveTime)
+	s.events.push(l.ends, evEnd, k, l.gen)
+	s.work(k)
+	if s.now >= s.from {
+		s.res.Moves++
+		s.energy += float64(s.cfg.MoveEnergy)
+	}
 }
 
 func (s *simulation) sampleSeries() {

@@ -7,7 +7,7 @@ const (
 	evUse
 	evReady
 	evFail
-	evMoved
+	evMoved // a node is ready for a job that runs elsewhere
 	evSample
 	evRebalance
 	evRelease // of a job that its strategy held

@@ -28,6 +28,9 @@ func (s *simulation) handle(e event) error {
 			v.state = isOn
 			s.boots(int(e.who), -1)
 			s.setPower(int(e.who))
+			if s.cluster.Jobs(int(e.who)) == 0 { // all that it was woken for has ended
+				s.idle(int(e.who))
+			}
 		}
 	case evOff:
 		if v := &s.servers[e.who]; v.gen == e.gen && v.jobs == 0 {
@@ -57,6 +60,8 @@ func (s *simulation) handle(e event) error {
 		return s.fail(int(e.who))
 	case evRepair:
 		return s.repair(int(e.who))
+	case evMoved:
+		return s.arrived(e)
 	case evSample:
 		s.sample()
 		s.events.push(s.now+int64(s.cfg.Sensors.Every), evSample, 0, 0)

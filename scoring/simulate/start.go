@@ -11,35 +11,7 @@ import (
 func (s *simulation) start(k, i int32) {
 	l := &s.jobs[k]
 	v := &s.servers[i]
-	begin := s.now
-	switch v.state {
-	case isOff, isSuspended:
-		n := s.node(int(i))
-		wake := n.Wake
-		if v.state == isSuspended {
-			wake = n.Suspend.Wake
-		}
-		s.settle(int(i))
-		v.gen++
-		s.on++
-		if s.now >= s.from {
-			s.res.SwitchOns++
-		}
-		s.cluster.SetOff(int(i), false)
-		if wake > 0 {
-			v.state, v.ready = isBooting, s.now+int64(wake)
-			s.boots(int(i), 1)
-			s.events.push(v.ready, evReady, i, v.gen)
-			begin = v.ready
-		} else {
-			v.state = isOn
-		}
-		s.setPower(int(i))
-	case isBooting:
-		begin = v.ready
-	default:
-		v.gen++ // it is not idle any more
-	}
+	begin := s.rouse(i)
 	l.length = int64(l.job.Duration)
 	if l.job.Scales {
 		l.length = int64(float64(l.length) / v.speed)
@@ -70,6 +42,41 @@ func (s *simulation) start(k, i int32) {
 		return
 	}
 	s.work(k)
+}
+
+// rouse has a server ready for work and returns when it is.
+func (s *simulation) rouse(i int32) int64 {
+	v := &s.servers[i]
+	begin := s.now
+	switch v.state {
+	case isOff, isSuspended:
+		n := s.node(int(i))
+		wake := n.Wake
+		if v.state == isSuspended {
+			wake = n.Suspend.Wake
+		}
+		s.settle(int(i))
+		v.gen++
+		s.on++
+		if s.now >= s.from {
+			s.res.SwitchOns++
+		}
+		s.cluster.SetOff(int(i), false)
+		if wake > 0 {
+			v.state, v.ready = isBooting, s.now+int64(wake)
+			s.boots(int(i), 1)
+			s.events.push(v.ready, evReady, i, v.gen)
+			begin = v.ready
+		} else {
+			v.state = isOn
+		}
+		s.setPower(int(i))
+	case isBooting:
+		begin = v.ready
+	default:
+		v.gen++ // it is not idle any more
+	}
+	return begin
 }
 
 // join puts a job on a node's list and keeps the node's expected end.

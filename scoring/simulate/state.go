@@ -118,6 +118,8 @@ type simulation struct {
 	planned    bool
 	planJobs   []batch.Job
 	one        batch.Job // for one call of the cluster
+	transfers  []transfer
+	moving     int // of them that are still to come
 	planSlots  []int32
 	planAt     []int32 // which of planSlots the strategy is asked about
 	misfits    []batch.Resources
