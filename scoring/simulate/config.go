@@ -85,7 +85,7 @@ type Config struct {
 	Inlet *Inlet
 
 	// Rebalancer, if not nil, is asked for moves every RebalanceEvery (0: ten minutes). A move costs MoveEnergy and lets the job run
-	// longer by MoveTime.
+	// longer by MoveTime. A job that is moved to a node that is off runs where it is until that has booted.
 	Rebalancer     batch.Rebalancer
 	RebalanceEvery time.Duration
 	MoveEnergy     power.Joules
