@@ -136,12 +136,13 @@ func TestSharedSourceTreatedDifferently(t *testing.T) {
 		requests.Add(1)
 		server.ServeHTTP(w, r)
 	}))
-	p := start(t, profiles.Options{})
+	p, run := provider(t, profiles.Options{Interval: time.Minute}) // one round
 	for i, n := range names {
 		p.Put(scoring.Machine{Name: n, Cores: 4})
 		p.SetProfile(nodeProfile(n, v1alpha1.Sensor{Type: "prometheus", URL: url, Ready: []string{"ipmi-exporter"},
 			Plausible: v1alpha1.Checks{string(sensors.InletTemp): {Max: new(20 + 10*float64(i))}}}))
 	}
+	run()
 	for i, n := range names {
 		until(t, n+" is read", func() bool {
 			inlet, _ := measured(p, n, sensors.InletTemp)
