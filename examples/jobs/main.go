@@ -1,7 +1,7 @@
 // Jobs takes batch jobs over HTTP, decides where and when each runs, and starts them as Kubernetes Jobs, or only plans.
 //
 //	jobs -demo                                     # runs by itself: emulated nodes, an embedded grid, a day in half a minute
-//	jobs -nodes nodes.csv -grid neso               # plans on the nodes of a file (KubeEnergyScheduler's columns)
+//	jobs -nodes nodes.csv                          # plans on the nodes of a file (KubeEnergyScheduler's columns); zone GB needs no -grid
 //	jobs -kubernetes -namespace batch -grid …      # runs jobs in a cluster
 //	jobs -push https://jobs.example -scrape n1=http://127.0.0.1:8080/metrics -token-file FILE   # beside Scaphandre on a node elsewhere
 //
@@ -77,7 +77,7 @@ func main() {
 	f.StringVar(&o.tokenFile, "token-file", "", "file with the bearer token that clients must have; read again when it changes")
 	f.StringVar(&o.nodes, "nodes", "", "nodes: CSV name,cpu,mem,ci_profile[,site_id[,peak_power_w]]; with -kubernetes only models and sites are taken from it")
 	f.StringVar(&o.sites, "sites", "", "sites: CSV id,PUE,k,ci_region, the region being a zone of the grid; without it a site's name is its zone")
-	o.grid.Define(f, ", or takes the profiles of -nodes")
+	o.grid.Define(f, "takes the profiles of -nodes, or ")
 	f.StringVar(&o.strategy, "strategy", "", "strategy at the start; empty is the last one, at first "+SpaceTime)
 	f.StringVar(&o.scrape, "scrape", "", "Scaphandre's exporters to ask: NODE=URL,NODE=URL")
 	f.StringVar(&o.push, "push", "", "URL of a job service: only push to it what the exporters of -scrape say, with the token of -token-file; -listen has /healthz and /readyz")

@@ -231,6 +231,8 @@ func (o *options) inventory(log *slog.Logger) (machines []Machine, sites []Site,
 			}
 		}
 		source = b
+	case source == nil:
+		source, err = o.grid.Open(log, o.now)
 	}
 	return machines, sites, source, err
 }

@@ -2,7 +2,7 @@
 // CronJobs that are suspended and have the label leastwatt.github.io/shift=true. Package k8s/shift tells what it promises.
 //
 //	shift -demo                                             # on a control plane of its own, with a clock that runs fast
-//	shift -grid neso -policies policies.yaml                # in a cluster, or with -kubeconfig
+//	shift -policies policies.yaml                           # in a cluster, or with -kubeconfig; zone GB needs no -grid
 //	shift -release-overdue                                  # releases what must start, and ends: for a CronJob beside it
 //
 // It needs a ClusterRole with
@@ -145,7 +145,7 @@ func run(ctx context.Context, o *options, config *rest.Config, log *slog.Logger)
 		return err
 	}
 	source := o.source
-	if o.grid.Grid != "" {
+	if o.grid.Grid != "" || source == nil {
 		if source, err = o.grid.Open(log, o.now); err != nil {
 			return err
 		}

@@ -2,9 +2,14 @@ package gridsource_test
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +54,40 @@ func TestOpen(t *testing.T) {
 		if _, err := gridsource.Open(text, gridsource.Options{}); err == nil {
 			t.Errorf("%q opens", text)
 		}
+	}
+}
+
+// Where nobody names a provider NESO tells of Great Britain, and of no other zone: it is not even asked.
+func TestLiveDefault(t *testing.T) {
+	now := func() time.Time { return time.Date(2026, 6, 1, 12, 10, 0, 0, time.UTC) }
+	var asked atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		fmt.Fprint(w, `{"data":[{"from":"2026-06-01T12:00Z","to":"2026-06-01T12:30Z","intensity":{"forecast":160,"actual":155,"index":"moderate"}}]}`)
+	}))
+	defer s.Close()
+	f := gridsource.Flags{Default: "neso:" + s.URL}
+	source, err := f.Open(slog.New(slog.DiscardHandler), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, zone := range []string{"DE", "", "FR", "gb"} {
+		if p, err := source.Current(t.Context(), zone); !errors.Is(err, grid.ErrUnknownZone) {
+			t.Errorf("zone %q: %v, %v: want none", zone, p, err)
+		}
+		if ps, err := grid.Forecast(t.Context(), source, zone, now(), now().Add(time.Hour)); err == nil || len(ps) > 0 {
+			t.Errorf("zone %q: forecast %v, %v: want none", zone, ps, err)
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("NESO was asked %d times about zones elsewhere", n)
+	}
+	if p, err := source.Current(t.Context(), "GB"); err != nil || p.Value != 155 || p.Signal != grid.AverageDirect {
+		t.Errorf("zone GB: %v, %v: want 155 g/kWh, direct", p, err)
+	}
+	f.Grid = gridsource.None
+	if source, err = f.Open(slog.New(slog.DiscardHandler), now); source != nil || err != nil {
+		t.Errorf("none: %v, %v", source, err)
 	}
 }
 
