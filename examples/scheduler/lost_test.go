@@ -41,8 +41,8 @@ func (d *device) lock(password string) { d.now.Store(new(d.make(password))) }
 
 func (d *device) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.dead.Load() {
-		<-r.Context().Done() // hangs, as a BMC does
-		return
+		<-r.Context().Done()        // hangs, as a BMC does
+		panic(http.ErrAbortHandler) // to return is to answer
 	}
 	(*d.now.Load()).ServeHTTP(w, r)
 }

@@ -111,7 +111,10 @@ func TestFaults(t *testing.T) {
 		leaked.Store(leaked.Load() || r.Header.Get("Authorization") != "")
 	}))
 	defer elsewhere.Close()
-	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	hang := func(_ http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // to return is to answer
+	}
 	for _, test := range []struct {
 		name   string
 		handle http.HandlerFunc

@@ -46,6 +46,7 @@ func fault(f Fault, redirectTo string, w http.ResponseWriter, r *http.Request) b
 	switch f {
 	case Hang:
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // to return is to answer, which one who is about to go may still read
 	case HangInBody:
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"@odata.id": "`)
