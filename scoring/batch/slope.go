@@ -78,16 +78,23 @@ func (c *Cluster) riseOf(s *slopeAt, p *power.Piecewise, i int, d float64) float
 	if d <= s.room {
 		return s.slope * d
 	}
-	return float64(p.Rise(c.use[i]*c.perWork[i], (c.use[i]+d)*c.perWork[i])) + c.beyond(i, c.use[i], d)
+	return float64(p.Rise(c.use[i]*c.perWork[i], (c.use[i]+d)*c.perWork[i])) + c.beyond(i, c.use[i], c.booked(i), d)
 }
 
-// beyond is what d more cores count as far as they are more than the server can do, where so many are in use: it draws no
-// more, but all of its power for longer. A server that others have filled, though its requests leave room, would else be
-// the cheapest of all.
-func (c *Cluster) beyond(i int, use, d float64) float64 {
-	full := c.work[i] * (1 + 1e-9)
-	if use <= full && use+d <= full {
+// beyond is what d more cores count on a server that others have filled, where so many cores are in use and so many are
+// booked, as far as they are more than it can do: it draws no more, but all of its power for longer. Though its requests
+// leave room, it would else be the cheapest of all. Where little more is in use than what was asked for, that is how well use is
+// measured, and what is asked for finds room.
+func (c *Cluster) beyond(i int, use, booked, d float64) float64 {
+	work := c.work[i]
+	if use <= work && use+d <= work || use-booked <= othersFrom*work {
 		return 0
 	}
-	return (max(0, use+d-full) - max(0, use-full)) * float64(c.curve[i].Peak()) * c.perWork[i]
+	return (max(0, use+d-work) - max(0, use-work)) * float64(c.curve[i].Peak()) * c.perWork[i]
 }
+
+// othersFrom is from which part of a server on use beyond what is booked is that of others.
+const othersFrom = 0.1
+
+// booked is the CPU that the jobs of a node have asked for.
+func (c *Cluster) booked(i int) float64 { return c.nodes[i].Allocatable.CPU - c.freeCPU[i] }

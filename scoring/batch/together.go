@@ -129,7 +129,7 @@ func (s *shuffle) rise(i int, d float64) float64 {
 		return at.slope * d
 	}
 	u, per := s.use[i], s.c.perWork[i]
-	return float64(s.c.env[i].Rise(max(0, u)*per, max(0, u+d)*per)) + s.c.beyond(i, u, d)
+	return float64(s.c.env[i].Rise(max(0, u)*per, max(0, u+d)*per)) + s.c.beyond(i, u, s.c.nodes[i].Allocatable.CPU-s.freeCPU[i], d)
 }
 
 // shift books job a out of or into node i.

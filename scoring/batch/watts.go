@@ -13,7 +13,7 @@ func (c *Cluster) added(i int, cores float64) float64 {
 		return math.NaN()
 	}
 	if c.switchOff && c.jobs[i] == 0 {
-		return float64(p.At((c.use[i]+cores)/c.work[i])-c.nodes[i].OffPower) + c.beyond(i, c.use[i], cores)
+		return float64(p.At((c.use[i]+cores)/c.work[i])-c.nodes[i].OffPower) + c.beyond(i, c.use[i], c.booked(i), cores)
 	}
 	return c.riseOf(&c.curveAt[i], p, i, cores)
 }
