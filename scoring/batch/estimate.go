@@ -9,9 +9,9 @@ import (
 
 // Estimate returns the least watts that 1 … k more jobs like j add to the cluster, over all ways to divide them between the nodes: element
 // i is for i+1 jobs, +Inf where so many do not fit. It is what WAO's estimator answers, exact for any curves, and so it is also the
-// exact bound for identical jobs. A node without a model takes none of them, and what a
-// node that others have filled cannot do any more counts with all of its power. The cluster is not changed. It returns when ctx is done; see
-// package minplus for how long it takes.
+// exact bound for identical jobs. A node without a model takes none of them, and what a node that others
+// have filled cannot do any more counts with all of its power. The cluster is not changed. It returns when ctx is done; see package
+// minplus for how long it takes.
 func (c *Cluster) Estimate(ctx context.Context, j *Job, k int) ([]float64, error) {
 	if err := j.Validate(); err != nil {
 		return nil, err

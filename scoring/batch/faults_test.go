@@ -70,6 +70,20 @@ func TestServersThatOthersFilled(t *testing.T) {
 	}
 }
 
+// TestNoiseIsNotOthers: a server that its own jobs nearly fill costs what its curve says, though it is measured a little above what they asked for.
+func TestNoiseIsNotOthers(t *testing.T) {
+	p := curve(t, 100, 120, 180)
+	cl := fresh(t, []Node{node("a", 8, p)}, false)
+	running := job("running", 7)
+	cl.Reserve(0, &running, 0)
+	for use, others := range map[float64]bool{7.7: false, 7.9: true} { // a tenth of the server is 0.8
+		cl.SetUse(0, use)
+		if got, along := cl.added(0, 1), float64(p.Rise(use/8, (use+1)/8)); (got > along+1e-9) != others {
+			t.Errorf("with %v of 8 cores in use and 7 booked one more adds %v W, along the curve %v", use, got, along)
+		}
+	}
+}
+
 // TestPEAKSBeyondItsFit: an exponential that overflows on an overloaded server ranks that server last, and blocks nothing.
 func TestPEAKSBeyondItsFit(t *testing.T) {
 	steep, flat := curve(t, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 1000), curve(t, 100, 900)
