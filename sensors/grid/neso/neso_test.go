@@ -66,14 +66,87 @@ func TestHistoryInPieces(t *testing.T) {
 	}
 }
 
+// The API's answer to a question of hours begins with the half-hour before: a history is what was asked for.
+func TestHistoryIsWhatWasAskedFor(t *testing.T) {
+	s := source(t, func(string) string {
+		return `{"data":[` + half("11:30", "12:00", `{"actual":80}`) + `,` + half("12:00", "12:30", `{"actual":90}`) + `,` + half("12:30", "13:00", `{"actual":95}`) + `]}`
+	})
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	if ps, err := s.History(t.Context(), "GB", noon, noon.Add(30*time.Minute)); err != nil || len(ps) != 1 || ps[0].Value != 90 {
+		t.Errorf("history is %+v, error %v; want the one half-hour from noon", ps, err)
+	}
+}
+
+// Regions and postcodes are zones of their own, of which one answer stands in a list and the other alone, as the API has it.
+func TestRegions(t *testing.T) {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	now, later := half("12:00", "12:30", `{"forecast":120,"index":"low"}`), half("12:30", "13:00", `{"forecast":60,"index":"low"}`)
+	s := source(t, func(path string) string {
+		switch path {
+		case "/regional/regionid/13":
+			return `{"data":[{"regionid":13,"dnoregion":"UKPN London","shortname":"London","data":[` + now + `]}]}`
+		case "/regional/postcode/EC2A":
+			return `{"data":[{"regionid":13,"shortname":"London","postcode":"EC2A","data":[` + now + `]}]}`
+		case "/regional/intensity/2026-06-01T12:00Z/fw48h/regionid/13", "/regional/intensity/2026-06-01T11:00Z/2026-06-01T13:00Z/regionid/13":
+			return `{"data":{"regionid":13,"shortname":"London","data":[` + now + `,` + later + `]}}`
+		case "/regional/intensity/2026-06-01T12:00Z/fw48h/postcode/EC2A":
+			return `{"data":{"regionid":13,"postcode":"EC2A","data":[` + now + `,` + later + `]}}`
+		case "/regional/regionid/7":
+			return `{"data":[{"regionid":8,"data":[` + now + `]}]}`
+		}
+		t.Errorf("asked for %s", path)
+		return ""
+	})
+	for _, zone := range []string{"GB-13", "GB-EC2A"} {
+		if p, err := s.Current(t.Context(), zone); err != nil || p.Zone != zone || p.Value != 120 || !p.Estimated || !p.Covers(noon) {
+			t.Errorf("%s is %+v, error %v", zone, p, err)
+		}
+		if ps, err := s.Forecast(t.Context(), zone, noon, noon.Add(time.Hour)); err != nil || len(ps) != 2 || ps[1].Zone != zone || ps[1].Value != 60 || !ps[1].Forecast {
+			t.Errorf("forecast of %s is %+v, error %v", zone, ps, err)
+		}
+	}
+	if ps, err := s.History(t.Context(), "GB-13", noon.Add(-time.Hour), noon.Add(time.Hour)); err != nil || len(ps) != 2 || !ps[0].Estimated {
+		t.Errorf("history is %+v, error %v", ps, err)
+	}
+	if _, err := s.Current(t.Context(), "GB-7"); !errors.Is(err, grid.ErrImplausible) {
+		t.Errorf("of another region the error is %v, want ErrImplausible", err)
+	}
+	for _, zone := range []string{"GB-0", "GB-18", "GB-013", "GB-NIR", "GB-EC2A 1AA", "GB-ec2a", "GB-", "FR-13", "13", "GB-13/../14"} {
+		if _, err := s.Current(t.Context(), zone); !errors.Is(err, grid.ErrUnknownZone) {
+			t.Errorf("%s: error is %v, want ErrUnknownZone", zone, err)
+		}
+	}
+}
+
+// A postcode that nobody has is no zone, and a provider that fails is not a zone that is missing.
+func TestPostcodeThatIsNone(t *testing.T) {
+	status := http.StatusBadRequest
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+	defer server.Close()
+	s, err := neso.New(server.URL, neso.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Current(t.Context(), "GB-ZZ9"); !errors.Is(err, grid.ErrUnknownZone) {
+		t.Errorf("error is %v, want ErrUnknownZone", err)
+	}
+	status = http.StatusInternalServerError
+	if _, err := s.Current(t.Context(), "GB-ZZ9"); err == nil || errors.Is(err, grid.ErrUnknownZone) {
+		t.Errorf("of a provider that fails the error is %v", err)
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	f.Add(`{"data":[` + half("12:00", "12:30", `{"forecast":100,"actual":90}`) + `]}`)
 	body := ""
+	f.Add(`{"data":[{"regionid":13,"data":[` + half("12:00", "12:30", `{"forecast":100}`) + `]}]}`)
 	s := source(f, func(string) string { return body })
 	f.Fuzz(func(t *testing.T, b string) {
 		body = b
-		if p, err := s.Current(context.Background(), "GB"); err == nil && p.Validate() != nil {
-			t.Fatal(p.Validate())
+		for _, zone := range []string{"GB", "GB-13"} {
+			if p, err := s.Current(context.Background(), zone); err == nil && (p.Validate() != nil || p.Zone != zone) {
+				t.Fatal(p, p.Validate())
+			}
 		}
 	})
 }
