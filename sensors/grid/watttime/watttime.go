@@ -11,9 +11,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,7 +28,7 @@ const gramsPerKWh = 0.45359237
 
 // Options tune a [Source]. The zero value works.
 type Options struct {
-	Step     time.Duration // how long a value holds; 0 means five minutes
+	Step     time.Duration // how long a value holds where the answer does not tell; 0 means five minutes
 	TokenAge time.Duration // how long a token is used; 0 means 25 minutes of the 30 that it holds
 	Timeout  time.Duration // of one request; 0 means 10 seconds
 	TLS      *tls.Config   // nil verifies against the system's roots
@@ -71,7 +73,7 @@ func (*Source) Signal() grid.Signal { return grid.MarginalDirect }
 
 // Current implements [grid.Source]: the value of now, as WattTime forecasts it.
 func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
-	ps, err := s.get(ctx, zone, "/v3/forecast", nil, false)
+	ps, err := s.get(ctx, zone, "/v3/forecast", url.Values{"horizon_hours": {"1"}}, false)
 	if err != nil {
 		return grid.Point{}, err
 	}
@@ -87,17 +89,65 @@ func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
 	return grid.Point{}, fmt.Errorf("watttime: zone %q: %w", zone, grid.ErrUnknown)
 }
 
+// What the API answers at once: 32 days of the past, and 72 hours of the future, of which it tells 24 unless it is asked for more.
+const (
+	mostPast   = 32 * 24 * time.Hour
+	mostFuture = 72
+)
+
 // History implements [grid.HistorySource].
 func (s *Source) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
-	q := url.Values{"start": {from.UTC().Format(time.RFC3339)}, "end": {until.UTC().Format(time.RFC3339)}}
-	ps, err := s.get(ctx, zone, "/v3/historical", q, false)
+	var all []grid.Point
+	for at := from; at.Before(until); {
+		end := at.Add(mostPast)
+		if end.After(until) {
+			end = until
+		}
+		q := url.Values{"start": {at.UTC().Format(time.RFC3339)}, "end": {end.UTC().Format(time.RFC3339)}}
+		ps, err := s.get(ctx, zone, "/v3/historical", q, false)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ps...)
+		at = end
+	}
+	all, err := grid.Tidy(all) // pieces meet in one value
+	return between(all, from, until), err
+}
+
+// Forecast implements [grid.ForecastSource]: at most 72 hours ahead.
+func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	hours := math.Ceil(until.Sub(s.opts.Now()).Hours())
+	q := url.Values{"horizon_hours": {strconv.Itoa(int(min(max(hours, 1), mostFuture)))}}
+	ps, err := s.get(ctx, zone, "/v3/forecast", q, true)
 	return between(ps, from, until), err
 }
 
-// Forecast implements [grid.ForecastSource].
-func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
-	ps, err := s.get(ctx, zone, "/v3/forecast", nil, true)
-	return between(ps, from, until), err
+// RegionAt asks for the region, that is the zone, of a place, in degrees. Where there is none the error wraps [grid.ErrUnknownZone].
+func (s *Source) RegionAt(ctx context.Context, lat, lon float64) (string, error) {
+	if !(math.Abs(lat) <= 90) || !(math.Abs(lon) <= 180) {
+		return "", fmt.Errorf("watttime: latitude %v, longitude %v: want −90 to 90 and −180 to 180: %w", lat, lon, grid.ErrUnknownZone)
+	}
+	degrees := func(v float64) []string { return []string{strconv.FormatFloat(v, 'f', -1, 64)} }
+	q := url.Values{"latitude": degrees(lat), "longitude": degrees(lon), "signal_type": {signal}}
+	r, err := s.authorized(ctx, "/v3/region-from-loc?"+q.Encode())
+	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && status.Code == http.StatusNotFound {
+		return "", fmt.Errorf("watttime: no region at latitude %v, longitude %v: %w", lat, lon, grid.ErrUnknownZone)
+	}
+	if err != nil {
+		return "", fmt.Errorf("watttime: region at latitude %v, longitude %v: %w", lat, lon, err)
+	}
+	var a struct {
+		Region string `json:"region"`
+		Signal string `json:"signal_type"`
+	}
+	if err := json.Unmarshal(r.Body, &a); err != nil {
+		return "", fmt.Errorf("watttime: region at latitude %v, longitude %v: answer: %w", lat, lon, err)
+	}
+	if a.Region == "" || a.Signal != "" && a.Signal != signal {
+		return "", fmt.Errorf("watttime: region at latitude %v, longitude %v: got %q of %q: %w", lat, lon, a.Region, a.Signal, grid.ErrImplausible)
+	}
+	return a.Region, nil
 }
 
 func between(ps []grid.Point, from, until time.Time) []grid.Point {
@@ -113,6 +163,7 @@ type answer struct {
 		Region string `json:"region"`
 		Signal string `json:"signal_type"`
 		Units  string `json:"units"`
+		Period int    `json:"data_point_period_seconds"`
 	} `json:"meta"`
 }
 
@@ -144,12 +195,16 @@ func (s *Source) get(ctx context.Context, zone, path string, q url.Values, forec
 	case a.Meta.Signal != "" && a.Meta.Signal != signal, a.Meta.Units != units:
 		return nil, fmt.Errorf("watttime: zone %q: asked for %s in %s, got %q in %q: %w", zone, signal, units, a.Meta.Signal, a.Meta.Units, grid.ErrImplausible)
 	}
+	step := s.opts.Step
+	if p := a.Meta.Period; p > 0 && p <= 24*3600 {
+		step = time.Duration(p) * time.Second
+	}
 	ps := make([]grid.Point, 0, len(a.Data))
 	for _, d := range a.Data {
 		if d.Value == nil {
 			continue
 		}
-		ps = append(ps, grid.Point{Zone: zone, Signal: grid.MarginalDirect, Start: d.At.UTC(), End: d.At.UTC().Add(s.opts.Step), Value: *d.Value * gramsPerKWh,
+		ps = append(ps, grid.Point{Zone: zone, Signal: grid.MarginalDirect, Start: d.At.UTC(), End: d.At.UTC().Add(step), Value: *d.Value * gramsPerKWh,
 			Estimated: true, Forecast: forecast, Source: "watttime"})
 	}
 	if ps, err = grid.Tidy(ps); err != nil {

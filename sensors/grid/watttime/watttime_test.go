@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,106 @@ func TestWrongPasswordStaysSecret(t *testing.T) {
 	}
 	if _, err := src.Current(t.Context(), "X"); err == nil || strings.Contains(err.Error(), "wr0ng") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// years answers as the API does: 32 days of the past at once, 24 hours of the future unless more are asked for, 72 at most, in periods that it names.
+func years(t *testing.T, period time.Duration) *watttime.Source {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"token":"t"}`) })
+	answer := func(w http.ResponseWriter, from, until time.Time) {
+		var data []string
+		for at := from; at.Before(until); at = at.Add(period) {
+			data = append(data, fmt.Sprintf(`{"point_time":%q,"value":1000}`, at.Format(time.RFC3339)))
+		}
+		fmt.Fprintf(w, `{"data":[%s],"meta":{"region":"X","data_point_period_seconds":%d,"signal_type":"co2_moer","units":"lbs_co2_per_mwh"}}`, strings.Join(data, ","), int(period.Seconds()))
+	}
+	mux.HandleFunc("/v3/historical", func(w http.ResponseWriter, r *http.Request) {
+		from, err := time.Parse(time.RFC3339, r.FormValue("start"))
+		until, err2 := time.Parse(time.RFC3339, r.FormValue("end"))
+		if err != nil || err2 != nil || until.Sub(from) > 32*24*time.Hour {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		answer(w, from, until.Add(period)) // both ends are told
+	})
+	mux.HandleFunc("/v3/forecast", func(w http.ResponseWriter, r *http.Request) {
+		hours := 24
+		if text := r.FormValue("horizon_hours"); text != "" {
+			var err error
+			if hours, err = strconv.Atoi(text); err != nil || hours < 0 || hours > 72 {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+		}
+		answer(w, noon, noon.Add(time.Duration(hours)*time.Hour))
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	s, err := watttime.New(server.URL, func() (string, string, error) { return "user", "p4ssword", nil }, watttime.Options{Now: func() time.Time { return noon }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A quarter of a year is asked for in pieces that the API answers, and nothing beside what was asked for is told.
+func TestHistoryInPieces(t *testing.T) {
+	ps, err := years(t, time.Hour).History(t.Context(), "X", noon.AddDate(0, 0, -90), noon)
+	if err != nil || len(ps) != 90*24 || !ps[0].Start.Equal(noon.AddDate(0, 0, -90)) || !ps[len(ps)-1].End.Equal(noon) {
+		t.Errorf("%d hours of 90 days, error %v", len(ps), err)
+	}
+}
+
+// The forecast reaches as far as it is asked for, which is three days at most.
+func TestForecastReachesAsFarAsItIsAskedFor(t *testing.T) {
+	s := years(t, 5*time.Minute)
+	for hours, want := range map[int]int{2: 2, 24: 24, 48: 48, 72: 72, 96: 72} {
+		ps, err := s.Forecast(t.Context(), "X", noon, noon.Add(time.Duration(hours)*time.Hour))
+		if err != nil || len(ps) != 12*want {
+			t.Errorf("of %d hours %d points are told, error %v; want %d hours by five minutes", hours, len(ps), err, want)
+		}
+	}
+}
+
+// A value holds as long as the answer says that one does.
+func TestPeriodOfTheAnswer(t *testing.T) {
+	p, err := years(t, time.Hour).Current(t.Context(), "X")
+	if err != nil || p.End.Sub(p.Start) != time.Hour {
+		t.Errorf("%+v, error %v; want a value of an hour", p, err)
+	}
+}
+
+// The region of a place is asked for with the signal; where there is none the zone is unknown, and another's answer is refused.
+func TestRegionAt(t *testing.T) {
+	a := &api{body: `{"region":"CAISO_NORTH","region_full_name":"California ISO Northern","signal_type":"co2_moer"}`}
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/login" {
+			asked = append(asked, r.URL.Path+"?"+r.URL.RawQuery)
+			if r.FormValue("latitude") == "0" {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+		}
+		a.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	s, err := watttime.New(server.URL, func() (string, string, error) { return "user", "p4ssword", nil }, watttime.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if region, err := s.RegionAt(t.Context(), 37.8, -122.4); err != nil || region != "CAISO_NORTH" || asked[0] != "/v3/region-from-loc?latitude=37.8&longitude=-122.4&signal_type=co2_moer" {
+		t.Errorf("region is %q, error %v, asked %v", region, err, asked)
+	}
+	for _, place := range [][2]float64{{0, 0}, {91, 0}, {0.5, math.NaN()}} {
+		if region, err := s.RegionAt(t.Context(), place[0], place[1]); !errors.Is(err, grid.ErrUnknownZone) {
+			t.Errorf("at %v the region is %q, error %v; want ErrUnknownZone", place, region, err)
+		}
+	}
+	a.body = `{"region":"CAISO_NORTH","signal_type":"health_damage"}`
+	if region, err := s.RegionAt(t.Context(), 37.8, -122.4); !errors.Is(err, grid.ErrImplausible) {
+		t.Errorf("of another signal the region is %q, error %v", region, err)
 	}
 }
 
