@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
@@ -19,7 +21,11 @@ import (
 
 // Options tune a [Source]. The zero value works.
 type Options struct {
-	Direct  bool          // direct instead of life-cycle emissions
+	Direct bool // direct instead of life-cycle emissions
+
+	// Measured asks for measured values alone: what the provider has only estimated is not known.
+	Measured bool
+
 	Step    time.Duration // how long a value holds; 0 means an hour
 	Timeout time.Duration // of one request; 0 means 10 seconds
 	TLS     *tls.Config   // nil verifies against the system's roots
@@ -104,27 +110,58 @@ func (s *Source) History(ctx context.Context, zone string, from, until time.Time
 		Data    []value `json:"data"`
 		History []value `json:"history"`
 	}
-	q := url.Values{"start": {from.UTC().Format(time.RFC3339)}, "end": {until.UTC().Format(time.RFC3339)}}
-	err := s.get(ctx, "past-range", zone, q, &answer)
-	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) &&
-		until.After(s.opts.Now().Add(-24*time.Hour)) {
-		if e := s.get(ctx, "history", zone, nil, &answer); e == nil {
-			answer.Data, err = answer.History, nil
+	var ps []grid.Point
+	for at := from; at.Before(until); {
+		end := at.Add(most)
+		if end.After(until) {
+			end = until
 		}
+		q := url.Values{"start": {at.UTC().Format(time.RFC3339)}, "end": {end.UTC().Format(time.RFC3339)}}
+		err := s.get(ctx, "past-range", zone, q, &answer)
+		if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) &&
+			until.After(s.opts.Now().Add(-24*time.Hour)) {
+			if e := s.get(ctx, "history", zone, nil, &answer); e == nil {
+				return s.points(zone, answer.Zone, answer.History, from, until, false)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		piece, err := s.points(zone, answer.Zone, answer.Data, at, end, false)
+		if err != nil {
+			return nil, err
+		}
+		ps = append(ps, piece...)
+		at, answer.Zone, answer.Data = end, "", nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return s.points(zone, answer.Zone, answer.Data, from, until, false)
+	return grid.Tidy(ps) // pieces meet in one hour
 }
 
-// Forecast implements [grid.ForecastSource].
+// most is for how long the API answers at once.
+const most = 10 * 24 * time.Hour
+
+// horizons are the hours that a forecast may be asked for; without the question it is a day.
+var horizons = [...]int{6, 24, 48, 72}
+
+const day = 24
+
+// Forecast implements [grid.ForecastSource]: at most 72 hours ahead, and a day where the token is not allowed more.
 func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
 	var answer struct {
 		Zone     string  `json:"zone"`
 		Forecast []value `json:"forecast"`
 	}
-	if err := s.get(ctx, "forecast", zone, nil, &answer); err != nil {
+	hours := horizons[len(horizons)-1]
+	for _, h := range slices.Backward(horizons[:]) {
+		if until.Sub(s.opts.Now()) <= time.Duration(h)*time.Hour {
+			hours = h
+		}
+	}
+	err := s.get(ctx, "forecast", zone, url.Values{"horizonHours": {strconv.Itoa(hours)}}, &answer)
+	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && hours > day && status.Code < 500 && status.Code != http.StatusNotFound && status.Code != http.StatusTooManyRequests {
+		err = s.get(ctx, "forecast", zone, nil, &answer)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s.points(zone, answer.Zone, answer.Forecast, from, until, true)
@@ -172,6 +209,10 @@ func (s *Source) get(ctx context.Context, what, zone string, q url.Values, v any
 		q = url.Values{}
 	}
 	q.Set("zone", zone)
+	q.Set("disableCallerLookup", "true") // of a zone without data it would tell where this program runs
+	if s.opts.Measured && what != "forecast" {
+		q.Set("disableEstimations", "true")
+	}
 	if s.opts.Direct {
 		q.Set("emissionFactorType", "direct")
 	} else {

@@ -8,6 +8,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -130,8 +133,85 @@ func TestHistoryOfTheFreeTier(t *testing.T) {
 	if ps, err := s.History(t.Context(), "FR", noon.Add(-time.Hour), noon); err != nil || len(ps) != 1 || ps[0].Value != 21 {
 		t.Errorf("history is %+v, error %v; want the hour asked for", ps, err)
 	}
-	if ps, err := s.History(t.Context(), "FR", noon.Add(-99*time.Hour), noon.Add(-24*time.Hour)); err == nil || asked[base+"history"] != 1 {
+	if ps, err := s.History(t.Context(), "FR", noon.AddDate(0, 0, -30), noon); err != nil || len(ps) != 2 {
+		t.Errorf("history of a month is %+v, error %v; want the hours of the last day", ps, err)
+	}
+	if ps, err := s.History(t.Context(), "FR", noon.Add(-99*time.Hour), noon.Add(-24*time.Hour)); err == nil || asked[base+"history"] != 2 {
 		t.Errorf("of the days before %+v, error %v, asked %v; want the refusal, and no question in vain", ps, err, asked)
+	}
+}
+
+// api answers as the API does: ten days of the past at once, and a day of the future unless a longer horizon is asked for that the plan has.
+func api(t *testing.T, noon time.Time, plan int, asked *[]url.Values) *electricitymaps.Source {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		*asked = append(*asked, r.URL.Query())
+		from, until, list := noon, noon.Add(24*time.Hour), "forecast"
+		switch r.URL.Path {
+		case base + "past-range":
+			var err, err2 error
+			from, err = time.Parse(time.RFC3339, r.FormValue("start"))
+			until, err2 = time.Parse(time.RFC3339, r.FormValue("end"))
+			if err != nil || err2 != nil || until.Sub(from) > 10*24*time.Hour {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			list = "data"
+		case base + "forecast":
+			if text := r.FormValue("horizonHours"); text != "" {
+				hours, err := strconv.Atoi(text)
+				if err != nil || !slices.Contains([]int{6, 24, 48, 72}, hours) || hours > plan {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				until = noon.Add(time.Duration(hours) * time.Hour)
+			}
+		}
+		var data []string
+		for at := from.Truncate(time.Hour); at.Before(until); at = at.Add(time.Hour) {
+			data = append(data, fmt.Sprintf(`{"carbonIntensity":50,"datetime":%q}`, at.Format(time.RFC3339)))
+		}
+		fmt.Fprintf(w, `{"zone":"FR",%q:[%s]}`, list, strings.Join(data, ","))
+	}))
+	t.Cleanup(server.Close)
+	s, err := electricitymaps.New(server.URL, func() (string, error) { return secret, nil }, electricitymaps.Options{Measured: true, Now: func() time.Time { return noon }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A month is asked for in pieces that the API answers.
+func TestHistoryInPieces(t *testing.T) {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	var asked []url.Values
+	ps, err := api(t, noon, 72, &asked).History(t.Context(), "FR", noon.AddDate(0, 0, -30).Add(30*time.Minute), noon)
+	if err != nil || len(ps) != 30*24 || len(asked) != 3 {
+		t.Errorf("%d hours of 30 days in %d questions, error %v", len(ps), len(asked), err)
+	}
+}
+
+// The forecast reaches as far as it is asked for and the plan allows.
+func TestForecastReachesAsFarAsItIsAskedFor(t *testing.T) {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct{ plan, hours, want int }{{72, 1, 1}, {72, 24, 24}, {72, 48, 48}, {72, 72, 72}, {72, 96, 72}, {24, 96, 24}, {24, 5, 5}} {
+		var asked []url.Values
+		ps, err := api(t, noon, test.plan, &asked).Forecast(t.Context(), "FR", noon, noon.Add(time.Duration(test.hours)*time.Hour))
+		if err != nil || len(ps) != test.want {
+			t.Errorf("of %d hours with a plan for %d there are %d, error %v; want %d", test.hours, test.plan, len(ps), err, test.want)
+		}
+	}
+}
+
+// Who wants measured values alone says so, and a zone without data is not answered with the one that the program happens to run in.
+func TestWhatIsAsked(t *testing.T) {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	var asked []url.Values
+	s := api(t, noon, 72, &asked)
+	if _, err := s.History(t.Context(), "FR", noon.Add(-time.Hour), noon); err != nil {
+		t.Fatal(err)
+	}
+	if q := asked[0]; q.Get("disableEstimations") != "true" || q.Get("disableCallerLookup") != "true" || q.Get("emissionFactorType") != "lifecycle" {
+		t.Errorf("asked %v", q)
 	}
 }
 
