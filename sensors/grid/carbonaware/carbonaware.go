@@ -183,7 +183,7 @@ func (s *Source) get(ctx context.Context, path, zone string, q url.Values, v any
 	r, err := s.client.Get(ctx, path+"?"+q.Encode(), nil)
 	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok {
 		switch status.Code {
-		case http.StatusNotFound:
+		case http.StatusBadRequest, http.StatusNotFound: // which is what it answers of a location that it does not know: nothing else of the question can be wrong
 			return fmt.Errorf("carbonaware: zone %q: %w: %w", zone, grid.ErrUnknownZone, err)
 		case http.StatusNotImplemented:
 			return fmt.Errorf("carbonaware: zone %q: %w: %w", zone, grid.ErrUnsupported, err)

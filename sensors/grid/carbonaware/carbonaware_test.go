@@ -80,7 +80,8 @@ func TestFaults(t *testing.T) {
 		"text":             {200, `<html>`, nil},
 		"wrong type":       {200, entry("GB", fresh, `"rating":"high"`), nil},
 		"large":            {200, strings.Repeat(" ", 5<<20), nil},
-		"unknown location": {404, ``, grid.ErrUnknownZone},
+		"unknown location": {400, `{"title":"ArgumentException","status":400,"detail":"Unknown Location: 'GB' not found"}`, grid.ErrUnknownZone},
+		"no such path":     {404, ``, grid.ErrUnknownZone},
 		"not implemented":  {501, ``, grid.ErrUnsupported},
 		"away":             {503, ``, nil},
 	} {

@@ -28,8 +28,8 @@ type HandlerOptions struct {
 
 // A Handler answers the SDK's GET routes from a source: below /emissions bylocation, bylocations, bylocations/best,
 // forecasts/current and average-carbon-intensity, and /locations. Locations are the source's zones. A question that is wrong is
-// answered with 400 and a problem that names the parameter, a zone that the source lacks with 404, a source without
-// history or forecast with 501, nothing known with 204, and a source that fails with 502, without its reasons.
+// answered with 400 and a problem that names the parameter, and so is, as the SDK has it, a zone that the source lacks; a source without
+// history or forecast with 501, nothing known with 204, and a source that fails with 500, without its reasons.
 type Handler struct {
 	source grid.Source
 	opts   HandlerOptions
@@ -226,14 +226,14 @@ func reply(w http.ResponseWriter, answer any, err error) {
 	case bad:
 		status, text, field = http.StatusBadRequest, p.text, p.field
 	case errors.Is(err, grid.ErrUnknownZone):
-		status, text, field = http.StatusNotFound, "no such location", "location"
+		status, text, field = http.StatusBadRequest, "no such location", "location"
 	case errors.Is(err, grid.ErrUnsupported):
 		status, text = http.StatusNotImplemented, "the data source has no such data"
 	case errors.Is(err, grid.ErrUnknown), errors.Is(err, grid.ErrStale):
 		w.WriteHeader(http.StatusNoContent)
 		return
 	default:
-		status, text = http.StatusBadGateway, "the data source failed" // its reasons may be private
+		status, text = http.StatusInternalServerError, "the data source failed" // its reasons may be private
 	}
 	kind := "application/json; charset=utf-8"
 	if err != nil {

@@ -117,7 +117,8 @@ func TestHandlerRefuses(t *testing.T) {
 		"bylocation":                                               {400, `"location"`},
 		"bylocation?location=":                                     {400, `"location"`},
 		"bylocation?location=GB&location=FR":                       {400, "at most 1"},
-		"bylocation?location=XX":                                   {404, "no such location"},
+		"bylocation?location=XX":                                   {400, `"location"`},
+		"forecasts/current?location=XX":                            {400, "no such location"},
 		"bylocation?location=GB&time=tomorrow":                     {400, "not a time"},
 		"bylocation?location=GB&time=99999-01-01T00:00:00Z":        {400, "not a time"},
 		"bylocation?location=GB&toTime=2026-06-01":                 {400, `"time"`},
@@ -149,8 +150,23 @@ func TestHandlerRefuses(t *testing.T) {
 	if r.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST has status %d", r.StatusCode)
 	}
-	if status, body := get(t, serve(t, bare{}, carbonaware.HandlerOptions{})+"/emissions/bylocation?location=GB"); status != 502 || strings.Contains(body, "s3cret") {
+	if status, body := get(t, serve(t, bare{}, carbonaware.HandlerOptions{})+"/emissions/bylocation?location=GB"); status != 500 || strings.Contains(body, "s3cret") {
 		t.Errorf("a failing source: status %d %q", status, body)
+	}
+}
+
+// The SDK's server takes the names of parameters in any case.
+func TestNamesOfParametersInAnyCase(t *testing.T) {
+	url := serve(t, wave(t), carbonaware.HandlerOptions{})
+	for _, ask := range [][2]string{
+		{"bylocations?location=GB&location=FR&time=2026-06-01T00:00:00Z&toTime=2026-06-01T12:00:00Z", "bylocations?Location=GB&location=FR&Time=2026-06-01T00:00:00Z&totime=2026-06-01T12:00:00Z"},
+		{"forecasts/current?location=GB&windowSize=120", "forecasts/current?LOCATION=GB&windowsize=120"},
+	} {
+		a, want := get(t, url+"/emissions/"+ask[0])
+		b, got := get(t, url+"/emissions/"+ask[1])
+		if a != http.StatusOK || b != a || got != want {
+			t.Errorf("%s: status %d, %.80s, want what %s has: %d, %.80s", ask[1], b, got, ask[0], a, want)
+		}
 	}
 }
 

@@ -2,9 +2,11 @@ package carbonaware
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,6 +31,7 @@ func parseQuery(raw, path string, o *HandlerOptions) (*query, error) {
 	if err != nil {
 		return nil, &problem{"query", "not well encoded"}
 	}
+	v = canonical(v)
 	q := &query{locations: v["location"]}
 	limit := o.MaxLocations
 	if path == "bylocation" || path == "average-carbon-intensity" {
@@ -77,6 +80,21 @@ func parseQuery(raw, path string, o *HandlerOptions) (*query, error) {
 		q.window = time.Duration(n) * time.Minute
 	}
 	return q, nil
+}
+
+// canonical spells the names of parameters as they are documented: the SDK's server takes them in any case.
+func canonical(v url.Values) url.Values {
+	out := make(url.Values, len(v))
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		as := name
+		for _, known := range [...]string{"location", "time", "toTime", "startTime", "endTime", "dataStartAt", "dataEndAt", "windowSize"} {
+			if strings.EqualFold(name, known) {
+				as = known
+			}
+		}
+		out[as] = append(out[as], v[name]...)
+	}
+	return out
 }
 
 func parseStamp(v url.Values, field string) (time.Time, error) {
