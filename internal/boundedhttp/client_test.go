@@ -171,11 +171,19 @@ func TestStatus(t *testing.T) {
 		w.Header().Set("Retry-After", "99999999")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
+	mux.HandleFunc("/quota", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "43200")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	mux.HandleFunc("/nonsense", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "-5 minutes")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
 	mux.HandleFunc("/same", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotModified) })
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
 	c := client(t, srv.URL+"/", boundedhttp.Options{})
-	for path, want := range map[string]time.Duration{"/busy": 2 * time.Minute, "/for-ages": time.Hour, "/same": 0} {
+	for path, want := range map[string]time.Duration{"/busy": 2 * time.Minute, "/for-ages": 24 * time.Hour, "/quota": 12 * time.Hour, "/nonsense": 0, "/same": 0} {
 		_, err := c.Get(t.Context(), path+"?token="+password, nil)
 		e, ok := errors.AsType[*boundedhttp.StatusError](err)
 		if !ok || e.RetryAfter() != want {

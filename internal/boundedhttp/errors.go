@@ -43,15 +43,18 @@ func (e *StatusError) Error() string {
 // RetryAfter returns how long the endpoint asked to be left alone, 0 if it did not.
 func (e *StatusError) RetryAfter() time.Duration { return e.After }
 
-// retryAfter parses either form of the header and bounds it to an hour.
+// longest is what Retry-After counts at most: until a quota of a day or month is there again, one question a day is bearable.
+const longest = 24 * time.Hour
+
+// retryAfter parses either form of the header. Who must not be silenced for so long by a device that is wrong bounds it further.
 func retryAfter(s string, now time.Time) time.Duration {
 	var d time.Duration
 	if n, err := strconv.Atoi(s); err == nil {
-		d = time.Duration(min(max(n, 0), 3600)) * time.Second
+		d = time.Duration(min(max(n, 0), int(longest/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(s); err == nil {
 		d = at.Sub(now)
 	}
-	return min(max(d, 0), time.Hour)
+	return min(max(d, 0), longest)
 }
 
 // Describe returns the error of a request without the URL that [net/http] puts before it, whose query may

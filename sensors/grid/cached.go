@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/leastwatt/leastwatt/internal/boundedhttp"
 )
 
 // Cached remembers a source's answers, so that a provider is asked at most once per interval and zone for each of the present, the future and
-// the past, and goes on with what it said last while it is away: with its newest value, then with its last forecast. It is safe for concurrent use.
+// the past (again within it for a time that its last answer is not about), and goes on with what it said last while it is away: with its newest value, then with its last forecast. It is safe for concurrent use.
 // Callers of one zone share one request; other zones do not wait for it.
 type Cached struct {
 	source Source
@@ -20,6 +23,7 @@ type Cached struct {
 	zones map[string]*cached // guarded by mu
 	quiet time.Time          // no request of any zone before; guarded by mu
 	why   error              // the provider's, when it asked for peace; guarded by mu
+	tired int                // how often in a row it answered that there were too many requests, and not until when; guarded by mu
 }
 
 // CacheOptions tune a [Cached]. The zero value works.
@@ -87,7 +91,8 @@ func NewCached(s Source, o CacheOptions) *Cached {
 // Signal implements [Source].
 func (c *Cached) Signal() Signal { return c.source.Signal() }
 
-// Current implements [Source]. An error with a method RetryAfter() time.Duration is obeyed, for all zones.
+// Current implements [Source]. An error with a method RetryAfter() time.Duration is obeyed, for all zones, and so is a status 429: where it does
+// not tell how long, the provider is left alone for an interval, then for two, four and so on, up to [LongestPeace].
 func (c *Cached) Current(ctx context.Context, zone string) (Point, error) {
 	z, err := c.enter(ctx, zone)
 	if err != nil {
@@ -128,7 +133,7 @@ func (c *Cached) current(ctx context.Context, zone string, now time.Time) (Point
 	}
 	p, err := c.source.Current(ctx, zone)
 	if err == nil {
-		err = p.Validate()
+		err = c.check(zone, p, now)
 	}
 	c.heed(now, err)
 	return p, err
@@ -144,15 +149,43 @@ func (c *Cached) peace(now time.Time) error {
 	return nil
 }
 
+// check refuses what is no answer to the question: a point that is remembered while the provider is away must be of this zone and not of
+// a time to come, in which it would seem fresh for as long.
+func (c *Cached) check(zone string, p Point, now time.Time) error {
+	switch err := p.Validate(); {
+	case err != nil:
+		return err
+	case p.Zone != zone || p.Signal != c.source.Signal():
+		return fmt.Errorf("asked for %s of zone %q, got %s of %q: %w", c.source.Signal(), zone, p.Signal, p.Zone, ErrImplausible)
+	case p.Start.After(now.Add(slowClock)):
+		return fmt.Errorf("zone %q: the newest value starts at %v, %v from now: %w", zone, p.Start, p.Start.Sub(now).Round(time.Second), ErrImplausible)
+	}
+	return nil
+}
+
+// slowClock is by how much this machine's clock may be behind the provider's.
+const slowClock = 5 * time.Minute
+
+// LongestPeace is for how long at most a [Cached] leaves a provider alone that answers 429 without saying until when, as one whose quota is used up.
+const LongestPeace = 6 * time.Hour
+
 // heed takes over for how long the provider wants to be left alone.
 func (c *Cached) heed(now time.Time, err error) {
-	var wait interface{ RetryAfter() time.Duration }
-	if !errors.As(err, &wait) || wait.RetryAfter() <= 0 {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if until := now.Add(wait.RetryAfter()); until.After(c.quiet) {
+	var wait interface{ RetryAfter() time.Duration }
+	after := time.Duration(0)
+	if errors.As(err, &wait) {
+		after = wait.RetryAfter()
+	}
+	switch status, ok := errors.AsType[*boundedhttp.StatusError](err); {
+	case err == nil:
+		c.tired = 0
+	case ok && status.Code == http.StatusTooManyRequests && after <= 0:
+		after = min(c.opts.Interval<<min(c.tired, 20), LongestPeace)
+		c.tired++
+	}
+	if until := now.Add(after); after > 0 && until.After(c.quiet) {
 		c.quiet, c.why = until, err
 	}
 }
@@ -216,7 +249,6 @@ func (c *Cached) Forecast(ctx context.Context, zone string, from, until time.Tim
 	now := c.opts.Now()
 	if s := &z.future; !s.fresh(now, c.opts.Interval, from, until) {
 		// Until a full day, so that those who look as far ahead from a little later need not ask anew.
-		const day = 24 * time.Hour
 		if err := c.ask(ctx, s, Forecast, zone, now, from, until.Add(c.opts.Interval+day-1).Truncate(day)); err != nil {
 			return nil, err
 		}

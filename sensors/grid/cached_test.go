@@ -3,10 +3,13 @@ package grid_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/leastwatt/leastwatt/internal/boundedhttp"
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
 
@@ -119,6 +122,81 @@ func TestCachedGoesOnWithTheLastForecast(t *testing.T) {
 		}
 		if n := s.future + s.past + s.calls - asked; n != 0 {
 			t.Errorf("a provider that wants three hours of peace was asked %d times", n)
+		}
+	})
+}
+
+// crowded is a provider whose quota is used up and that does not say until when.
+type crowded struct {
+	seer
+	asked []time.Time
+}
+
+func (c *crowded) Current(context.Context, string) (grid.Point, error) {
+	c.asked = append(c.asked, time.Now())
+	return grid.Point{}, fmt.Errorf("quota: %w", &boundedhttp.StatusError{Method: "GET", URL: "http://provider", Code: http.StatusTooManyRequests})
+}
+
+// A provider that answers 429 to the questions of one zone is not asked about the others either, and ever more seldom.
+func TestCachedLeavesAProviderAloneWhoseQuotaIsUsedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &crowded{}
+		c := grid.NewCached(p, grid.CacheOptions{})
+		for range 24 * 60 {
+			for _, zone := range []string{"GB", "FR", "DE"} {
+				if _, err := c.Current(t.Context(), zone); err == nil {
+					t.Fatal("known")
+				}
+			}
+			time.Sleep(time.Minute) // of the bubble's clock
+		}
+		if n := len(p.asked); n < 8 || n > 14 {
+			t.Errorf("asked %d times in a day about three zones: want some tens of minutes between, then hours", n)
+		}
+		for i := 1; i < len(p.asked); i++ {
+			if d := p.asked[i].Sub(p.asked[i-1]); d > grid.LongestPeace+5*time.Minute {
+				t.Errorf("not asked for %v", d)
+			}
+		}
+	})
+}
+
+// ahead is a provider whose points are of another time or zone than asked.
+type ahead struct {
+	flaky
+	by   time.Duration
+	zone string
+}
+
+func (a *ahead) Current(ctx context.Context, zone string) (grid.Point, error) {
+	if a.zone != "" {
+		zone = a.zone
+	}
+	p, err := a.flaky.Current(ctx, zone)
+	p.Start, p.End = p.Start.Add(a.by), p.End.Add(a.by)
+	return p, err
+}
+
+// A value of a time to come would seem fresh while its provider is away, however long: it is refused, and so is that of another zone.
+func TestCachedRefusesWhatWasNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &ahead{flaky: flaky{value: 7}, by: 30 * 24 * time.Hour}
+		c := grid.NewCached(p, grid.CacheOptions{})
+		if got, err := c.Current(t.Context(), "GB"); !errors.Is(err, grid.ErrImplausible) {
+			t.Errorf("of next month %+v, error %v, want ErrImplausible", got, err)
+		}
+		p.err = errors.New("away")
+		time.Sleep(24 * time.Hour)
+		if got, err := c.Current(t.Context(), "GB"); err == nil {
+			t.Errorf("a day after the provider went it is %+v", got)
+		}
+		*p = ahead{flaky: flaky{value: 7}, zone: "FR"}
+		if got, err := c.Current(t.Context(), "DE"); !errors.Is(err, grid.ErrImplausible) {
+			t.Errorf("of another zone %+v, error %v, want ErrImplausible", got, err)
+		}
+		*p = ahead{flaky: flaky{value: 7}}
+		if got, err := c.Current(t.Context(), "SE"); err != nil || got.Value != 7 {
+			t.Errorf("%+v, error %v", got, err)
 		}
 	})
 }
