@@ -37,7 +37,7 @@ const (
 )
 
 // ZoneAt returns the zone at a latitude and longitude in degrees: that of the nearest place of the table, which holds the
-// towns where AWS, Google and Azure have their regions. The table has no borders, so the answer is an error that wraps
+// towns where AWS, Google and Azure have their regions, and capitals and large towns beside them. The table has no borders, so the answer is an error that wraps
 // [ErrUnknownZone] where no place is near, or one of another zone is nearly as near; name the zone then.
 func ZoneAt(lat, lon float64) (string, error) {
 	if !(math.Abs(lat) <= 90) || !(math.Abs(lon) <= 180) {
