@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +20,8 @@ type CSVOptions struct {
 	Name   string // of the file, for errors and as the points' source; "" means "csv"
 	Signal Signal // "" means AverageLifeCycle
 
-	// Scale multiplies each value: 0.001 turns a price per MWh into one per kWh; 0 means 1, or 0.001 for
-	// a price whose header names "/MWh".
+	// Scale multiplies each value: 0.001 turns a price per MWh into one per kWh; 0 means what the header of the column
+	// says, as "FR (EUR/MWh)" or "US (lb/MWh)", else 1.
 	Scale float64
 
 	// Currency is that of a price; a header like "FR (EUR/MWh)" goes before it.
@@ -29,10 +30,14 @@ type CSVOptions struct {
 	// Step is how long a row holds when no next row tells; 0 means an hour.
 	Step time.Duration
 
+	// Location is whose clock times without a zone are by; nil means UTC. The hour that a change of clocks repeats is
+	// the earlier one first; one that it leaves out is an error.
+	Location *time.Location
+
 	MaxRows int // 0 means 1,000,000
 }
 
-// ReadCSV reads a table with a time column (RFC 3339, or without zone as UTC) and one column a zone. An empty
+// ReadCSV reads a table with a time column (RFC 3339, or without zone by Location) and one column a zone. An empty
 // cell is unknown. Errors name file, line and column.
 func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 	if o.Name == "" {
@@ -78,7 +83,7 @@ func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 		if rows == o.MaxRows {
 			return nil, fmt.Errorf("%s:%d: more than %d rows", o.Name, line, o.MaxRows)
 		}
-		at, err := parseTime(row[0])
+		at, err := parseTime(row[0], o.Location, last)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: column 1: %w", o.Name, line, err)
 		}
@@ -122,7 +127,15 @@ type column struct {
 	scale          float64
 }
 
-// parseColumn understands "ZONE" and "ZONE (EUR/MWh)".
+// gramsPerKWh are units of intensity in g/kWh; what is emitted (CO2, CO2e, CO₂eq) may stand behind the mass.
+var gramsPerKWh = map[string]float64{"g/kWh": 1, "kg/MWh": 1, "kg/kWh": 1000, "t/MWh": 1000, "lb/MWh": poundGrams / 1000, "lbs/MWh": poundGrams / 1000}
+
+const poundGrams = 453.59237 // of the international avoirdupois pound
+
+// emitted is what a unit of intensity may name beside mass and energy.
+var emitted = regexp.MustCompile(`(?i)\s*CO[2₂]([- ]?eq?)?\.?`)
+
+// parseColumn understands "ZONE", "ZONE (EUR/MWh)" and "ZONE (gCO2eq/kWh)".
 func parseColumn(h string, o CSVOptions) (column, error) {
 	zone, unit, hasUnit := strings.Cut(strings.TrimSpace(h), " (")
 	c := column{zone: zone, currency: o.Currency, scale: o.Scale}
@@ -138,6 +151,11 @@ func parseColumn(h string, o CSVOptions) (column, error) {
 		if c.scale == 0 && per == "MWh" {
 			c.scale = 0.001
 		}
+	} else if hasUnit && c.scale == 0 {
+		var ok bool
+		if c.scale, ok = gramsPerKWh[strings.ReplaceAll(emitted.ReplaceAllString(strings.TrimSuffix(unit, ")"), ""), " ", "")]; !ok {
+			return c, fmt.Errorf("zone %q: unit %q: want g/kWh, kg/MWh, t/MWh or lb/MWh, or give a scale", zone, unit)
+		}
 	}
 	if c.scale == 0 {
 		c.scale = 1
@@ -145,14 +163,42 @@ func parseColumn(h string, o CSVOptions) (column, error) {
 	return c, nil
 }
 
-func parseTime(s string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
-		if t, err := time.Parse(layout, strings.TrimSpace(s)); err == nil {
-			return t.UTC(), nil
+// parseTime reads a time, which by a location's clock may be two: then it is the first that is after last.
+func parseTime(s string, loc *time.Location, last time.Time) (time.Time, error) {
+	s = strings.TrimSpace(s)
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UTC(), nil
+	}
+	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
+		wall, err := time.Parse(layout, s)
+		if err != nil {
+			continue
 		}
+		if loc == nil {
+			return wall, nil
+		}
+		var found []time.Time // in order
+		for _, near := range [...]time.Duration{-day, day} {
+			_, offset := wall.Add(near).In(loc).Zone() // before and after a change nearby
+			t := wall.Add(-time.Duration(offset) * time.Second)
+			if t.In(loc).Format(layout) == wall.Format(layout) && (len(found) == 0 || t.After(found[0])) {
+				found = append(found, t)
+			}
+		}
+		for _, t := range found {
+			if t.After(last) {
+				return t, nil
+			}
+		}
+		if len(found) == 0 {
+			return time.Time{}, fmt.Errorf("%q is not on the clock of %v, which was changed", s, loc)
+		}
+		return found[len(found)-1], nil
 	}
 	return time.Time{}, fmt.Errorf("%q is not a time: want 2023-01-31T15:00:00Z", s)
 }
+
+const day = 24 * time.Hour
 
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {

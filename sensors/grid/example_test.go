@@ -11,7 +11,7 @@ import (
 
 func ExampleTimeOfUse() {
 	night := grid.Rate{From: 0, Until: 6 * time.Hour, Price: 0.18}
-	tariff, err := grid.NewTimeOfUse("EUR", 0.31, []grid.Rate{night}, time.UTC, nil)
+	tariff, err := grid.NewTimeOfUse("EUR", 0.31, []grid.Rate{night}, grid.TariffOptions{})
 	if err != nil {
 		panic(err)
 	}

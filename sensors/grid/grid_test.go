@@ -68,6 +68,76 @@ func TestReadCSVGapsAndRepeats(t *testing.T) {
 	}
 }
 
+// Times without a zone are by a wall clock: in spring it leaves an hour out, and in autumn it tells one twice, of which none is lost.
+func TestReadCSVByTheWallClock(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Skip("no time zones here")
+	}
+	read := func(rows string, step time.Duration) ([]grid.Point, error) {
+		return grid.ReadCSV(strings.NewReader("time,DE\n"+rows), grid.CSVOptions{Location: berlin, Step: step})
+	}
+	autumn, err := read("2026-10-25 01:00,1\n2026-10-25 02:00,2\n2026-10-25 02:00,3\n2026-10-25 03:00,4\n", time.Hour)
+	if err != nil || len(autumn) != 4 || autumn[2].Value != 3 || !autumn[0].Start.Equal(time.Date(2026, 10, 24, 23, 0, 0, 0, time.UTC)) || !autumn[3].Start.Equal(time.Date(2026, 10, 25, 2, 0, 0, 0, time.UTC)) {
+		t.Errorf("autumn: %+v, error %v; want four hours in a row", autumn, err)
+	}
+	halves, err := read("2026-10-25 02:00,1\n2026-10-25 02:30,2\n2026-10-25 02:00,3\n2026-10-25 02:30,4\n2026-10-25 03:00,5\n", 30*time.Minute)
+	if err != nil || len(halves) != 5 || !halves[4].Start.Equal(halves[0].Start.Add(2*time.Hour)) {
+		t.Errorf("autumn by half-hours: %+v, error %v; want five in a row", halves, err)
+	}
+	once, err := read("2026-10-25 02:00,2\n2026-10-25 03:00,4\n", time.Hour)
+	if err != nil || len(once) != 2 || once[1].Start.Sub(once[0].Start) != 2*time.Hour || once[0].End.Sub(once[0].Start) != time.Hour {
+		t.Errorf("autumn told once: %+v, error %v; want a gap of an hour", once, err)
+	}
+	spring, err := read("2026-03-29 01:00,1\n2026-03-29 03:00,2\n", time.Hour)
+	if err != nil || len(spring) != 2 || !spring[1].Start.Equal(spring[0].End) {
+		t.Errorf("spring: %+v, error %v; want two hours in a row", spring, err)
+	}
+	if ps, err := read("2026-03-29 01:00,1\n2026-03-29 02:00,2\n", time.Hour); err == nil || !strings.Contains(err.Error(), "csv:3: column 1") {
+		t.Errorf("the hour that is left out is %+v, error %v", ps, err)
+	}
+	if ps, err := read("2026-06-01T12:00:00Z,1\n", time.Hour); err != nil || !ps[0].Start.Equal(noon) {
+		t.Errorf("a time with a zone is %+v, error %v", ps, err)
+	}
+	year, days := new(strings.Builder), 0
+	for at := time.Date(2026, 1, 1, 0, 0, 0, 0, berlin); at.In(berlin).Year() == 2026; at = at.Add(15 * time.Minute) {
+		fmt.Fprintf(year, "%s,1\n", at.In(berlin).Format("2006-01-02 15:04"))
+		days++
+	}
+	all, err := read(year.String(), 15*time.Minute)
+	if err != nil || len(all) != 365*96 || len(all) != days {
+		t.Fatalf("of a year %d quarters of an hour, error %v; want %d", len(all), err, days)
+	}
+	for i := 1; i < len(all); i++ {
+		if !all[i].Start.Equal(all[i-1].End) {
+			t.Fatalf("%v follows %v", all[i], all[i-1])
+		}
+	}
+}
+
+// The unit that a column names counts, and one that nobody knows is an error.
+func TestReadCSVUnits(t *testing.T) {
+	for header, want := range map[string]float64{"GB": 500, "GB (gCO2eq/kWh)": 500, "GB (g/kWh)": 500, "GB (gCO₂e/kWh)": 500, "GB (kg CO2/MWh)": 500, "GB (kgCO2-eq./MWh)": 500, "GB (tCO2/MWh)": 500000,
+		"GB (lbs CO2/MWh)": 226.796185, "GB (lb/MWh)": 226.796185} {
+		value := "500"
+		if want > 5000 {
+			value, want = "0.5", 500
+		}
+		ps, err := grid.ReadCSV(strings.NewReader("time,"+header+"\n2026-06-01T12:00:00Z,"+value+"\n"), grid.CSVOptions{})
+		if err != nil || math.Abs(ps[0].Value-want) > 1e-9 || ps[0].Zone != "GB" {
+			t.Errorf("%s: %+v, error %v, want %v", header, ps, err, want)
+		}
+	}
+	for _, header := range []string{"GB (percent)", "GB (EUR/MWh)", "GB (MW)"} {
+		if ps, err := grid.ReadCSV(strings.NewReader("time,"+header+"\n2026-06-01T12:00:00Z,500\n"), grid.CSVOptions{}); err == nil || !strings.Contains(err.Error(), "unit") {
+			t.Errorf("%s: %+v, error %v", header, ps, err)
+		}
+		if ps, err := grid.ReadCSV(strings.NewReader("time,"+header+"\n2026-06-01T12:00:00Z,500\n"), grid.CSVOptions{Scale: 1}); err != nil || ps[0].Value != 500 {
+			t.Errorf("%s with a scale: %+v, error %v", header, ps, err)
+		}
+	}
+}
+
 func TestSeriesKnowsWhatItDoesNotKnow(t *testing.T) {
 	at := func(h int, v float64) grid.Point {
 		return grid.Point{Zone: "GB", Signal: grid.AverageDirect, Start: noon.Add(time.Duration(h) * time.Hour), End: noon.Add(time.Duration(h+1) * time.Hour), Value: v}

@@ -55,7 +55,7 @@ func TestTimeOfUseFollowsTheWallClock(t *testing.T) {
 		t.Skip("no time zones here")
 	}
 	tou, err := grid.NewTimeOfUse("EUR", 0.30, []grid.Rate{{From: 0, Until: 6 * time.Hour, Price: 0.20},
-		{Days: []time.Weekday{time.Sunday}, From: 0, Until: 24 * time.Hour, Price: 0.25}}, berlin, nil)
+		{Days: []time.Weekday{time.Sunday}, From: 0, Until: 24 * time.Hour, Price: 0.25}}, grid.TariffOptions{Location: berlin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestTimeOfUseFollowsTheWallClock(t *testing.T) {
 		t.Errorf("mean price %v over %v of the day, want 5 cheap hours and 18 of Sunday", mean, covered)
 	}
 	for _, bad := range []grid.Rate{{From: 2, Until: 1}, {From: 0, Until: 25 * time.Hour, Price: 1}, {From: 0, Until: time.Hour, Price: math.NaN()}} {
-		if _, err := grid.NewTimeOfUse("EUR", 0.3, []grid.Rate{bad}, nil, nil); err == nil {
+		if _, err := grid.NewTimeOfUse("EUR", 0.3, []grid.Rate{bad}, grid.TariffOptions{}); err == nil {
 			t.Errorf("%+v was accepted", bad)
 		}
 	}

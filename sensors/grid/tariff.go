@@ -12,10 +12,20 @@ import (
 // clocks follow the location's rules.
 type TimeOfUse struct {
 	currency string
-	loc      *time.Location
+	opts     TariffOptions
 	rates    []Rate
 	base     float64
-	now      func() time.Time
+}
+
+// TariffOptions tune a [TimeOfUse]. The zero value works.
+type TariffOptions struct {
+	Location *time.Location // whose clock and calendar; nil means UTC
+
+	// Holidays count as Sundays, as most tariffs have it.
+	Holidays []Date
+
+	// Now tells the time; nil means [time.Now].
+	Now func() time.Time
 }
 
 // A Rate is a price that holds on some days between two times of day.
@@ -27,21 +37,60 @@ type Rate struct {
 	// is after From.
 	From, Until time.Duration
 
+	// First and Last are the days of a season in which the rate holds, both included, of any year: one that starts later in the
+	// year than it ends goes over its turn. Two zero ones mean all the year.
+	First, Last Date
+
 	Price float64 // money per kWh
 }
 
-// NewTimeOfUse returns a tariff: the first rate that holds decides, else base. Loc nil means UTC, now nil [time.Now].
-func NewTimeOfUse(currency string, base float64, rates []Rate, loc *time.Location, now func() time.Time) (*TimeOfUse, error) {
-	if loc == nil {
-		loc = time.UTC
+// A Date is a day of the calendar; a Year of 0 means every year.
+type Date struct {
+	Year  int
+	Month time.Month
+	Day   int
+}
+
+// ParseDate reads "2026-12-25", or "12-25" for every year.
+func ParseDate(text string) (Date, error) {
+	if t, err := time.Parse(time.DateOnly, text); err == nil && t.Year() > 0 {
+		return Date{t.Year(), t.Month(), t.Day()}, nil
 	}
-	if now == nil {
-		now = time.Now
+	t, err := time.Parse("2006-01-02", leap+"-"+text)
+	if err != nil {
+		return Date{}, fmt.Errorf("%.40q is no date: want 2026-12-25, or 12-25 for every year", text)
+	}
+	return Date{0, t.Month(), t.Day()}, nil
+}
+
+const leap = "2000" // a year that has all dates
+
+func (d Date) valid() bool {
+	t := time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC) // year 0 is a leap year
+	return d.Year >= 0 && t.Month() == d.Month && t.Day() == d.Day
+}
+
+// inYear orders the dates of a year.
+func (d Date) inYear() int { return int(d.Month)*32 + d.Day }
+
+// NewTimeOfUse returns a tariff: the first rate that holds decides, else base.
+func NewTimeOfUse(currency string, base float64, rates []Rate, o TariffOptions) (*TimeOfUse, error) {
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if currency == "" {
 		return nil, errors.New("time-of-use tariff: want a currency")
 	}
-	t := &TimeOfUse{currency: currency, loc: loc, rates: slices.Clone(rates), base: base, now: now}
+	o.Holidays = slices.Clone(o.Holidays)
+	for _, d := range o.Holidays {
+		if !d.valid() {
+			return nil, fmt.Errorf("time-of-use tariff: holiday %d-%d-%d: there is no such day", d.Year, d.Month, d.Day)
+		}
+	}
+	t := &TimeOfUse{currency: currency, opts: o, rates: slices.Clone(rates), base: base}
 	start := time.Unix(0, 0)
 	check := func(what string, price float64) error {
 		p := Point{Zone: what, Signal: Price, Start: start, End: start.Add(time.Hour), Value: price}
@@ -57,6 +106,9 @@ func NewTimeOfUse(currency string, base float64, rates []Rate, loc *time.Locatio
 		if r.From < 0 || r.Until > 24*time.Hour || r.From >= r.Until || r.From%time.Minute != 0 || r.Until%time.Minute != 0 {
 			return nil, fmt.Errorf("time-of-use tariff: rate %d holds from %v until %v: want full minutes of one day, in order", i, r.From, r.Until)
 		}
+		if none := (Date{}); (r.First != none || r.Last != none) && !(r.First.valid() && r.Last.valid() && r.First.Year == 0 && r.Last.Year == 0) {
+			return nil, fmt.Errorf("time-of-use tariff: rate %d holds from the day %v until %v: want two days of any year", i, r.First, r.Last)
+		}
 		if err := check(fmt.Sprintf("rate %d", i), r.Price); err != nil {
 			return nil, err
 		}
@@ -69,7 +121,7 @@ func (t *TimeOfUse) Signal() Signal { return Price }
 
 // Current implements [Source].
 func (t *TimeOfUse) Current(_ context.Context, zone string) (Point, error) {
-	now := t.now()
+	now := t.opts.Now()
 	ps, err := t.between(zone, now, now.Add(time.Second))
 	if err != nil {
 		return Point{}, err
@@ -125,12 +177,32 @@ func (t *TimeOfUse) stride(at time.Time) time.Duration {
 }
 
 func (t *TimeOfUse) price(at time.Time) float64 {
-	at = at.In(t.loc)
+	at = at.In(t.opts.Location)
 	clock := time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute
-	for _, r := range t.rates {
-		if clock >= r.From && clock < r.Until && (len(r.Days) == 0 || slices.Contains(r.Days, at.Weekday())) {
+	today := Date{at.Year(), at.Month(), at.Day()}
+	weekday := at.Weekday()
+	for _, d := range t.opts.Holidays {
+		if d.Month == today.Month && d.Day == today.Day && (d.Year == 0 || d.Year == today.Year) {
+			weekday = time.Sunday
+		}
+	}
+	for i := range t.rates {
+		r := &t.rates[i]
+		if clock >= r.From && clock < r.Until && (len(r.Days) == 0 || slices.Contains(r.Days, weekday)) && r.season(today) {
 			return r.Price
 		}
 	}
 	return t.base
+}
+
+// season tells whether a day is of the rate's season.
+func (r *Rate) season(today Date) bool {
+	first, last, day := r.First.inYear(), r.Last.inYear(), today.inYear()
+	switch {
+	case first == 0:
+		return true
+	case first <= last:
+		return first <= day && day <= last
+	}
+	return day >= first || day <= last
 }

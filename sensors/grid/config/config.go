@@ -285,10 +285,40 @@ type constant struct {
 // Signal implements [grid.Source].
 func (c constant) Signal() grid.Signal { return c.signal }
 
+func (c constant) point(zone string, start time.Time) grid.Point {
+	return grid.Point{Zone: zone, Signal: c.signal, Start: start, End: start.Add(time.Hour), Value: c.value, Currency: c.currency, Source: "static"}
+}
+
 // Current implements [grid.Source].
 func (c constant) Current(_ context.Context, zone string) (grid.Point, error) {
-	start := time.Now().UTC().Truncate(time.Hour)
-	return grid.Point{Zone: zone, Signal: c.signal, Start: start, End: start.Add(time.Hour), Value: c.value, Currency: c.currency, Source: "static"}, nil
+	return c.point(zone, time.Now().UTC().Truncate(time.Hour)), nil
+}
+
+// History implements [grid.HistorySource].
+func (c constant) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	if now := time.Now(); until.After(now) {
+		until = now
+	}
+	ps, err := c.Forecast(ctx, zone, from, until)
+	for i := range ps {
+		ps[i].Forecast = false
+	}
+	return ps, err
+}
+
+// Forecast implements [grid.ForecastSource]: what always holds is known in advance.
+func (c constant) Forecast(_ context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	const most = 1_000_000
+	if n := until.Sub(from) / time.Hour; n > most {
+		return nil, fmt.Errorf("static value: %d hours from %v: at most %d at once", n, from, most)
+	}
+	var ps []grid.Point
+	for at := from.UTC().Truncate(time.Hour); at.Before(until); at = at.Add(time.Hour) {
+		p := c.point(zone, at)
+		p.Forecast = true
+		ps = append(ps, p)
+	}
+	return ps, nil
 }
 
 var weekdays = map[string]time.Weekday{"sun": time.Sunday, "mon": time.Monday, "tue": time.Tuesday, "wed": time.Wednesday,

@@ -104,6 +104,76 @@ price:
 	}
 }
 
+// What always holds is known in advance, and made-up prices are in the section's currency.
+func TestConstantsHaveForecasts(t *testing.T) {
+	c, err := parse(t, "", `
+currency: EUR
+intensity: [{type: static, value: 25, zones: [SE]}]
+price: [{type: profile, profile: "static:0.2"}]
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	ps, err := grid.Forecast(t.Context(), c.Intensity, "SE", now, now.Add(96*time.Hour))
+	if err != nil || len(ps) < 96 || ps[0].Value != 25 || !ps[0].Covers(now) || !ps[0].Forecast || ps[len(ps)-1].End.Before(now.Add(96*time.Hour)) {
+		t.Errorf("%d points, error %v; want four days of 25", len(ps), err)
+	}
+	if ps, err := grid.History(t.Context(), c.Intensity, "SE", now.Add(-3*time.Hour), now.Add(3*time.Hour)); err != nil || len(ps) < 3 || len(ps) > 4 || ps[0].Forecast {
+		t.Errorf("history %+v, error %v; want the hours that have been", ps, err)
+	}
+	if p, err := c.Price.Current(t.Context(), "SE"); err != nil || p.Currency != "EUR" {
+		t.Errorf("price %+v, error %v; want it in EUR", p, err)
+	}
+}
+
+// Tariffs of the file know seasons and holidays, and tables the clock by which they are written.
+func TestTariffsAndClocks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "i.csv"), []byte("time,DE\n2026-06-01 12:00,321\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse(t, dir, `
+currency: EUR
+intensity: [{type: csv, file: i.csv, location: Europe/Berlin}]
+price:
+- type: time-of-use
+  base: 0.3
+  location: Europe/Berlin
+  holidays: [12-25, 2026-04-06]
+  rates:
+  - {days: [sun], from: "00:00", until: "24:00", price: 0.1}
+  - {first: 11-01, last: 02-29, from: "17:00", until: "20:00", price: 0.5}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]float64{"2026-12-25T17:30:00Z": 0.1, "2026-04-06T12:00:00Z": 0.1, "2027-04-06T12:00:00Z": 0.3, "2026-12-01T17:30:00Z": 0.5, "2026-10-20T17:30:00Z": 0.3} {
+		from, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ps, err := grid.Forecast(t.Context(), c.Price, "DE", from, from.Add(time.Minute)); err != nil || ps[0].Value != want {
+			t.Errorf("at %s %+v, error %v; want %v", at, ps, err, want)
+		}
+	}
+	from := time.Date(2026, 6, 1, 10, 0, 0, 0, time.UTC)
+	if ps, err := grid.Forecast(t.Context(), c.Intensity, "DE", from, from.Add(time.Hour)); err != nil || len(ps) != 1 || !ps[0].Start.Equal(from) {
+		t.Errorf("noon in Berlin is %+v, error %v", ps, err)
+	}
+	for text, want := range map[string]string{
+		"currency: EUR\nprice: [{type: time-of-use, base: 1, holidays: [easter]}]":                                                                 "holidays[0]",
+		"currency: EUR\nprice: [{type: time-of-use, base: 1, rates: [{first: 06-01, from: '00:00', until: '24:00', price: 1}]}]":                   "rates[0]",
+		"currency: EUR\nprice: [{type: time-of-use, base: 1, rates: [{first: 2026-06-01, last: 09-30, from: '00:00', until: '24:00', price: 1}]}]": "any year",
+		"intensity: [{type: csv, file: i.csv, location: Atlantis}]":                                                                                "location",
+		"intensity: [{type: neso, url: 'http://x', measured: true}]":                                                                               "measured is for",
+	} {
+		if _, err := parse(t, dir, text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n\tgives %v: want an error with %q", text, err, want)
+		}
+	}
+}
+
 // A source that is asked for some zones alone still has its history and its forecast.
 func TestSomeZones(t *testing.T) {
 	c, err := parse(t, "", "intensity: [{type: profile, profile: 'sine:300:100:86400', zones: [DE]}]")

@@ -28,7 +28,13 @@
 //	  - type: time-of-use
 //	    base: 0.31
 //	    location: Europe/Berlin
-//	    rates: [{days: [mon, tue, wed, thu, fri], from: "22:00", until: "24:00", price: 0.22}]
+//	    holidays: [12-25, 2026-04-06] # count as Sundays
+//	    rates:                     # the first that holds decides, else base
+//	    - {days: [mon, tue, wed, thu, fri], from: "22:00", until: "24:00", price: 0.22}
+//	    - {first: 11-01, last: 03-31, from: "17:00", until: "20:00", price: 0.41} # in winter
+//
+// A CSV file's times that name no zone are by the clock of its location (UTC), and its columns may name their unit, as US (lb/MWh).
+// Electricity Maps with measured: true tells no estimates. NESO's regions are zones too: GB-13, GB-EC2A.
 //
 // Prices in another currency say so by the source's currency, or in the header of a CSV file's column, as GB (GBP/MWh).
 //

@@ -35,8 +35,9 @@ type source struct {
 	Currency string `yaml:"currency" doc:"of the prices of this source, if it is one of rates (that of the section)"`
 
 	Base     *float64 `yaml:"base" doc:"time-of-use: the price where no rate holds"`
-	Location string   `yaml:"location" doc:"time-of-use: whose clock (UTC)"`
+	Location string   `yaml:"location" doc:"time-of-use and csv: whose clock (UTC)"`
 	Rates    []rate   `yaml:"rates" doc:"time-of-use: the first that holds decides"`
+	Holidays []string `yaml:"holidays" doc:"time-of-use: days that count as Sundays: 2026-04-03, or 12-25 for every year"`
 
 	URL          string        `yaml:"url"`
 	User         string        `yaml:"user"`
@@ -47,6 +48,7 @@ type source struct {
 	TLS          *tlsSettings  `yaml:"tls" doc:"how the endpoint is verified (by the system's roots)"`
 	Timeout      time.Duration `yaml:"timeout" doc:"of one request (10s)"`
 
+	Measured bool   `yaml:"measured" doc:"electricity-maps: values that the provider has only estimated are not known"`
 	Expr     string `yaml:"expr" doc:"prometheus: PromQL with one series a zone (what grid-intensity-go exports)"`
 	Time     string `yaml:"time" doc:"prometheus: PromQL for when that was scraped"`
 	Label    string `yaml:"label" doc:"prometheus: the label that names the zone (location)"`
@@ -57,6 +59,8 @@ type rate struct {
 	Days  []string `yaml:"days" doc:"sun, mon, tue, wed, thu, fri, sat (all)"`
 	From  string   `yaml:"from" required:"true" doc:"time of day, 00:00"`
 	Until string   `yaml:"until" required:"true" doc:"time of day, at most 24:00"`
+	First string   `yaml:"first" doc:"first day of a season, as 06-01 (all the year)"`
+	Last  string   `yaml:"last" doc:"last day of the season, as 09-30"`
 	Price float64  `yaml:"price" required:"true"`
 }
 
@@ -106,12 +110,12 @@ func (s *source) fields() map[string]use {
 	const remote = "neso electricity-maps watttime prometheus carbon-aware"
 	return map[string]use{
 		"value": {s.Value != nil, "static"}, "profile": {s.Profile != "", "profile"}, "file": {s.File != "", "csv"},
-		"scale": {s.Scale != 0, "csv prometheus"}, "currency": {s.Currency != "", "static csv profile time-of-use prometheus"}, "base": {s.Base != nil, "time-of-use"}, "location": {s.Location != "", "time-of-use"},
-		"rates": {s.Rates != nil, "time-of-use"}, "url": {s.URL != "", remote}, "user": {s.User != "", "watttime prometheus"},
+		"scale": {s.Scale != 0, "csv prometheus"}, "currency": {s.Currency != "", "static csv profile time-of-use prometheus"}, "base": {s.Base != nil, "time-of-use"}, "location": {s.Location != "", "time-of-use csv"},
+		"rates": {s.Rates != nil, "time-of-use"}, "holidays": {s.Holidays != nil, "time-of-use"}, "url": {s.URL != "", remote}, "user": {s.User != "", "watttime prometheus"},
 		"passwordFile": {s.PasswordFile != "", "watttime prometheus"}, "passwordEnv": {s.PasswordEnv != "", "watttime prometheus"},
 		"tokenFile": {s.TokenFile != "", "electricity-maps prometheus"}, "tokenEnv": {s.TokenEnv != "", "electricity-maps prometheus"},
 		"tls": {s.TLS != nil, remote}, "timeout": {s.Timeout != 0, remote}, "interval": {s.Interval != 0, remote}, "maxAge": {s.MaxAge != 0, remote},
-		"expr": {s.Expr != "", "prometheus"}, "time": {s.Time != "", "prometheus"}, "label": {s.Label != "", "prometheus"}, "provider": {s.Provider != "", "prometheus"},
+		"measured": {s.Measured, "electricity-maps"}, "expr": {s.Expr != "", "prometheus"}, "time": {s.Time != "", "prometheus"}, "label": {s.Label != "", "prometheus"}, "provider": {s.Provider != "", "prometheus"},
 	}
 }
 
@@ -175,7 +179,7 @@ func (c *Config) provider(s *source, want grid.Signal) (grid.Source, error) {
 	case "neso":
 		return neso.New(s.URL, neso.Options{Timeout: s.Timeout, TLS: o})
 	case "electricity-maps":
-		return electricitymaps.New(s.URL, token, electricitymaps.Options{Direct: want == grid.AverageDirect, Timeout: s.Timeout, TLS: o})
+		return electricitymaps.New(s.URL, token, electricitymaps.Options{Direct: want == grid.AverageDirect, Measured: s.Measured, Timeout: s.Timeout, TLS: o})
 	case "watttime":
 		if password == nil {
 			return nil, errors.New("passwordFile is missing")
@@ -217,7 +221,11 @@ func (c *Config) csv(s *source, want grid.Signal) (grid.Source, error) {
 	} else if info.Size() > maxCSV {
 		return nil, fmt.Errorf("%s: %d bytes: at most %d", s.File, info.Size(), maxCSV)
 	}
-	points, err := grid.ReadCSV(f, grid.CSVOptions{Name: s.File, Signal: want, Scale: s.Scale, Currency: c.currency(s)})
+	loc, err := s.location()
+	if err != nil {
+		return nil, err
+	}
+	points, err := grid.ReadCSV(f, grid.CSVOptions{Name: s.File, Signal: want, Scale: s.Scale, Currency: c.currency(s), Location: loc})
 	if err != nil {
 		return nil, err
 	}
@@ -229,10 +237,19 @@ func (c *Config) csv(s *source, want grid.Signal) (grid.Source, error) {
 	return grid.NewSeries(want, points, nil)
 }
 
-func (c *Config) timeOfUse(s *source) (grid.Source, error) {
+// location is whose clock a source goes by.
+func (s *source) location() (*time.Location, error) {
 	loc, err := time.LoadLocation(cmp.Or(s.Location, "UTC"))
 	if err != nil {
 		return nil, fmt.Errorf("location: %w", err)
+	}
+	return loc, nil
+}
+
+func (c *Config) timeOfUse(s *source) (grid.Source, error) {
+	loc, err := s.location()
+	if err != nil {
+		return nil, err
 	}
 	rates := make([]grid.Rate, len(s.Rates))
 	for i, r := range s.Rates {
@@ -247,11 +264,24 @@ func (c *Config) timeOfUse(s *source) (grid.Source, error) {
 		if rates[i].From, err = clock(r.From); err == nil {
 			rates[i].Until, err = clock(r.Until)
 		}
+		if err == nil && (r.First != "" || r.Last != "") {
+			if rates[i].First, err = grid.ParseDate(r.First); err == nil {
+				rates[i].Last, err = grid.ParseDate(r.Last)
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("rates[%d]: %w", i, err)
 		}
 	}
-	return grid.NewTimeOfUse(c.currency(s), *s.Base, rates, loc, nil)
+	o := grid.TariffOptions{Location: loc}
+	for i, text := range s.Holidays {
+		day, err := grid.ParseDate(text)
+		if err != nil {
+			return nil, fmt.Errorf("holidays[%d]: %w", i, err)
+		}
+		o.Holidays = append(o.Holidays, day)
+	}
+	return grid.NewTimeOfUse(c.currency(s), *s.Base, rates, o)
 }
 
 func (c *Config) secret(file, env string) func() (string, error) {
@@ -279,6 +309,9 @@ func (c *Config) currency(s *source) string { return cmp.Or(s.Currency, c.sectio
 func (c *Config) convert(s *source, src grid.Source) (grid.Source, error) {
 	from := c.currency(s)
 	if from == c.section.Currency {
+		if s.Type == "profile" { // which knows no currencies
+			src = converted{src, from, from, nil}
+		}
 		return src, nil
 	}
 	if _, ok := c.section.Rates[from]; !ok {
