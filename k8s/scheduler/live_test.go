@@ -273,7 +273,7 @@ leastwatt_decisions_total{profile="default-scheduler",result="skipped"} 1
 leastwatt_candidates_total{profile="default-scheduler",state="known"} 1
 leastwatt_candidates_total{profile="default-scheduler",state="over_capacity"} 1
 leastwatt_candidates_total{profile="default-scheduler",state="unknown"} 4
-# HELP leastwatt_nodes Nodes of the cluster, by state: known, or the reason why the state or model is not.
+# HELP leastwatt_nodes Nodes of the cluster, by state: known, or the reason why the state or model is not. Where profiles have several files, a node counts once, as by the one that knows it least.
 # TYPE leastwatt_nodes gauge
 leastwatt_nodes{state="known"} 0
 leastwatt_nodes{state="unreachable"} 3
@@ -286,5 +286,57 @@ leastwatt_nodes{state="unreachable"} 3
 	}
 	if _, err := New(nil, Options{Registerer: r}); err == nil {
 		t.Error("metrics were registered twice without an error")
+	}
+}
+
+// Profiles of two files see the same nodes: each counts once, in the state of the file that knows it least, whichever was opened first.
+func TestNodesOfTwoFilesCountOnce(t *testing.T) {
+	for _, order := range [][]string{{"a.yaml", "b.yaml"}, {"b.yaml", "a.yaml"}} {
+		r := prometheus.NewPedanticRegistry()
+		all := map[string]*fleetSite{}
+		for _, name := range order {
+			s := newSite(line(t, "both", 10, 50, 5), line(t, "one", 10, 50, 5), line(t, "none", 10, 50, 5))
+			for _, sp := range s.specs {
+				s.fleet.Put(sp)
+			}
+			all[name] = s
+		}
+		f, err := New(func(name string) (Setup, error) { return Setup{Site: all[name]}, nil }, Options{Registerer: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range order {
+			if _, err := f(t.Context(), rawArgs(`{"config":"`+name+`"}`), newHandle()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := time.Now()
+		all["a.yaml"].now, all["b.yaml"].now = now, now
+		all["a.yaml"].refresh(t, now.Add(-20*time.Second), 0.5, 0.5, math.NaN())
+		all["b.yaml"].refresh(t, now, 0.5, math.NaN(), math.NaN())
+		const want = `
+# HELP leastwatt_nodes Nodes of the cluster, by state: known, or the reason why the state or model is not. Where profiles have several files, a node counts once, as by the one that knows it least.
+# TYPE leastwatt_nodes gauge
+leastwatt_nodes{state="known"} 1
+leastwatt_nodes{state="unreachable"} 2
+# HELP leastwatt_utilization_nodes Nodes by the source that their load is known from; none is not measured.
+# TYPE leastwatt_utilization_nodes gauge
+leastwatt_utilization_nodes{source="none"} 2
+leastwatt_utilization_nodes{source="test"} 1
+`
+		if err := testutil.GatherAndCompare(r, strings.NewReader(want), "leastwatt_nodes", "leastwatt_utilization_nodes"); err != nil {
+			t.Errorf("%v: %v", order, err)
+		}
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "leastwatt_utilization_age_seconds" {
+				if h := f.GetMetric()[0].GetHistogram(); h.GetSampleCount() != 1 || h.GetSampleSum() < 20 {
+					t.Errorf("%v: %d samples of %v s in all: want the older of the one node that both know", order, h.GetSampleCount(), h.GetSampleSum())
+				}
+			}
+		}
 	}
 }

@@ -2,7 +2,9 @@ package scheduler
 
 import (
 	"context"
+	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +57,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Pods placed while the plugin only watched, by where it would have placed them: same, other (node), unknown (too little was known), unasked (one candidate, or scores reused)."},
 			[]string{"profile", "result"}),
 		nodes: prometheus.NewDesc("leastwatt_nodes",
-			"Nodes of the cluster, by state: known, or the reason why the state or model is not.", []string{"state"}, nil),
+			"Nodes of the cluster, by state: known, or the reason why the state or model is not. Where profiles have several files, a node counts once, as by the one that knows it least.", []string{"state"}, nil),
 		source: prometheus.NewDesc("leastwatt_utilization_nodes",
 			"Nodes by the source that their load is known from; none is not measured.", []string{"source"}, nil),
 		age: prometheus.NewDesc("leastwatt_utilization_age_seconds",
@@ -139,8 +141,8 @@ var ageBounds = []float64{1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 900, 3600}
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	sites := make([]Site, 0, len(m.sites))
-	for _, s := range m.sites {
-		sites = append(sites, s)
+	for _, id := range slices.Sorted(maps.Keys(m.sites)) {
+		sites = append(sites, m.sites[id])
 	}
 	shadows := maps.Clone(m.shadows)
 	m.mu.Unlock()
@@ -154,36 +156,39 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ages := make(map[float64]uint64, len(ageBounds))
 	from := make(map[string]int)
 	zones := make(map[string]scoring.Tariff)
+	views := make([]*scoring.View, len(sites))
 	for i, s := range sites {
-		v := s.View()
+		views[i] = s.View()
 		at := 0.0
-		if !v.At().IsZero() {
-			at = float64(v.At().UnixMilli()) / 1000
+		if t := views[i].At(); !t.IsZero() {
+			at = float64(t.UnixMilli()) / 1000
 		}
 		if i == 0 || at < oldest {
 			oldest = at
 		}
-		for n := range v.All {
-			from[sourceOf(n)]++
+		for n := range views[i].All {
 			if n.Meter != nil {
 				zones[n.Meter.Zone()] = n.Meter.Tariff()
 			}
-			if n.Err == nil {
-				known++
-			} else {
-				unknown[reasonOf(n.Err)]++
-			}
-			r, ok := n.Readings.Find(sensors.CPUUtilization)
-			if !ok {
-				continue
-			}
-			age := r.Age(now).Seconds()
-			sampled++
-			sum += age
-			for _, le := range ageBounds {
-				if age <= le {
-					ages[le]++
-				}
+		}
+	}
+	for n := range least(views) {
+		from[sourceOf(n)]++
+		if n.Err == nil {
+			known++
+		} else {
+			unknown[reasonOf(n.Err)]++
+		}
+		r, ok := n.Readings.Find(sensors.CPUUtilization)
+		if !ok {
+			continue
+		}
+		age := r.Age(now).Seconds()
+		sampled++
+		sum += age
+		for _, le := range ageBounds {
+			if age <= le {
+				ages[le]++
 			}
 		}
 	}
@@ -206,6 +211,32 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstHistogram(m.age, sampled, sum, ages)
 	ch <- prometheus.MustNewConstMetric(m.at, prometheus.GaugeValue, oldest)
+}
+
+// least yields every node of some views once, as the view that knows it least has it: one that does not know its cost, else the one whose
+// sample is the oldest or missing.
+func least(views []*scoring.View) iter.Seq[*scoring.Node] {
+	if len(views) == 1 {
+		return views[0].All
+	}
+	all := make(map[string]*scoring.Node)
+	for _, v := range views {
+		for n := range v.All {
+			if old := all[n.Name]; old == nil || lessKnown(n, old) {
+				all[n.Name] = n
+			}
+		}
+	}
+	return maps.Values(all)
+}
+
+func lessKnown(a, b *scoring.Node) bool {
+	if (a.Err == nil) != (b.Err == nil) {
+		return a.Err != nil
+	}
+	x, _ := a.Readings.Find(sensors.CPUUtilization) // at no time, if there is none
+	y, _ := b.Readings.Find(sensors.CPUUtilization)
+	return x.At.Before(y.At)
 }
 
 // sourceOf returns the protocol by which the load of a node is known.
