@@ -32,6 +32,7 @@ type prepared struct {
 	few    []int32 // the places of this round's candidates, where they are few
 
 	generations []int64 // memory for those of this round's candidates
+	sheets      [2]sheet
 
 	usage *Usage
 	ended *ended    // nil where nobody follows pods

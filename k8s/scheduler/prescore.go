@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -16,7 +17,7 @@ import (
 
 const stateKey fwk.StateKey = "PreScore" + Name
 
-// state is what PreScore leaves for the rest of the cycle, by place in the view. It is not changed.
+// state is what PreScore leaves for the rest of the cycle, by place in the view. It is not changed before its sheet is written anew.
 type state struct {
 	view   *scoring.View
 	places *places
@@ -27,6 +28,26 @@ type state struct {
 	tie    []float32
 	best   []int32 // places among the candidates of the best, best first
 	per    float64 // raw score of one unit of cost
+	sheet  *sheet  // has the memory of the slices
+}
+
+// A sheet is memory for one state, used again by the cycle after the next. kube-scheduler runs the scheduling cycles of all its pods one
+// after the other, so nobody asks for the state of a cycle when the next has begun; who does so later yet finds none.
+type sheet struct {
+	few  []int32
+	cost []float64
+	tie  []float32
+	best []int32
+	of   atomic.Pointer[state] // whose it is
+}
+
+// state returns a state in this sheet for n costs, which are not set; the state that had it is there no more.
+func (m *sheet) state(n int) *state {
+	s := &state{sheet: m}
+	m.of.Store(s)
+	m.cost, m.tie = slices.Grow(m.cost[:0], n)[:n], slices.Grow(m.tie[:0], n)[:n]
+	s.cost, s.tie = m.cost, m.tie
+	return s
 }
 
 // at returns where the cost of the i-th server of the view stands, or -1.
@@ -53,7 +74,10 @@ func (p *Plugin) read(cs fwk.CycleState) *state {
 	if err != nil {
 		return nil
 	}
-	return d.(*state)
+	if s := d.(*state); s.sheet.of.Load() == s {
+		return s
+	}
+	return nil
 }
 
 // before tells which of two nodes of the same raw score is preferred: by the cost before rounding, then as
@@ -91,6 +115,7 @@ func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, n
 	d := p.demand(pod)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.last.Store(nil) // its memory may be another's from now on
 	s, t, err := p.predict(ctx, d, nodes, start)
 	p.metrics.preScored(time.Since(start), &t, err)
 	if err != nil {
@@ -152,23 +177,25 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	if err != nil {
 		return nil, t, err
 	}
-	n := len(w.nodes)
-	w.lent = true
-	s := &state{view: w.view, places: w.places, found: w.found}
+	n, m := len(w.nodes), &w.sheets[w.round%2]
 	if few {
-		s.few = append(make([]int32, 0, len(w.few)), w.few...)
-		slices.Sort(s.few)
-		s.few = slices.Compact(s.few)
-		n = len(s.few)
+		slices.Sort(w.few)
+		m.few = append(slices.Grow(m.few[:0], fewest), slices.Compact(w.few)...) // never nil
+		n = len(m.few)
 	}
-	s.cost, s.tie = make([]float64, n), make([]float32, n)
+	w.lent = true
+	s := m.state(n)
+	s.view, s.places, s.found = w.view, w.places, w.found
+	if few {
+		s.few = m.few
+	}
 	for k := range s.cost {
 		i := k
 		if s.few != nil {
 			i = int(s.few[k])
 		}
 		if w.marks[i].round != w.round {
-			s.cost[k] = math.NaN()
+			s.cost[k], s.tie[k] = math.NaN(), 0
 			continue
 		}
 		c := &all[i]
@@ -194,10 +221,11 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	if t.known > 0 {
 		s.per = rawPer(all[t.best[0]].unit)
 	}
-	s.best = make([]int32, len(t.best))
-	for i, k := range t.best {
-		s.best[i] = w.marks[k].candidate
+	m.best = m.best[:0]
+	for _, k := range t.best {
+		m.best = append(m.best, w.marks[k].candidate)
 	}
+	s.best = m.best
 	return s, t, nil
 }
 

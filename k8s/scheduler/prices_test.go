@@ -185,7 +185,8 @@ func TestFewCandidatesScoreAsAmongAll(t *testing.T) {
 	s.refresh(t, s.now, 0.1, 0.3, 0.7, 0.99)
 	all, pd := s.infos(), pod("p", "1500m")
 	want, _ := cycle(t, p, pd, all)
-	whole := p.last.Load()
+	whole := *p.last.Load()
+	whole.cost, whole.tie = slices.Clone(whole.cost), slices.Clone(whole.tie) // before other cycles have them
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := range 2 * fewest {
 		some := slices.Clone(all)
@@ -229,6 +230,54 @@ func TestStateStaysWhileNodesChange(t *testing.T) {
 	for _, info := range again {
 		if i := p.last.Load().view.Index(info.Node().Name); p.last.Load().found[i] != info.Node() {
 			t.Errorf("%s is found by an object that is old", info.Node().Name)
+		}
+	}
+}
+
+// A cycle uses the memory of the cycle before the last, whose state is there no more: who asks for it yet is told nothing, and not what
+// another pod costs. The state of the last cycle stays as it was.
+func TestCyclesShareMemory(t *testing.T) {
+	for _, n := range []int{fewest, 10 * fewest} {
+		s := newSite(curves(t, n)...)
+		p := s.start(t, "")
+		s.refresh(t, s.now, 0.1)
+		infos := s.infos()
+		score := func(cs fwk.CycleState) []int64 {
+			out := make([]int64, n)
+			for i, info := range infos {
+				out[i], _ = p.Score(t.Context(), cs, nil, info)
+			}
+			return out
+		}
+		var states []fwk.CycleState
+		var costs [][]float64
+		var scores [][]int64
+		for i, cpu := range []string{"1", "2", "3"} {
+			cs := newState()
+			if st := p.PreScore(t.Context(), cs, pod("p", cpu), infos); !st.IsSuccess() {
+				t.Fatal(st)
+			}
+			states, costs, scores = append(states, cs), append(costs, p.last.Load().cost), append(scores, score(cs))
+			if i > 0 {
+				if again := score(states[i-1]); !slices.Equal(again, scores[i-1]) || slices.Equal(again, scores[i]) {
+					t.Errorf("%d nodes: the scores of a cycle were %v and are %v during the next, whose own are %v", n, scores[i-1], again, scores[i])
+				}
+			}
+		}
+		if &costs[0][0] != &costs[2][0] || &costs[0][0] == &costs[1][0] {
+			t.Errorf("%d nodes: the third cycle has other memory than the first, or the second has the same", n)
+		}
+		if again := score(states[0]); slices.ContainsFunc(again, func(raw int64) bool { return raw != rawUnknown }) {
+			t.Errorf("%d nodes: scores of a cycle whose memory is another's: %v", n, again)
+		}
+		if st := p.PreScore(t.Context(), newState(), pod("p", "1"), nil); !st.IsSkip() { // no candidate: it has nothing to leave
+			t.Errorf("of no nodes: %v", st)
+		}
+		if st := p.PreScore(t.Context(), newState(), pod("p", "1"), nil); !st.IsSkip() {
+			t.Errorf("of no nodes: %v", st)
+		}
+		if again := score(states[2]); slices.ContainsFunc(again, func(raw int64) bool { return raw != rawUnknown }) {
+			t.Errorf("%d nodes: scores of a cycle whose memory cycles that were skipped have: %v", n, again)
 		}
 	}
 }
