@@ -65,6 +65,7 @@ type place struct {
 type hours struct {
 	from   time.Time
 	values []float64
+	known  []float64 // while a file is read: the share of each hour that it told of
 }
 
 // at returns the value of the hour that holds t, NaN outside.
@@ -268,15 +269,39 @@ func (g *gridOptions) series(file string, signal grid.Signal) (map[string]hours,
 				return nil, "", fmt.Errorf("%s: prices in %s and %s: say -rates %s=…,%s=…", file, money, p.Currency, money, p.Currency)
 			}
 		}
-		for k := int(p.Start.Sub(h.from) / time.Hour); k < int(p.End.Sub(h.from)/time.Hour); k++ {
-			for len(h.values) <= k {
-				h.values = append(h.values, math.NaN())
-			}
-			h.values[k] = v
-		}
+		h.add(p.Start, p.End, v)
 		out[p.Zone] = h
 	}
+	for z, h := range out {
+		for k := range h.values {
+			h.values[k] /= h.known[k] // NaN where nothing is known
+		}
+		out[z] = hours{from: h.from, values: h.values}
+	}
 	return out, money, nil
+}
+
+// add counts a value of some time in the hours that it touches, which become means when all is read.
+func (h *hours) add(start, end time.Time, v float64) {
+	for k := int(start.Sub(h.from) / time.Hour); ; k++ {
+		from := h.from.Add(time.Duration(k) * time.Hour)
+		if !from.Before(end) {
+			return
+		}
+		for len(h.values) <= k {
+			h.values, h.known = append(h.values, 0), append(h.known, 0)
+		}
+		until := from.Add(time.Hour)
+		if start.After(from) {
+			from = start
+		}
+		if end.Before(until) {
+			until = end
+		}
+		d := until.Sub(from).Hours()
+		h.values[k] += d * v
+		h.known[k] += d
+	}
 }
 
 // begin settles when the simulation starts: where the user says, else 120 days after the first hour that is known, or a third of

@@ -517,6 +517,15 @@ func TestSeries(t *testing.T) {
 	if len(ahead) != 4 || ahead[0] != 200 || !math.IsNaN(ahead[1]) || ahead[2] != 400 || !math.IsNaN(ahead[3]) {
 		t.Errorf("told %v", ahead)
 	}
+	// Quarters and halves of an hour, as NESO and markets tell them, are paid at their mean; half an hour that is not known counts as the other.
+	g = gridOptions{objective: "grams", start: "2023-01-01T00:00:00Z", carbon: write("h.csv",
+		"datetime_utc,A\n2023-01-01T00:00:00Z,100\n2023-01-01T00:30:00Z,300\n2023-01-01T01:00:00Z,500\n2023-01-01T01:30:00Z,\n2023-01-01T02:00:00Z,\n2023-01-01T02:15:00Z,10\n2023-01-01T02:30:00Z,20\n2023-01-01T02:45:00Z,60\n2023-01-01T03:00:00Z,7\n")}
+	if err := g.load(1, "embedded:1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.world.simulated(3 * time.Hour)[0].Intensity; !slices.Equal(got, []float64{200, 500, 30, 7}) {
+		t.Errorf("by half-hours paid at %v, want the means of the hours", got)
+	}
 	for what, c := range map[string]struct {
 		g    gridOptions
 		want string
