@@ -84,6 +84,8 @@ type optimum struct {
 	AtOnceKg   float64 `json:"atOnceCarbonKg"` // everything at once, where it draws the fewest watts
 	PlaceKg    float64 `json:"placeCarbonKg"`  // everything at once, at the site that the oracle would choose
 	CarbonKg   float64 `json:"carbonKg"`
+	AtOnceCost float64 `json:"atOnceCost,omitempty"` // the same in money, where there are prices
+	PlaceCost  float64 `json:"placeCost,omitempty"`
 	Cost       float64 `json:"cost"`
 	PlaceShare float64 `json:"placeShare"` // of the oracle's saving in what the objective counts; the rest comes from the time
 }
@@ -91,7 +93,7 @@ type optimum struct {
 // shares says of each run how much of the oracle's saving it reached. place is the oracle's run in which nothing could be held.
 func (o *options) shares(done []outcome, base, oracle, place *simulate.Result) {
 	possible := o.aim(base) - o.aim(oracle)
-	o.optimum = optimum{AtOnceKg: o.kilograms(base), PlaceKg: o.kilograms(place), CarbonKg: o.kilograms(oracle), Cost: o.money(oracle)}
+	o.optimum = optimum{AtOnceKg: o.kilograms(base), PlaceKg: o.kilograms(place), CarbonKg: o.kilograms(oracle), AtOnceCost: o.money(base), PlaceCost: o.money(place), Cost: o.money(oracle)}
 	if possible > 0 {
 		o.optimum.PlaceShare = (o.aim(base) - o.aim(place)) / possible
 	}
@@ -107,12 +109,18 @@ func (o *options) shares(done []outcome, base, oracle, place *simulate.Result) {
 func (o *options) writeShares(out io.Writer, done []outcome) error {
 	fmt.Fprintf(out, "\n%d sites from %s on, objective %s; the oracle is %s told what the grid will be, against %s, which starts everything at once.\n",
 		len(o.world.sites), o.world.start.Format(time.RFC3339), o.objective, overTime, atOnce)
-	fmt.Fprintf(out, "Of its saving (%.2f kg instead of %.2f) %.1f %% come from the place alone (%.2f kg with everything at once), the rest from the time.\n",
-		o.optimum.CarbonKg, o.optimum.AtOnceKg, 100*o.optimum.PlaceShare, o.optimum.PlaceKg)
+	x, unit := &o.optimum, "kg"
+	reached, all, place := x.CarbonKg, x.AtOnceKg, x.PlaceKg
+	money := o.objective == "money"
+	if money {
+		unit, reached, all, place = o.world.money, x.Cost, x.AtOnceCost, x.PlaceCost
+	}
+	fmt.Fprintf(out, "Of its saving (%.2f %s instead of %.2f) %.1f %% come from the place alone (%.2f %[2]s with everything at once), the rest from the time.\n",
+		reached, unit, all, 100*x.PlaceShare, place)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "strategy\tshare of the oracle\tmissed\tsuspended\t")
 	for _, s := range o.world.sites {
-		fmt.Fprintf(w, "%s kg\t", s.id)
+		fmt.Fprintf(w, "%s %s\t", s.id, unit)
 	}
 	fmt.Fprintln(w)
 	for _, d := range done {
@@ -122,7 +130,11 @@ func (o *options) writeShares(out io.Writer, done []outcome) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t", d.result.Strategy, share, d.result.Missed, d.result.Suspended)
 		for _, s := range d.result.Sites {
-			fmt.Fprintf(w, "%.2f\t", s.Grams/1000)
+			v := s.Grams / 1000
+			if money {
+				v = s.Money
+			}
+			fmt.Fprintf(w, "%.2f\t", v)
 		}
 		fmt.Fprintln(w)
 	}

@@ -250,7 +250,12 @@ func (g *gridOptions) series(file string, signal grid.Signal) (map[string]hours,
 	if err != nil {
 		return nil, "", fmt.Errorf("-rates: %w", err)
 	}
-	out, money := map[string]hours{}, ""
+	out, money, target := map[string]hours{}, "", "converted"
+	for _, currency := range slices.Sorted(maps.Keys(rates)) {
+		if rates[currency] == 1 { // all are worth so many of it
+			target = currency
+		}
+	}
 	for _, p := range points {
 		h, ok := out[p.Zone]
 		if !ok {
@@ -260,7 +265,7 @@ func (g *gridOptions) series(file string, signal grid.Signal) (map[string]hours,
 		if signal == grid.Price {
 			switch r, ok := rates[p.Currency]; {
 			case ok:
-				v, money = v*r, "converted"
+				v, money = v*r, target
 			case len(rates) > 0:
 				continue // a currency that the user gave no rate for: its zones are unknown
 			case money == "" || money == p.Currency:

@@ -454,6 +454,69 @@ func TestSites(t *testing.T) {
 	}
 }
 
+// TestMoney: by prices that fall below 0 at noon in one zone, and are told in two currencies, the planner pays the least, is told in money, and a price of carbon
+// moves work to the clean zone.
+func TestMoney(t *testing.T) {
+	prices, carbon := new(strings.Builder), new(strings.Builder)
+	fmt.Fprintln(prices, "t,sunny (EUR/MWh),even (CHF/MWh)")
+	fmt.Fprintln(carbon, "t,sunny,even")
+	start := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)
+	for h := range 60 * 24 {
+		at := start.Add(time.Duration(h) * time.Hour).Format(time.RFC3339)
+		fmt.Fprintf(prices, "%s,%.2f,%d\n", at, 80+100*math.Cos(2*math.Pi*float64(h%24)/24), 100)
+		fmt.Fprintf(carbon, "%s,800,20\n", at)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	o := small()
+	o.objective, o.slack, o.off, o.strategies = "money", 24*time.Hour, true, "leastwatt,threshold,spacetime"
+	o.prices, o.carbon, o.rates = write("p.csv", prices.String()), write("c.csv", carbon.String()), "EUR=1,CHF=1.05"
+	type row struct {
+		Name                        string
+		CarbonKg, Cost, OracleShare float64
+		MissedDeadlines, Unplaced   int
+	}
+	paid := func() (string, []row, *optimum) {
+		var table, doc bytes.Buffer
+		o.asJSON = false
+		if err := run(t.Context(), o, &table, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		o.asJSON = true
+		if err := run(t.Context(), o, &doc, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Strategies []row
+			Oracle     *optimum
+		}
+		if err := json.Unmarshal(doc.Bytes(), &d); err != nil {
+			t.Fatal(err)
+		}
+		return table.String(), d.Strategies, d.Oracle
+	}
+	table, s, oracle := paid()
+	if s[2].Cost >= s[0].Cost || s[2].Cost >= s[1].Cost || s[2].OracleShare < 0.8 || s[2].MissedDeadlines+s[2].Unplaced > 0 {
+		t.Errorf("costs: %+v", s)
+	}
+	if oracle == nil || !(oracle.Cost < oracle.PlaceCost && oracle.PlaceCost < oracle.AtOnceCost) {
+		t.Errorf("the oracle is %+v", oracle)
+	}
+	if want := fmt.Sprintf("(%.2f EUR instead of %.2f)", oracle.Cost, oracle.AtOnceCost); !strings.Contains(table, want) || !strings.Contains(table, "sunny EUR") {
+		t.Errorf("%s\n\tdoes not tell %s", table, want)
+	}
+	o.carbonPrice = 1000
+	if _, dear, _ := paid(); dear[2].CarbonKg > 0.2*s[2].CarbonKg {
+		t.Errorf("with a price of carbon %v kg are emitted, without %v", dear[2].CarbonKg, s[2].CarbonKg)
+	}
+}
+
 // TestPublishedCarbon: on the grids of three years the planner reaches most of what a perfect forecast would save, more than a threshold, and
 // misses no deadline.
 func TestPublishedCarbon(t *testing.T) {
