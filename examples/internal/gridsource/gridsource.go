@@ -37,6 +37,8 @@ type Options struct {
 	// CredentialsFile holds a token, or "user:password" for WattTime. It is read again at every use.
 	CredentialsFile string
 
+	HistoryFile string // see [forecast.SourceOptions]
+
 	Zones  []string // to forecast from the start
 	Logger *slog.Logger
 	Now    func() time.Time // nil means time.Now
@@ -58,7 +60,7 @@ func Open(text string, o Options) (*Feed, error) {
 
 // Over adds forecasts to a provider.
 func Over(provider grid.Source, o Options) (*Feed, error) {
-	f, err := forecast.NewSource(grid.NewCached(provider, grid.CacheOptions{Now: o.Now}), forecast.SourceOptions{Zones: o.Zones, Logger: o.Logger, Now: o.Now})
+	f, err := forecast.NewSource(grid.NewCached(provider, grid.CacheOptions{Now: o.Now}), forecast.SourceOptions{Zones: o.Zones, File: o.HistoryFile, Logger: o.Logger, Now: o.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func open(text string, o Options) (grid.Source, error) {
 	case "neso":
 		return neso.New(cmp.Or(rest, NESO), neso.Options{})
 	case "electricitymaps":
-		return electricitymaps.New(rest, credentials, electricitymaps.Options{})
+		return electricitymaps.New(rest, credentials, electricitymaps.Options{Now: o.Now})
 	case "watttime":
 		return watttime.New(rest, func() (string, string, error) {
 			text, err := credentials()
@@ -86,7 +88,7 @@ func open(text string, o Options) (grid.Source, error) {
 			return user, password, nil
 		}, watttime.Options{Now: o.Now})
 	case "carbonaware":
-		return carbonaware.New(rest, grid.AverageLifeCycle, carbonaware.Options{})
+		return carbonaware.New(rest, grid.AverageLifeCycle, carbonaware.Options{Now: o.Now})
 	case "csv":
 		f, err := os.Open(rest)
 		if err != nil {

@@ -1,8 +1,16 @@
 package forecast
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/sensors/grid"
@@ -48,4 +56,187 @@ func (s *Source) Restore(zone, currency string, start time.Time, values []float6
 	z.model, z.currency = m, currency
 	z.publish(zone, s.Signal())
 	return nil
+}
+
+// saved is what Save writes. What is not understood is an error, not a guess.
+type saved struct {
+	Kind    string               `json:"kind"`
+	Version int                  `json:"version"`
+	Signal  grid.Signal          `json:"signal"`
+	Zones   map[string]savedZone `json:"zones"`
+}
+
+type savedZone struct {
+	Start    time.Time  `json:"start"`
+	Currency string     `json:"currency,omitempty"`
+	Values   []*float64 `json:"values"` // by hours; null where one was missing
+}
+
+const (
+	savedKind    = "leastwatt-grid-history"
+	savedVersion = 1
+	savedBytes   = 256 << 20 // at most; three years of a zone take about half a megabyte
+)
+
+// Save writes the hours that all zones' models hold, so that Load can go on from them after a restart.
+func (s *Source) Save(w io.Writer) error {
+	out := saved{Kind: savedKind, Version: savedVersion, Signal: s.Signal(), Zones: map[string]savedZone{}}
+	for _, name := range s.names() {
+		start, values := s.Values(name)
+		if len(values) == 0 {
+			continue
+		}
+		z := savedZone{Start: start, Values: make([]*float64, len(values))}
+		for h := range values {
+			if !math.IsNaN(values[h]) {
+				z.Values[h] = &values[h]
+			}
+		}
+		s.mu.Lock()
+		of := s.zones[name]
+		s.mu.Unlock()
+		if of != nil {
+			of.mu.Lock()
+			z.Currency = of.currency
+			of.mu.Unlock()
+		}
+		out.Zones[name] = z
+	}
+	return json.NewEncoder(w).Encode(out)
+}
+
+// Load restores what Save has written: see Restore. Of a text that is not wholly right, or of another signal, nothing is taken over.
+func (s *Source) Load(r io.Reader) error {
+	b, err := io.ReadAll(io.LimitReader(r, savedBytes+1))
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	if len(b) > savedBytes {
+		return fmt.Errorf("history: more than %d bytes", savedBytes)
+	}
+	var in saved
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("history: something follows its end")
+	}
+	switch {
+	case in.Kind != savedKind || in.Version != savedVersion:
+		return fmt.Errorf("history: it is %.40q of version %d, want %q of version %d", in.Kind, in.Version, savedKind, savedVersion)
+	case in.Signal != s.Signal():
+		return fmt.Errorf("history: it is of %.60q, want %q: %w", in.Signal, s.Signal(), grid.ErrImplausible)
+	}
+	values := make(map[string][]float64, len(in.Zones))
+	for name, z := range in.Zones {
+		if !z.Start.Equal(z.Start.Truncate(time.Hour)) {
+			return fmt.Errorf("history of zone %q: it starts at %v, want the start of an hour", name, z.Start)
+		}
+		v := make([]float64, len(z.Values))
+		for h, p := range z.Values {
+			if v[h] = math.NaN(); p != nil {
+				v[h] = *p
+				at := z.Start.Add(time.Duration(h) * time.Hour)
+				if err := (grid.Point{Zone: name, Signal: in.Signal, Start: at, End: at.Add(time.Hour), Value: v[h]}).Validate(); err != nil {
+					return fmt.Errorf("history: %w", err)
+				}
+			}
+		}
+		if end := z.Start.Add(time.Duration(len(v)) * time.Hour); end.After(s.opts.Now().Add(time.Hour)) {
+			return fmt.Errorf("history of zone %q: it ends at %v, which has not been: %w", name, end, grid.ErrImplausible)
+		}
+		values[name] = v
+	}
+	for name, z := range in.Zones {
+		if err := s.Restore(name, z.Currency, z.Start.UTC(), values[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remember reads the file of the options once, and writes it when hours were learned since it was.
+func (s *Source) remember() error {
+	if s.opts.File == "" {
+		return nil
+	}
+	if !s.read {
+		s.read = true
+		f, err := os.Open(s.opts.File)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		}
+		defer f.Close()
+		if err := s.Load(f); err != nil { // put aside, for who wants to see what became of it
+			return errors.Join(fmt.Errorf("%s, which is put aside as %[1]s.bad: %w", s.opts.File, err), os.Rename(s.opts.File, s.opts.File+".bad"))
+		}
+		s.kept = s.learned()
+		return nil
+	}
+	learned := s.learned()
+	if learned == s.kept {
+		return nil
+	}
+	if err := s.write(); err != nil {
+		return err
+	}
+	s.kept = learned
+	return nil
+}
+
+// learned changes whenever a model has observed an hour.
+func (s *Source) learned() (sum int64) {
+	for _, name := range s.names() {
+		s.mu.Lock()
+		z := s.zones[name]
+		s.mu.Unlock()
+		if z == nil {
+			continue
+		}
+		z.mu.Lock()
+		if len(z.model.values) > 0 {
+			sum += z.model.Next().Unix()
+		}
+		z.mu.Unlock()
+	}
+	return sum
+}
+
+// write replaces the file at once, so that a crash leaves the old one or the new one.
+func (s *Source) write() error {
+	f, err := os.CreateTemp(filepath.Dir(s.opts.File), filepath.Base(s.opts.File)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	err = s.Save(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), s.opts.File)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("history: %w", err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// names returns the zones, in order.
+func (s *Source) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := make([]string, 0, len(s.zones))
+	for name := range s.zones {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }

@@ -30,6 +30,10 @@ type SourceOptions struct {
 	// error wraps [grid.ErrStale].
 	MaxAge time.Duration
 
+	// File remembers between runs what the models were fed: the first round reads it, and rounds that learned something replace it. Without it a
+	// restart knows of the past what the provider tells, which may be a day. A file that is not right is put aside and told once.
+	File string
+
 	Logger *slog.Logger     // nil discards
 	Now    func() time.Time // nil means [time.Now]
 }
@@ -42,6 +46,8 @@ type Source struct {
 	opts   SourceOptions
 
 	round sync.Mutex // held while the provider is asked for history
+	read  bool       // File was read; guarded by round
+	kept  int64      // what was learned when File was read or written; guarded by round
 
 	mu    sync.Mutex
 	zones map[string]*zone // guarded by mu
@@ -268,15 +274,11 @@ func (s *Source) Run(ctx context.Context) error {
 func (s *Source) Refresh(ctx context.Context) error {
 	s.round.Lock()
 	defer s.round.Unlock()
-	s.mu.Lock()
-	names := make([]string, 0, len(s.zones))
-	for name := range s.zones {
-		names = append(names, name)
-	}
-	s.mu.Unlock()
-	slices.Sort(names)
 	var errs []error
-	for _, name := range names {
+	if !s.read {
+		errs = append(errs, s.remember())
+	}
+	for _, name := range s.names() {
 		if ctx.Err() != nil {
 			return errors.Join(append(errs, ctx.Err())...)
 		}
@@ -295,5 +297,5 @@ func (s *Source) Refresh(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("zone %q: %w", name, err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.remember())...)
 }

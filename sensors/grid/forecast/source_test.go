@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,10 +156,7 @@ func TestSourceRestart(t *testing.T) {
 	if errA != nil || errB != nil {
 		t.Fatal(errA, errB)
 	}
-	equal := func(x, y float64) bool { return x == y || math.IsNaN(x) && math.IsNaN(y) }
-	if !slices.EqualFunc(a, b, func(x, y forecast.Step) bool {
-		return x.Start.Equal(y.Start) && x.Value == y.Value && equal(x.Low, y.Low) && equal(x.High, y.High)
-	}) {
+	if !sameSteps(a, b) {
 		t.Error("the forecast differs after a restart")
 	}
 	for name, bad := range map[string][]float64{"negative": {-5}, "billion": {1e9}, "infinite": {math.Inf(1)}} {
