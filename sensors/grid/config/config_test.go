@@ -127,6 +127,29 @@ price: [{type: profile, profile: "static:0.2"}]
 	}
 }
 
+// A carbon-aware-sdk names places as clouds do, and with WattTime behind it its data as WattTime does: the file says which is which.
+func TestNamesOfTheCarbonAwareSDK(t *testing.T) {
+	now := time.Now().UTC().Truncate(5 * time.Minute)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("location") != "westus" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintf(w, `[{"location":"CAISO_NORTH","time":%q,"rating":120,"duration":"00:05:00"}]`, now.Format(time.RFC3339))
+	}))
+	defer s.Close()
+	c, err := parse(t, "", fmt.Sprintf("signal: %s\nintensity: [{type: carbon-aware, url: %q, locations: {US-CAL-CISO: westus}, answers: {US-CAL-CISO: CAISO_NORTH}}]", grid.MarginalDirect, s.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := c.Intensity.Current(t.Context(), "US-CAL-CISO"); err != nil || p.Value != 120 || p.Zone != "US-CAL-CISO" {
+		t.Errorf("%+v, error %v", p, err)
+	}
+	if _, err := c.Intensity.Current(t.Context(), "US-TEX-ERCO"); !errors.Is(err, grid.ErrUnknownZone) {
+		t.Errorf("of a zone that the server has not the error is %v", err)
+	}
+}
+
 // Tariffs of the file know seasons and holidays, and tables the clock by which they are written.
 func TestTariffsAndClocks(t *testing.T) {
 	dir := t.TempDir()

@@ -48,7 +48,10 @@ type source struct {
 	TLS          *tlsSettings  `yaml:"tls" doc:"how the endpoint is verified (by the system's roots)"`
 	Timeout      time.Duration `yaml:"timeout" doc:"of one request (10s)"`
 
-	Measured bool   `yaml:"measured" doc:"electricity-maps: values that the provider has only estimated are not known"`
+	Measured  bool              `yaml:"measured" doc:"electricity-maps: values that the provider has only estimated are not known"`
+	Locations map[string]string `yaml:"locations" doc:"carbon-aware: the server's names of zones, where they differ"`
+	Answers   map[string]string `yaml:"answers" doc:"carbon-aware: the names that its data of zones bear, where they are not those asked for"`
+
 	Expr     string `yaml:"expr" doc:"prometheus: PromQL with one series a zone (what grid-intensity-go exports)"`
 	Time     string `yaml:"time" doc:"prometheus: PromQL for when that was scraped"`
 	Label    string `yaml:"label" doc:"prometheus: the label that names the zone (location)"`
@@ -115,7 +118,8 @@ func (s *source) fields() map[string]use {
 		"passwordFile": {s.PasswordFile != "", "watttime prometheus"}, "passwordEnv": {s.PasswordEnv != "", "watttime prometheus"},
 		"tokenFile": {s.TokenFile != "", "electricity-maps prometheus"}, "tokenEnv": {s.TokenEnv != "", "electricity-maps prometheus"},
 		"tls": {s.TLS != nil, remote}, "timeout": {s.Timeout != 0, remote}, "interval": {s.Interval != 0, remote}, "maxAge": {s.MaxAge != 0, remote},
-		"measured": {s.Measured, "electricity-maps"}, "expr": {s.Expr != "", "prometheus"}, "time": {s.Time != "", "prometheus"}, "label": {s.Label != "", "prometheus"}, "provider": {s.Provider != "", "prometheus"},
+		"measured": {s.Measured, "electricity-maps"}, "locations": {s.Locations != nil, "carbon-aware"}, "answers": {s.Answers != nil, "carbon-aware"},
+		"expr": {s.Expr != "", "prometheus"}, "time": {s.Time != "", "prometheus"}, "label": {s.Label != "", "prometheus"}, "provider": {s.Provider != "", "prometheus"},
 	}
 }
 
@@ -202,7 +206,7 @@ func (c *Config) provider(s *source, want grid.Signal) (grid.Source, error) {
 		}
 		return promgrid.New(prometheus.Endpoint{URL: s.URL, User: s.User, PasswordFrom: password, TokenFrom: token, TLS: o}, q, promgrid.Options{Timeout: s.Timeout})
 	case "carbon-aware":
-		return carbonaware.New(s.URL, want, carbonaware.Options{Timeout: s.Timeout, TLS: o})
+		return carbonaware.New(s.URL, want, carbonaware.Options{Locations: s.Locations, Answers: s.Answers, Timeout: s.Timeout, TLS: o})
 	}
 	return nil, fmt.Errorf("%q is not built in", s.Type)
 }
