@@ -6,9 +6,11 @@
 package forecast
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -26,7 +28,9 @@ var ErrTooShort = errors.New("too little history")
 
 // Options tune a [Model]. The zero value works.
 type Options struct {
-	// Additive forecasts values that may be negative, such as prices, without taking their logarithm.
+	// Additive forecasts values that may be negative, such as prices, by the inverse hyperbolic sine of their distance from the median of the
+	// first month in units of its spread, instead of by their logarithm: a spike weighs little more than what is merely dear (Uniejewski, Weron and
+	// Ziel, Variance Stabilizing Transformations for Electricity Spot Price Forecasting, IEEE Transactions on Power Systems 2018).
 	Additive bool
 
 	// MaxHistory bounds the hours that Values keeps for a restart; 0 means three years.
@@ -50,6 +54,8 @@ type Model struct {
 	values []float64 // hourly, as observed or filled
 	filled []bool
 	y      []float64 // transformed
+	center float64   // of additive values
+	scale  float64   // of additive values; 0 while no month of them is known
 	ridge  [day]*ridge
 	smooth *holtWinters
 	issued []issue
@@ -104,6 +110,7 @@ func (m *Model) Observe(at time.Time, value float64) error {
 func (m *Model) push(v float64, filled bool) {
 	m.values, m.filled, m.y = append(m.values, v), append(m.filled, filled), append(m.y, m.forward(v))
 	m.smooth.observe(m.y)
+	m.settle()
 	n := len(m.y)
 	if t := n - Horizon; t >= memory && m.whole(t, n) {
 		r := &m.ridge[m.hour(t)]
@@ -157,10 +164,35 @@ func (m *Model) at(t int) time.Time { return m.start.Add(time.Duration(t) * time
 
 func (m *Model) hour(t int) int { return m.at(t).Hour() }
 
+// settle finds the scale of additive values when a month of them is known: the median of what is observed lies from the median, in the standard
+// deviations of a normal distribution. It holds for good, so that what was learned keeps its meaning.
+func (m *Model) settle() {
+	if !m.opts.Additive || m.scale > 0 || len(m.values) < memory {
+		return
+	}
+	sorted := slices.Clone(m.values)
+	slices.Sort(sorted)
+	m.center = sorted[len(sorted)/2]
+	for i, v := range sorted {
+		sorted[i] = math.Abs(v - m.center)
+	}
+	slices.Sort(sorted)
+	const normal = 1.4826 // standard deviations in a median absolute deviation
+	m.scale = cmp.Or(normal*sorted[len(sorted)/2], sorted[len(sorted)-1], 1)
+	m.smooth = new(holtWinters)
+	for n, v := range m.values {
+		m.y[n] = m.forward(v)
+		m.smooth.observe(m.y[:n+1])
+	}
+}
+
 // forward maps a value to where it is forecast: the logarithm, so that errors are relative, as MAPE counts them.
 // Below 1 g/kWh differences do not matter.
 func (m *Model) forward(v float64) float64 {
 	if m.opts.Additive {
+		if m.scale > 0 {
+			return math.Asinh((v - m.center) / m.scale)
+		}
 		return v
 	}
 	return math.Log(max(v, 1))
@@ -168,6 +200,9 @@ func (m *Model) forward(v float64) float64 {
 
 func (m *Model) backward(y float64) float64 {
 	if m.opts.Additive {
+		if m.scale > 0 {
+			return m.center + m.scale*math.Sinh(min(max(y, -20), 20))
+		}
 		return y
 	}
 	return math.Exp(min(y, 20))
