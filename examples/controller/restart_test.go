@@ -102,7 +102,7 @@ metadata: {name: %s, namespace: leastwatt-system, labels: {scale: "yes"}}
 spec:
   nodeName: %s
   metricsCollector:
-    inletTemp: {type: Redfish, endpoint: "http://127.0.0.1:%d", fetchInterval: 1h}
+    inletTemp: {type: Redfish, endpoint: "http://127.0.0.1:%d", fetchInterval: 24h}
     deltaP: {type: "", endpoint: ""}
   predictor: {}
 `, name, name, 20000+i))
@@ -122,23 +122,30 @@ spec:
 		_ = s.client.DeleteAllOf(context.Background(), &v1.Node{}, client.MatchingLabels{"scale": "yes"})
 		_ = s.client.DeleteAllOf(context.Background(), &v1alpha1.NodeProfile{})
 	})
-	_, _, stop := s.run(t, "--wao", "--interval=1h", "--kube-api-qps=2000", "--kube-api-burst=2000", "--workers=16")
-	within(t, 5*time.Minute, "every node has its profile", func() bool {
+	_, registry, stop := s.run(t, "--wao", "--interval=30s", "--kube-api-qps=2000", "--kube-api-burst=2000", "--workers=16")
+	patience := 5 * time.Minute
+	within(t, patience, "every node has its profile", func() bool {
 		var list v1alpha1.NodeProfileList
 		if err := s.client.List(t.Context(), &list); err != nil {
 			t.Fatal(err)
 		}
 		return len(list.Items) == nodes
 	})
+	within(t, patience, "every status is written", func() bool { return actions(t, registry)["status"] >= float64(nodes) })
 	stop()
 
 	begin := time.Now()
-	_, registry, _ := s.run(t, "--wao", "--interval=1h")
+	calls, registry, _ := s.run(t, "--wao", "--interval=30s")
 	until(t, "every profile was looked at", func() bool { return actions(t, registry)["look"] >= float64(nodes) })
+	took := time.Since(begin)
 	got := actions(t, registry)
-	t.Logf("%d profiles of NodeConfigs reconciled %.1f s after a restart: %v", nodes, time.Since(begin).Seconds(), got)
+	reads, watches, writes := calls.reads.Load(), calls.watches.Load(), calls.writes.Load()
+	t.Logf("%d profiles of NodeConfigs reconciled %.1f s after a restart: %d reads, %d watches, %d writes; %v", nodes, took.Seconds(), reads, watches, writes, got)
 	if got["create"]+got["update"]+got["delete"] != 0 {
 		t.Errorf("a restart changed profiles: %v", got)
+	}
+	if reads+watches > 60 || writes > int64(nodes)/10 {
+		t.Errorf("%d reads, %d watches, %d writes", reads, watches, writes)
 	}
 	change := func(i, port int) {
 		t.Helper()
