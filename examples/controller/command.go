@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
@@ -146,10 +145,17 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 	if f.learned <= 0 {
 		o.Learned = -1
 	}
-	if err := f.compat(ctx, mgr, &o); err != nil {
+	wao, err := f.compat(ctx, mgr, &o)
+	if err != nil {
 		return err
 	}
-	if err := controllers.Add(ctx, mgr, p, o); err != nil {
+	late := newLater(mgr.GetRESTMapper(), wao, log, func(ctx context.Context) error {
+		if wao != nil {
+			o.Watches = append(o.Watches, wao.Watches()...)
+		}
+		return controllers.Add(ctx, mgr, p, o)
+	})
+	if err := mgr.Add(late); err != nil {
 		return err
 	}
 	synced := func(r *http.Request) error {
@@ -160,7 +166,7 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 		}
 		return nil
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("cache", synced)); err != nil {
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("resources", late.ready), mgr.AddReadyzCheck("cache", synced)); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -196,23 +202,15 @@ func (f *flags) provider(c *rest.Config, log *slog.Logger) (*profiles.Provider, 
 	return profiles.New(o)
 }
 
-// compat adds what other systems left, as the flags say.
-func (f *flags) compat(ctx context.Context, mgr ctrl.Manager, o *controllers.Options) error {
+// compat adds what other systems left, as the flags say, and returns what reads WAO's objects, whose groups are not known yet; nil is nothing.
+func (f *flags) compat(ctx context.Context, mgr ctrl.Manager, o *controllers.Options) (wao *compat.WAO, err error) {
 	if f.wao {
 		format, err := compat.ParseCPUUsageFormat(f.waoFormat)
 		if err != nil {
-			return fmt.Errorf("--wao-cpu-usage-format: %w", err)
+			return nil, fmt.Errorf("--wao-cpu-usage-format: %w", err)
 		}
-		w := &compat.WAO{Namespace: f.namespace, InsecureSkipVerify: f.waoInsecure, CPUUsageFormat: format}
-		for _, g := range compat.WAOGroups {
-			if has(mgr.GetRESTMapper(), g, "NodeConfig") && has(mgr.GetRESTMapper(), g, "NodeConfigTemplate") {
-				w.Groups = append(w.Groups, g)
-			}
-		}
-		if len(w.Groups) == 0 {
-			return fmt.Errorf("--wao: the cluster has no NodeConfigs and NodeConfigTemplates of %s", groups(compat.WAOGroups))
-		}
-		o.Makers, o.Watches = append(o.Makers, w), append(o.Watches, w.Watches()...)
+		wao = &compat.WAO{Namespace: f.namespace, InsecureSkipVerify: f.waoInsecure, CPUUsageFormat: format}
+		o.Makers = append(o.Makers, wao)
 	}
 	if f.waoLabels {
 		o.Makers = append(o.Makers, &compat.Labels{Model: f.waoLabelsModel})
@@ -220,24 +218,19 @@ func (f *flags) compat(ctx context.Context, mgr ctrl.Manager, o *controllers.Opt
 	var peaks *compat.Peaks
 	switch namespace, name, ok := strings.Cut(f.peaksConfig, "/"); {
 	case f.peaksFile != "" && f.peaksConfig != "":
-		return errors.New("--peaks-file and --peaks-configmap exclude each other")
+		return nil, errors.New("--peaks-file and --peaks-configmap exclude each other")
 	case f.peaksFile != "":
 		peaks = compat.PeaksFile(f.peaksFile)
 	case ok:
 		peaks = compat.PeaksConfigMap(mgr.GetAPIReader(), namespace, name)
 	case f.peaksConfig != "":
-		return fmt.Errorf("--peaks-configmap is %q: want NAMESPACE/NAME", f.peaksConfig)
+		return nil, fmt.Errorf("--peaks-configmap is %q: want NAMESPACE/NAME", f.peaksConfig)
 	default:
-		return nil
+		return wao, nil
 	}
 	if _, err := peaks.PowerModels(ctx); err != nil { // a mistake is better told at once
-		return err
+		return nil, err
 	}
 	o.Makers, o.Models = append(o.Makers, peaks), append(o.Models, peaks)
-	return nil
-}
-
-func has(m meta.RESTMapper, g schema.GroupVersion, kind string) bool {
-	_, err := m.RESTMapping(g.WithKind(kind).GroupKind(), g.Version)
-	return err == nil
+	return wao, nil
 }

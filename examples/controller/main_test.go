@@ -43,9 +43,6 @@ func TestOnARealAPIServer(t *testing.T) {
 	bin := controlplane.ForTest(t, "")
 	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir(), Audit: true}, func(ctx context.Context, c *controlplane.Cluster) error {
 		s := &server{cluster: c, config: c.RESTConfig()}
-		if _, err := envtest.InstallCRDs(s.config, envtest.CRDInstallOptions{Paths: []string{crds, "testdata/wao"}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
-			return err
-		}
 		scheme, err := newScheme()
 		if err != nil {
 			return err
@@ -54,6 +51,10 @@ func TestOnARealAPIServer(t *testing.T) {
 			return err
 		}
 		if err := s.client.Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+			return err
+		}
+		t.Run("Later", s.testLater)
+		if _, err := envtest.InstallCRDs(s.config, envtest.CRDInstallOptions{Paths: []string{crds, "testdata/wao"}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
 			return err
 		}
 		t.Run("CEL", s.testCEL)

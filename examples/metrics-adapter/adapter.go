@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/metadata"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -113,6 +115,16 @@ func (f *flags) serve(ctx context.Context, base *adapter.AdapterBase) error {
 	}
 	base.WithCustomMetrics(p)
 	base.WithExternalMetrics(p)
+	if site.ready != nil {
+		server, err := base.Server()
+		if err != nil {
+			return err
+		}
+		check := healthz.NamedCheck("leastwatt-profiles", func(*http.Request) error { return site.ready() })
+		if err := server.GenericAPIServer.AddReadyzChecks(check); err != nil {
+			return err
+		}
+	}
 
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup

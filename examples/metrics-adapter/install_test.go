@@ -25,15 +25,15 @@ func install(ctx context.Context, c *controlplane.Cluster, client *kubernetes.Cl
 	if err := allow(ctx, client); err != nil {
 		return "", err
 	}
-	port, _, err := start(ctx, c, "metrics-adapter", program, "--leastwatt-config="+config)
+	port, _, err := start(ctx, c, "metrics-adapter", program, "/readyz", "--leastwatt-config="+config)
 	if err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("https://127.0.0.1:%d", port), register(ctx, c, client, port)
 }
 
-// start starts the adapter with its account.
-func start(ctx context.Context, c *controlplane.Cluster, name, program string, args ...string) (port int, p *controlplane.Process, err error) {
+// start starts the adapter with its account, and waits until a path answers.
+func start(ctx context.Context, c *controlplane.Cluster, name, program, path string, args ...string) (port int, p *controlplane.Process, err error) {
 	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, namespace, "metrics-adapter")
 	if err != nil {
 		return 0, nil, err
@@ -48,7 +48,7 @@ func start(ctx context.Context, c *controlplane.Cluster, name, program string, a
 	p, err = c.Start(ctx, controlplane.Program{Name: name, Path: program, Args: append([]string{
 		"--lister-kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--tls-cert-file=" + cert, "--tls-private-key-file=" + key,
-	}, args...), Ready: c.Answers(fmt.Sprintf("https://127.0.0.1:%d/readyz", port))})
+	}, args...), Ready: c.Answers(fmt.Sprintf("https://127.0.0.1:%d%s", port, path))})
 	return port, p, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,8 +28,21 @@ import (
 )
 
 // profiled runs the program by NodeProfiles, a Secret and a PowerModel: it has the same metrics, those of
-// pods too, and what a profile that is deleted told is gone.
+// pods too, and what a profile that is deleted told is gone. One that is started before the resource definitions lives and is not ready
+// before they come.
 func profiled(ctx context.Context, t *testing.T, c *controlplane.Cluster, core kubernetes.Interface, program string, servers ...*server) error {
+	early, late, err := start(ctx, c, "metrics-adapter-early", program, "/livez", "--leastwatt-profiles", "--startup-grace=100ms")
+	if err != nil {
+		return err
+	}
+	defer late.Stop()
+	ready := func() error {
+		_, err := c.Get(ctx, fmt.Sprintf("https://127.0.0.1:%d/readyz", early))
+		return err
+	}
+	if err := ready(); err == nil {
+		t.Error("an adapter without resource definitions and without a file is ready")
+	}
 	if _, err := envtest.InstallCRDs(c.RESTConfig(), envtest.CRDInstallOptions{Paths: []string{"../../k8s/chart/crds"}, ErrorIfPathMissing: true, MaxTime: time.Minute}); err != nil {
 		return err
 	}
@@ -65,11 +79,17 @@ func profiled(ctx context.Context, t *testing.T, c *controlplane.Cluster, core k
 			return err
 		}
 	}
+	if err := until(ctx, func(context.Context) (bool, error) { return ready() == nil, nil }); err != nil {
+		return fmt.Errorf("waiting for the adapter that was started before the resource definitions: %w: %w", err, ready())
+	}
+	if body, err := c.Get(ctx, fmt.Sprintf("https://127.0.0.1:%d/metrics", early)); err != nil || !strings.Contains(string(body), "\nleastwatt_profiles_followed 1\n") {
+		t.Errorf("its metrics do not say that it follows profiles: %v", err)
+	}
 	file := filepath.Join(t.TempDir(), "site.yaml") // for what no profile says
 	if err := os.WriteFile(file, []byte("models: [{kind: prior}]\nscoring: {maxAge: 6s}\n"), 0o600); err != nil {
 		return err
 	}
-	port, p, err := start(ctx, c, "metrics-adapter-profiles", program, "--leastwatt-config="+file, "--leastwatt-profiles", "--leastwatt-secrets-namespace="+namespace)
+	port, p, err := start(ctx, c, "metrics-adapter-profiles", program, "/readyz", "--leastwatt-config="+file, "--leastwatt-profiles", "--leastwatt-secrets-namespace="+namespace)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ import (
 // A site is the cluster's servers, and what keeps them current until ctx ends.
 type site struct {
 	metrics.Site
-	run func(ctx context.Context) error
+	run   func(ctx context.Context) error
+	ready func() error // nil is always
 }
 
 // newSite returns a site of a file, of the cluster's NodeProfiles and PowerModels, or of both; a nil c is no file.
@@ -45,7 +46,7 @@ func (f *flags) newSite(c *config.Config, cluster *rest.Config, pods *kepler.Pod
 		if err != nil {
 			return nil, err
 		}
-		return &site{s, func(ctx context.Context) error {
+		return &site{Site: s, run: func(ctx context.Context) error {
 			return together(ctx, s.Run, func(ctx context.Context) error { return endpoints.WatchNodes(ctx, client, s) })
 		}}, nil
 	}
@@ -64,10 +65,14 @@ func (f *flags) newSite(c *config.Config, cluster *rest.Config, pods *kepler.Pod
 	if err != nil {
 		return nil, err
 	}
-	return &site{p, func(ctx context.Context) error { return follow(ctx, cluster, p) }}, nil
+	out := &site{Site: p, run: func(ctx context.Context) error { return follow(ctx, cluster, p) }}
+	if c == nil { // without profiles there is nothing to tell
+		out.ready = p.Followed
+	}
+	return out, nil
 }
 
-// follow runs a provider that follows the cluster's nodes, NodeProfiles and PowerModels.
+// follow runs a provider that follows the cluster's nodes, and its NodeProfiles and PowerModels once it has such resources.
 func follow(ctx context.Context, cluster *rest.Config, p *profiles.Provider) error {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
@@ -80,13 +85,13 @@ func follow(ctx context.Context, cluster *rest.Config, p *profiles.Provider) err
 	if err != nil {
 		return err
 	}
-	if err := p.Follow(ctx, objects); err != nil {
-		return err
-	}
 	if err := p.FollowNodes(ctx, objects); err != nil {
 		return err
 	}
-	return together(ctx, objects.Start, p.Run)
+	return together(ctx, objects.Start, p.Run, func(ctx context.Context) error {
+		p.FollowLater(ctx, objects)
+		return nil
+	})
 }
 
 // together runs functions until ctx ends or one of them does, and returns the first error after all have ended.

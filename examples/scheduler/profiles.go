@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
@@ -53,7 +52,6 @@ func (k *kube) wait(ctx context.Context) (*rest.Config, error) {
 type clusterSite struct {
 	*clusterprofiles.Provider
 	kube *kube
-	log  *slog.Logger
 }
 
 // newSite returns a site of the cluster's NodeProfiles and PowerModels, and of a file for what they do not say; nil is
@@ -70,7 +68,7 @@ func (o *profileOptions) newSite(c *config.Config, log *slog.Logger, r prometheu
 	if err != nil {
 		return nil, err
 	}
-	return &clusterSite{provider, &o.kube, log}, nil
+	return &clusterSite{provider, &o.kube}, nil
 }
 
 // Run implements the plugin's Site.
@@ -92,43 +90,13 @@ func (s *clusterSite) Run(ctx context.Context) error {
 	followed, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(followed)
-		s.follow(ctx, objects)
+		s.FollowLater(ctx, objects)
 	}()
 	go func() { ended <- objects.Start(ctx) }()
 	err = s.Provider.Run(ctx)
 	cancel()
 	<-followed
 	return errors.Join(err, <-ended)
-}
-
-// again is how long to wait before the cluster is asked again for kinds that it did not have.
-const again = 5 * time.Second
-
-// follow has the provider follow the cluster's objects until ctx ends, as soon as the cluster has their kinds: they may be
-// installed after the scheduler, which goes by its file until then.
-func (s *clusterSite) follow(ctx context.Context, objects cache.Informers) {
-	told := ""
-	for {
-		try, giveUp := context.WithCancel(ctx)
-		err := s.Follow(try, objects)
-		if err == nil {
-			<-ctx.Done()
-			giveUp()
-			return
-		}
-		giveUp() // what it follows already
-		if text := err.Error(); text != told && ctx.Err() == nil {
-			told = text
-			s.log.ErrorContext(ctx, "NodeProfiles and PowerModels are not followed yet", "err", err)
-		}
-		wait := time.NewTimer(again)
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return
-		case <-wait.C:
-		}
-	}
 }
 
 // later reads Secrets with the client that is known later.

@@ -1,10 +1,15 @@
 package profiles
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"sync"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -18,14 +23,101 @@ import (
 // nothing: run the cache, with [Slim], beside the provider.
 func (p *Provider) Follow(ctx context.Context, c cache.Informers) error {
 	profiles := handle(p.SetProfile, func(n *v1alpha1.NodeProfile) { p.DeleteProfile(n.Name) })
-	if err := follow(ctx, c, &v1alpha1.NodeProfile{}, profiles); err != nil {
-		return fmt.Errorf("follow NodeProfiles: %w", err)
+	read, err := follow(ctx, c, &v1alpha1.NodeProfile{}, profiles)
+	if err != nil {
+		return p.following.fails(fmt.Errorf("follow NodeProfiles: %w", err))
 	}
 	models := handle(p.SetModel, func(m *v1alpha1.PowerModel) { p.DeleteModel(m.Name) })
-	if err := follow(ctx, c, &v1alpha1.PowerModel{}, models); err != nil {
-		return fmt.Errorf("follow PowerModels: %w", err)
+	also, err := follow(ctx, c, &v1alpha1.PowerModel{}, models)
+	if err != nil {
+		return p.following.fails(fmt.Errorf("follow PowerModels: %w", err))
+	}
+	p.following.does(read, also)
+	return nil
+}
+
+// FollowLater does as [Provider.Follow] until ctx ends, as soon as the cluster has the kinds: they may be installed after the program,
+// which goes by what else it has until then. It tells the log why it waits; [Provider.Followed] and the metric
+// leastwatt_profiles_followed tell too.
+func (p *Provider) FollowLater(ctx context.Context, c cache.Informers) {
+	told := ""
+	for {
+		try, giveUp := context.WithCancel(ctx)
+		err := p.Follow(try, c)
+		if err == nil {
+			<-ctx.Done()
+			giveUp()
+			return
+		}
+		giveUp() // what it follows already
+		if text := err.Error(); text != told && ctx.Err() == nil {
+			told = text
+			p.log.ErrorContext(ctx, "NodeProfiles and PowerModels are not followed yet: install their CustomResourceDefinitions (k8s/chart/crds), or let this program list and watch them", "err", err)
+		}
+		wait := time.NewTimer(again)
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return
+		case <-wait.C:
+		}
+	}
+}
+
+// again is how long to wait before the cluster is asked again for kinds that it did not have.
+const again = 5 * time.Second
+
+// Followed returns nil when the cluster's NodeProfiles and PowerModels were read and are followed, else why they are not.
+func (p *Provider) Followed() error { return p.following.err() }
+
+// following is how far [Provider.Follow] has come.
+type following struct {
+	mu   sync.Mutex
+	why  error                       // guarded by mu: that it fails, the last time
+	read []toolscache.InformerSynced // guarded by mu: nil until it follows
+}
+
+var (
+	errNotFollowed = errors.New("NodeProfiles and PowerModels are not followed yet")
+	errBeingRead   = errors.New("NodeProfiles and PowerModels are not read yet")
+)
+
+func (f *following) fails(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.why, f.read = err, nil
+	return err
+}
+
+func (f *following) does(read ...toolscache.InformerSynced) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.why, f.read = nil, read
+}
+
+func (f *following) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.read == nil {
+		return cmp.Or(f.why, errNotFollowed)
+	}
+	for _, read := range f.read {
+		if !read() {
+			return errBeingRead
+		}
 	}
 	return nil
+}
+
+// metric tells whether profiles are followed.
+func (f *following) metric() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "leastwatt_profiles_followed",
+		Help: "1 if the cluster's NodeProfiles and PowerModels were read and are followed; 0 while they are not, as where the cluster has no such resources or denies them."}, func() float64 {
+		if f.err() != nil {
+			return 0
+		}
+		return 1
+	})
 }
 
 // FollowNodes tells the provider of the nodes in a cache, for programs that are no scheduler, whose plugin does so.
@@ -36,7 +128,7 @@ func (p *Provider) FollowNodes(ctx context.Context, c cache.Informers) error {
 			p.Put(m)
 		}
 	}
-	if err := follow(ctx, c, &v1.Node{}, handle(put, func(n *v1.Node) { p.Remove(n.Name) })); err != nil {
+	if _, err := follow(ctx, c, &v1.Node{}, handle(put, func(n *v1.Node) { p.Remove(n.Name) })); err != nil {
 		return fmt.Errorf("follow nodes: %w", err)
 	}
 	return nil
@@ -70,19 +162,19 @@ func Slim(obj any) (any, error) {
 	return obj, nil
 }
 
-func follow(ctx context.Context, c cache.Informers, o client.Object, h toolscache.ResourceEventHandler) error {
+func follow(ctx context.Context, c cache.Informers, o client.Object, h toolscache.ResourceEventHandler) (read toolscache.InformerSynced, err error) {
 	i, err := c.GetInformer(ctx, o, cache.BlockUntilSynced(false))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := i.AddEventHandler(h)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	context.AfterFunc(ctx, func() {
 		_ = i.RemoveEventHandler(r) // an informer that has stopped has none left
 	})
-	return nil
+	return r.HasSynced, nil
 }
 
 // handle lets typed functions handle an informer's events.

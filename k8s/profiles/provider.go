@@ -54,7 +54,7 @@ type Options struct {
 	// Logger is told what fails in the background; nil discards it.
 	Logger *slog.Logger
 
-	// Registerer is given the poller's metrics; nil means none.
+	// Registerer is given the poller's metrics, and leastwatt_profiles_followed; nil means none.
 	Registerer sensors.Registerer
 }
 
@@ -71,6 +71,8 @@ type Provider struct {
 	pods    *kepler.Pods // may be nil
 	learned *notebook
 	log     *slog.Logger
+
+	following following
 
 	putting sync.Mutex // held while profiles are made, so that none is made of what was replaced
 
@@ -119,6 +121,11 @@ func New(o Options) (*Provider, error) {
 		return nil, fmt.Errorf("profiles: %w", err)
 	}
 	p.site = site
+	if o.Registerer != nil {
+		if err := o.Registerer.Register(p.following.metric()); err != nil {
+			return nil, fmt.Errorf("profiles: %w", err)
+		}
+	}
 	return p, nil
 }
 

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/compat"
+)
+
+// later adds the controllers as soon as the cluster has the resources that they are about: those may be installed after the program,
+// as kubectl apply of the rendered chart may.
+type later struct {
+	mapper meta.RESTMapper
+	wao    *compat.WAO // nil where WAO's objects are not read; its groups are set before add
+	log    *slog.Logger
+	add    func(context.Context) error
+
+	mu  sync.Mutex
+	why error // guarded by mu: why it waits
+}
+
+func newLater(m meta.RESTMapper, wao *compat.WAO, log *slog.Logger, add func(context.Context) error) *later {
+	return &later{mapper: m, wao: wao, log: log, add: add, why: errors.New("the cluster's resources are not looked at yet")}
+}
+
+// again is how long to wait before the cluster is asked again for resources that it did not have.
+const again = 5 * time.Second
+
+// Start implements manager.Runnable.
+func (l *later) Start(ctx context.Context) error {
+	tick := time.NewTicker(again)
+	defer tick.Stop()
+	told := ""
+	for {
+		err := l.look()
+		if err == nil {
+			if err := l.add(ctx); err != nil {
+				return err
+			}
+			l.set(nil)
+			return nil
+		}
+		l.set(err)
+		if text := err.Error(); text != told {
+			told = text
+			l.log.ErrorContext(ctx, "the controllers wait", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable: who waits to lead has its caches filled.
+func (*later) NeedLeaderElection() bool { return false }
+
+// ready is a check of readiness: it returns why the controllers wait, or nil.
+func (l *later) ready(*http.Request) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.why
+}
+
+func (l *later) set(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why = why
+}
+
+// look returns which resources the cluster lacks. Of WAO's groups one is enough, and those that there are count.
+func (l *later) look() error {
+	missing, err := l.lacks(v1alpha1.SchemeGroupVersion, "NodeProfile", "NodeProfileTemplate", "PowerModel")
+	if err != nil {
+		return err
+	}
+	if missing != "" {
+		return fmt.Errorf("the cluster has no %s: install the CustomResourceDefinitions (k8s/chart/crds)", missing)
+	}
+	if l.wao == nil {
+		return nil
+	}
+	l.wao.Groups = nil
+	for _, g := range compat.WAOGroups {
+		if missing, err = l.lacks(g, "NodeConfig", "NodeConfigTemplate"); err != nil {
+			return err
+		}
+		if missing == "" {
+			l.wao.Groups = append(l.wao.Groups, g)
+		}
+	}
+	if len(l.wao.Groups) == 0 {
+		return fmt.Errorf("--wao: the cluster has no NodeConfigs and NodeConfigTemplates of %s: install WAO's CustomResourceDefinitions, or leave the flag out", groups(compat.WAOGroups))
+	}
+	return nil
+}
+
+// lacks returns which kinds of a group the cluster does not have, for people to read.
+func (l *later) lacks(g schema.GroupVersion, kinds ...string) (string, error) {
+	var missing []string
+	for _, k := range kinds {
+		switch _, err := l.mapper.RESTMapping(g.WithKind(k).GroupKind(), g.Version); {
+		case meta.IsNoMatchError(err):
+			missing = append(missing, k+"s")
+		case err != nil:
+			return "", fmt.Errorf("ask the cluster for its resources: %w", err)
+		}
+	}
+	if missing == nil {
+		return "", nil
+	}
+	return strings.Join(missing, ", ") + " of " + g.String(), nil
+}
