@@ -18,6 +18,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
 	"github.com/leastwatt/leastwatt/k8s/metrics"
+	"github.com/leastwatt/leastwatt/k8s/profiles"
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
 	"github.com/leastwatt/leastwatt/k8s/shift"
 	"github.com/leastwatt/leastwatt/scoring/config"
@@ -60,6 +61,11 @@ func exported(t *testing.T) map[string][]string {
 	if _, err := shift.New(nil, nil, shift.Options{Registerer: r}); err != nil {
 		t.Fatal(err)
 	}
+	alone := &recorder{Registry: prometheus.NewRegistry()} // it has a site of its own
+	if _, err := profiles.New(profiles.Options{Registerer: alone}); err != nil {
+		t.Fatal(err)
+	}
+	r.collectors = append(r.collectors, alone.collectors...)
 	histograms := make(map[string]bool)
 	families, err := r.Gather()
 	if err != nil {
@@ -245,7 +251,7 @@ func TestQueriesAskForWhatIsExported(t *testing.T) {
 			t.Errorf("%s: %s", where, p)
 		}
 	}
-	if len(all) < 45 {
+	if len(all) < 52 {
 		t.Errorf("%d queries: the dashboard is not read whole", len(all))
 	}
 }

@@ -88,9 +88,9 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	actions, wrong := newActions(), newProblems()
+	actions, wrong, found := newActions(), newProblems(), newCensus()
 	if o.Registerer != nil {
-		if err := errors.Join(o.Registerer.Register(actions), o.Registerer.Register(wrong)); err != nil {
+		if err := errors.Join(o.Registerer.Register(actions), o.Registerer.Register(wrong), o.Registerer.Register(found)); err != nil {
 			return fmt.Errorf("controllers: %w", err)
 		}
 	}
@@ -119,7 +119,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	if err := b.Complete(r); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}
-	s := &sweeper{client: mgr.GetClient(), provider: p, problems: wrong, count: count, period: o.Period, every: o.Sweep, models: o.Models, learned: o.Learned, again: again, log: o.Logger}
+	s := &sweeper{client: mgr.GetClient(), provider: p, problems: wrong, census: found, count: count, period: o.Period, every: o.Sweep, models: o.Models, learned: o.Learned, again: again, log: o.Logger}
 	if err := mgr.Add(s); err != nil {
 		return fmt.Errorf("controllers: %w", err)
 	}
@@ -134,7 +134,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 
 func newActions() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_profile_actions_total",
-		Help: "What the controller did to NodeProfiles: look, create, update, delete, status."}, []string{"action"})
+		Help: "What the controller did to NodeProfiles: look, create, update, delete, status, and error, a look that failed and comes again."}, []string{"action"})
 }
 
 // index returns what an object stands under in [NodeIndex].

@@ -75,14 +75,17 @@ func TestProblemsAreTold(t *testing.T) {
 // The file by which the chart's rules are checked tells what is exported.
 func TestMetricsFile(t *testing.T) {
 	var lines []string
-	for _, c := range []prometheus.Collector{newActions(), newProblems()} {
-		ch := make(chan *prometheus.Desc, 1)
+	for _, c := range []prometheus.Collector{newActions(), newProblems(), newCensus()} {
+		ch := make(chan *prometheus.Desc, 10)
 		c.Describe(ch)
-		m := regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`).FindStringSubmatch((<-ch).String())
-		if m == nil {
-			t.Fatalf("cannot read what %T describes", c)
+		close(ch)
+		for d := range ch {
+			m := regexp.MustCompile(`fqName: "([^"]+)".*variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
+			if m == nil {
+				t.Fatalf("cannot read what %T describes", c)
+			}
+			lines = append(lines, m[1]+" "+strings.ReplaceAll(m[2], ",", " ")+"\n")
 		}
-		lines = append(lines, m[1]+" "+strings.ReplaceAll(m[2], ",", " ")+"\n")
 	}
 	file, err := os.ReadFile(filepath.Join("..", "chart", "testdata", "controller_metrics.txt"))
 	if want := strings.Join(lines, ""); err != nil || string(file) != want {

@@ -132,7 +132,10 @@ func (r *profiler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) { // our cache is behind: look again when it is not
 		return ctrl.Result{RequeueAfter: 50*time.Millisecond + rand.N(100*time.Millisecond)}, nil
 	}
-	return res, client.IgnoreNotFound(err)
+	if err = client.IgnoreNotFound(err); err != nil {
+		r.count("error")
+	}
+	return res, err
 }
 
 func (r *profiler) reconcile(ctx context.Context, node string) (ctrl.Result, error) {

@@ -36,6 +36,7 @@ type sweeper struct {
 	client   client.Client
 	provider *profiles.Provider
 	problems *problems
+	census   *census
 	count    func(string)
 	every    time.Duration
 	period   time.Duration
@@ -132,7 +133,11 @@ func (s *sweeper) profiles(ctx context.Context) error {
 	var changes []change
 	keep, messages, now := learnedAtOnce, messagesAtOnce, time.Now()
 	wrote := make(map[string]time.Time, len(list.Items)) // those that are gone are forgotten
-	defer func() { s.wrote = wrote }()
+	found := newCount()
+	defer func() {
+		s.wrote = wrote
+		s.census.publish(found)
+	}()
 	for i := range list.Items {
 		old := &list.Items[i]
 		at, ok := s.wrote[old.Name]
@@ -141,6 +146,7 @@ func (s *sweeper) profiles(ctx context.Context) error {
 		}
 		wrote[old.Name] = at
 		status, ok := s.status(old)
+		found.add(old, &status, ok)
 		if !ok {
 			continue
 		}
