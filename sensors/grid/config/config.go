@@ -50,11 +50,13 @@ type zones struct {
 	Names   map[string]string `yaml:"names" doc:"zones of values of the label"`
 	Cloud   string            `yaml:"cloud" enum:"aws,gcp,azure" doc:"the cloud of which the label's values are regions"`
 	Default string            `yaml:"default" doc:"the zone of machines without the label"`
+	At      []float64         `yaml:"at" doc:"latitude and longitude in degrees of the default zone, which the built-in table of towns tells"`
 }
 
 type place struct {
 	Labels map[string]string `yaml:"labels" required:"true" doc:"all of which a machine has"`
 	Zone   string            `yaml:"zone"`
+	At     []float64         `yaml:"at" doc:"latitude and longitude in degrees, of which the built-in table of towns tells the zone"`
 	PUE    *float64          `yaml:"pue"`
 	Factor *float64          `yaml:"factor"`
 }
@@ -126,8 +128,31 @@ func (c *Config) check(n *yaml.Node) error {
 	if err := ratio("factor", s.Factor, math.SmallestNonzeroFloat64); err != nil {
 		return err
 	}
-	for i, p := range s.Sites {
+	zone := func(field string, name *string, at []float64) error {
+		switch {
+		case at == nil:
+			return nil
+		case *name != "":
+			return fail(field, "stands beside a zone: give one of the two")
+		case len(at) != 2:
+			return fail(field, "has %d numbers: want latitude and longitude", len(at))
+		}
+		found, err := grid.ZoneAt(at[0], at[1])
+		if err != nil {
+			return fail(field, "%w", err)
+		}
+		*name = found
+		return nil
+	}
+	if err := zone("zone.at", &s.Zone.Default, s.Zone.At); err != nil {
+		return err
+	}
+	for i := range s.Sites {
+		p := &s.Sites[i]
 		at := fmt.Sprintf("sites[%d].", i)
+		if err := zone(at+"at", &p.Zone, p.At); err != nil {
+			return err
+		}
 		if err := ratio(at+"pue", p.PUE, 1); err != nil {
 			return err
 		}

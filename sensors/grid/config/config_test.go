@@ -127,6 +127,27 @@ price: [{type: profile, profile: "static:0.2"}]
 	}
 }
 
+// Coordinates stand for the zone of the nearest town; where that is not clear it is an error, at the start.
+func TestZonesByCoordinates(t *testing.T) {
+	c, err := parse(t, "", "zone: {at: [52.2, 0.12]}\nsites: [{labels: {hall: south}, at: [48.85, 2.35], pue: 1.2}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for hall, want := range map[string]string{"south": "FR", "north": "GB"} {
+		if p, err := c.Place(map[string]string{"hall": hall}); err != nil || p.Zone != want {
+			t.Errorf("%s is in %q, error %v; want %q", hall, p.Zone, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"zone: {at: [40, -40]}": "objective.zone.at", "zone: {at: [1]}": "want latitude and longitude", "zone: {at: [48.85, 2.35], default: DE}": "give one of the two",
+		"sites: [{labels: {a: b}, at: [91, 0]}]": "objective.sites[0].at", "sites: [{labels: {a: b}, zone: FR, at: [48.85, 2.35]}]": "give one of the two",
+	} {
+		if _, err := parse(t, "", text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\n\tgives %v: want an error with %q", text, err, want)
+		}
+	}
+}
+
 // A carbon-aware-sdk names places as clouds do, and with WattTime behind it its data as WattTime does: the file says which is which.
 func TestNamesOfTheCarbonAwareSDK(t *testing.T) {
 	now := time.Now().UTC().Truncate(5 * time.Minute)
