@@ -86,12 +86,11 @@ func Servers() []Server { return slices.Clone(embedded()) }
 func FindServer(name string) (Server, error) {
 	want := fold(name)
 	found := -1
-	for i := range embedded() {
-		s := &embedded()[i]
-		if fold(s.Name()) == want {
-			return *s, nil
+	for i, s := range folded() {
+		if s[0] == want {
+			return embedded()[i], nil
 		}
-		if fold(s.Model) == want {
+		if s[1] == want {
 			if found >= 0 {
 				return Server{}, fmt.Errorf("server %q: more than one vendor has it: name the vendor too", name)
 			}
@@ -103,6 +102,16 @@ func FindServer(name string) (Server, error) {
 	}
 	return embedded()[found], nil
 }
+
+// folded are the folded names and models of the embedded servers.
+var folded = sync.OnceValue(func() [][2]string {
+	all := make([][2]string, len(embedded()))
+	for i := range all {
+		s := &embedded()[i]
+		all[i] = [2]string{fold(s.Name()), fold(s.Model)}
+	}
+	return all
+})
 
 func fold(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }
 

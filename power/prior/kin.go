@@ -3,6 +3,9 @@ package prior
 import (
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/leastwatt/leastwatt/power"
 )
 
 // How two servers are related, closest first.
@@ -16,17 +19,40 @@ const (
 
 // related tells the closest relation of two servers.
 func related(a, b *Hardware) (relation, bool) {
-	cpuA, cpuB := CPUModel(a.CPU), CPUModel(b.CPU)
+	return relatedBy(a, b, namesOf(a.CPU), namesOf(b.CPU))
+}
+
+func relatedBy(a, b *Hardware, of, with cpuNames) (relation, bool) {
 	switch {
-	case cpuA != "" && cpuA == cpuB:
+	case of.model != "" && of.model == with.model:
 		if SameSystem(a.System, b.System) {
 			return sameSystem, true
 		}
 		return sameCPU, true
-	case cpuSeries(a.CPU) != "" && cpuSeries(a.CPU) == cpuSeries(b.CPU):
+	case of.series != "" && of.series == with.series:
 		return sameSeries, true
 	}
 	return 0, false
+}
+
+// cpuNames are what a CPU's text says: [CPUModel] and cpuSeries.
+type cpuNames struct{ model, series string }
+
+// published are the names of the CPUs of [power.Servers], by their texts: to read them again for every machine would be most of the work of
+// a match.
+var published = sync.OnceValue(func() map[string]cpuNames {
+	all := make(map[string]cpuNames)
+	for _, s := range power.Servers() {
+		all[s.CPU] = cpuNames{CPUModel(s.CPU), cpuSeries(s.CPU)}
+	}
+	return all
+})
+
+func namesOf(cpu string) cpuNames {
+	if n, ok := published()[cpu]; ok {
+		return n
+	}
+	return cpuNames{CPUModel(cpu), cpuSeries(cpu)}
 }
 
 // SameSystem tells whether two texts name the same system: "PowerEdge R740", "Dell PowerEdge R740 (Intel Xeon Gold

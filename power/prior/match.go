@@ -31,8 +31,13 @@ func (p *Prior) Match(h Hardware, servers []power.Server) (Match, error) {
 	}
 	closest := relation(len(relationNames))
 	var kin []*power.Server
+	of := namesOf(h.CPU)
 	for i := range servers {
-		r, ok := related(&h, hardwareOf(&servers[i]))
+		with := namesOf(servers[i].CPU)
+		if with.series != of.series && with.model != of.model || with == (cpuNames{}) {
+			continue // most are no kin, which is told without looking at all that they are
+		}
+		r, ok := relatedBy(&h, hardwareOf(&servers[i]), of, with)
 		if !ok || r > closest {
 			continue
 		}

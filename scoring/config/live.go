@@ -175,7 +175,7 @@ func (n *learner) start(name string) (prior.Belief, error) {
 	if !ok {
 		return prior.Belief{}, fmt.Errorf("node %q: %w", name, power.ErrNoModel)
 	}
-	match, err := prior.Default().Match(n.model.guess.of(m, n.model.HardwareLabel), power.Servers())
+	match, err := prior.Default().Match(n.model.guess.of(m, n.model.HardwareLabel), published())
 	return match.Belief, err
 }
 

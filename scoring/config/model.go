@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -206,18 +207,33 @@ func fold(name string) string {
 	}), " "))
 }
 
+// published are [power.Servers], for those that look and change nothing: a copy for each machine is needless.
+var published = sync.OnceValue(power.Servers)
+
+// A named is a published server's names, folded.
+type named struct{ full, model string }
+
+var publishedNames = sync.OnceValue(func() []named {
+	all := make([]named, len(published()))
+	for i, s := range published() {
+		all[i] = named{fold(s.Name()), fold(s.Model)}
+	}
+	return all
+})
+
 // publishedSystem returns the one published server that is a system as a BMC names it.
 func publishedSystem(name string) (power.Server, bool) {
-	var found []power.Server
-	for _, s := range power.Servers() {
-		if prior.SameSystem(s.Name(), name) {
-			found = append(found, s)
+	found, n := 0, 0
+	for i := range published() {
+		if name != "" && prior.SameSystem(published()[i].Name(), name) {
+			found = i
+			n++
 		}
 	}
-	if len(found) != 1 {
+	if n != 1 {
 		return power.Server{}, false
 	}
-	return found[0], true
+	return published()[found], true
 }
 
 // findServer finds a published server by its name or by a label value made of it.
@@ -227,14 +243,15 @@ func findServer(name string) (power.Server, error) {
 		return s, nil
 	}
 	want := fold(name)
-	var found []power.Server
-	for _, s := range power.Servers() {
-		if fold(s.Name()) == want || fold(s.Model) == want {
-			found = append(found, s)
+	found, n := 0, 0
+	for i, s := range publishedNames() {
+		if s.full == want || s.model == want {
+			found = i
+			n++
 		}
 	}
-	if len(found) == 1 {
-		return found[0], nil
+	if n == 1 {
+		return published()[found], nil
 	}
 	return power.Server{}, err
 }

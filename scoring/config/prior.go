@@ -60,7 +60,7 @@ func (g *guess) of(m scoring.Machine, hardwareLabel string) prior.Hardware {
 
 // bindPrior never lacks a model: at worst it is the statistics of all published servers.
 func (x *Model) bindPrior(m scoring.Machine, spec *scoring.Spec) error {
-	match, err := prior.Default().Match(x.guess.of(m, x.HardwareLabel), power.Servers())
+	match, err := prior.Default().Match(x.guess.of(m, x.HardwareLabel), published())
 	if err != nil {
 		return err
 	}
