@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/events"
@@ -150,12 +151,16 @@ func newAlgorithmRig(ctx context.Context, b *testing.B, n int) *algorithmRig {
 		b.Fatal(err)
 	}
 	factory.Start(ctx.Done())
-	factory.WaitForCacheSync(ctx.Done())
-	if err := r.sched.WaitForHandlersSync(ctx); err != nil {
-		b.Fatal(err)
+	patient, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	factory.WaitForCacheSync(patient.Done())
+	if err := r.sched.WaitForHandlersSync(patient); err != nil {
+		b.Fatalf("the scheduler's handlers have not seen all %d nodes: %v", n, err)
 	}
-	for r.sched.Cache.NodeCount() < n || site.View().Len() < n {
-		time.Sleep(10 * time.Millisecond)
+	if err := wait.PollUntilContextCancel(patient, 10*time.Millisecond, true, func(context.Context) (bool, error) {
+		return r.sched.Cache.NodeCount() >= n && site.View().Len() >= n, nil
+	}); err != nil {
+		b.Fatalf("of %d nodes the scheduler has %d and the plugin's view %d: %v", n, r.sched.Cache.NodeCount(), site.View().Len(), err)
 	}
 	for node := range site.View().All {
 		if node.Err != nil {
