@@ -82,6 +82,16 @@ func (x *installation) schedule(ctx context.Context, program string) error {
 	if err := x.place(ctx, "calm", "frugal"); err != nil {
 		return err
 	}
+	// The profile with an objective of its own.
+	if err := x.createFor(ctx, "leastwatt-green", "green", 5, "100m"); err != nil {
+		return err
+	}
+	if on, err = x.bound(ctx, "green", 5); err != nil {
+		return err
+	}
+	if on["frugal"] != 5 {
+		x.Errorf("pods of the second profile are on %v, want all on frugal", on)
+	}
 	lease, err := x.client.CoordinationV1().Leases(namespace).Get(ctx, "lw-leastwatt-scheduler", metav1.GetOptions{})
 	if err != nil || lease.Spec.LeaseTransitions == nil || *lease.Spec.LeaseTransitions < 1 {
 		x.Errorf("the leader's lease: %+v, %v; want a second leader", lease.Spec, err)
@@ -204,9 +214,14 @@ func (x *installation) decisions(ctx context.Context) error {
 
 // create makes pods for the chart's scheduler.
 func (x *installation) create(ctx context.Context, app string, n int, cpu string) error {
+	return x.createFor(ctx, "leastwatt", app, n, cpu)
+}
+
+// createFor makes pods for a profile of it.
+func (x *installation) createFor(ctx context.Context, profile, app string, n int, cpu string) error {
 	for i := range n {
 		_, err := x.client.CoreV1().Pods("default").Create(ctx, &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", app, i), Labels: map[string]string{"app": app}},
-			Spec: v1.PodSpec{SchedulerName: "leastwatt", Containers: []v1.Container{{Name: "c", Image: "none",
+			Spec: v1.PodSpec{SchedulerName: profile, Containers: []v1.Container{{Name: "c", Image: "none",
 				Resources: v1.ResourceRequirements{Requests: v1.ResourceList{"cpu": resource.MustParse(cpu)}}}}}}, metav1.CreateOptions{})
 		if err != nil {
 			return err

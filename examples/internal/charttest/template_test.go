@@ -2,8 +2,10 @@ package charttest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -29,6 +31,7 @@ import (
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 	"github.com/leastwatt/leastwatt/k8s/scheduler"
 	"github.com/leastwatt/leastwatt/k8s/shift"
+	"github.com/leastwatt/leastwatt/scoring/config"
 )
 
 // object is what a test looks at in a manifest.
@@ -308,7 +311,14 @@ func TestValuesAreChecked(t *testing.T) {
 		"image.digests.kubelet=sha256:0":                                                   "kubelet",
 		"controller.priorityClassName=High":                                                "priorityClassName",
 		"jobsPush.enabled=true":                                                            "jobsPush.url",
-		"jobsPush.enabled=true,jobsPush.url=https://a.b":                                   "existingSecret",
+		"scheduler.extraProfiles[0].mode=shadow":                                           "schedulerName",
+		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].wait=1":     "wait",
+		"scheduler.extraProfiles[0].schedulerName=leastwatt":                               `two profiles have the schedulerName "leastwatt"`,
+		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].args.x=1":   "x",
+		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].objective.minimize=grams,existingConfigMap=mine":                    "args.config: /etc/leastwatt/KEY",
+		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].objective.minimize=grams,scheduler.extraProfiles[0].args.config=/a": "leave one out",
+		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].powerCap.enabled=true":                                              "caps",
+		"jobsPush.enabled=true,jobsPush.url=https://a.b":                                                                                           "existingSecret",
 	} {
 		if _, err := render(t, "--set="+set); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error about %s", set, err, want)
@@ -382,6 +392,102 @@ func TestTemplateShadowDisablesNothing(t *testing.T) {
 	}
 	if got := disabled("--set=scheduler.mode=shadow"); len(got) > 0 {
 		t.Errorf("mode shadow disables the scores %v", got)
+	}
+}
+
+// One scheduler can have several profiles: each has what it says, with the rest as the scheduler has it, and an objective of its own is in a
+// file beside the same sensors and models. The first profile is what it is without them.
+func TestTemplateExtraProfiles(t *testing.T) {
+	base := []string{"--set=scheduler.args.events=true,scheduler.args.podUsageAssumption=0.5,scheduler.powerCap.args.caps[0].name=pdu,scheduler.powerCap.args.caps[0].watts=2000000,scheduler.spreadRate.enabled=true"}
+	const extra = `--set-json=scheduler.extraProfiles=[
+		{"schedulerName": "green", "weight": 7, "args": {"events": false, "keepDecisions": 10000}, "powerCap": {"enabled": true}, "spreadRate": {"weight": 3},
+		 "objective": {"minimize": "grams", "intensity": [{"type": "prometheus", "url": "http://grid.example:8123", "expr": "intensity"}]}},
+		{"schedulerName": "watching", "mode": "shadow", "percentageOfNodesToScore": 30, "spreadRate": {"enabled": false}, "placement": {"enabled": true, "args": {"podUsageAssumption": 0.75}}},
+		{"schedulerName": "plain", "disabledScores": []}]`
+	alone, _ := schedulerConfig(t, base...)
+	c, _ := schedulerConfig(t, append(base, extra)...)
+	if len(c.Profiles) != 4 || !reflect.DeepEqual(c.Profiles[0], alone.Profiles[0]) {
+		t.Fatalf("%d profiles; the first is %+v, want %+v", len(c.Profiles), c.Profiles[0], alone.Profiles[0])
+	}
+	type profile struct {
+		enabled, disabled string
+		percentage        int32
+		args              scheduler.Args
+	}
+	var got []profile
+	for _, p := range c.Profiles[1:] {
+		x := profile{}
+		if p.PercentageOfNodesToScore != nil {
+			x.percentage = *p.PercentageOfNodesToScore
+		}
+		for _, e := range p.Plugins.MultiPoint.Enabled {
+			x.enabled += fmt.Sprintf("%s %d,", e.Name, *cmp.Or(e.Weight, new(int32(0))))
+		}
+		for _, e := range p.Plugins.Score.Disabled {
+			x.disabled += e.Name + ","
+		}
+		for _, a := range p.PluginConfig {
+			raw := &runtime.Unknown{Raw: a.Args.Raw, ContentType: runtime.ContentTypeJSON}
+			var err error
+			switch a.Name {
+			case scheduler.Name:
+				x.args, err = scheduler.DecodeArgs(raw)
+			case scheduler.CapName:
+				var caps scheduler.CapArgs
+				if caps, err = scheduler.DecodeCapArgs(raw); err == nil && (len(caps.Caps) != 1 || caps.Caps[0].Watts != 2e6 || caps.Config != "/etc/leastwatt/objective-green.yaml") {
+					t.Errorf("%s: PowerCap has %+v", *p.SchedulerName, caps)
+				}
+			case scheduler.PlacementName:
+				var placement scheduler.PlacementArgs
+				if placement, err = scheduler.DecodePlacementArgs(raw); err == nil && placement.PodUsageAssumption != 0.75 {
+					t.Errorf("%s: LeastWattPlacement has %+v", *p.SchedulerName, placement)
+				}
+			}
+			if err != nil {
+				t.Errorf("%s: %v", *p.SchedulerName, err)
+			}
+		}
+		got = append(got, x)
+	}
+	const scores = "NodeResourcesFit,NodeResourcesBalancedAllocation,"
+	for i, want := range []profile{
+		{enabled: "LeastWatt 7,PowerCap 0,SpreadRate 3,", disabled: scores, args: scheduler.Args{Config: "/etc/leastwatt/objective-green.yaml", Mode: "decide", KeepDecisions: 10000}},
+		{enabled: "LeastWatt 10,LeastWattPlacement 100,", percentage: 30, args: scheduler.Args{Mode: "shadow", Events: true}},
+		{enabled: "LeastWatt 10,SpreadRate 1000,", args: scheduler.Args{Mode: "decide", Events: true}},
+	} {
+		g := got[i]
+		if g.enabled != want.enabled || g.disabled != want.disabled || g.percentage != want.percentage || g.args.Config != want.args.Config || g.args.Mode != want.args.Mode ||
+			g.args.Events != want.args.Events || g.args.PodUsageAssumption != 0.5 || want.args.KeepDecisions != 0 && g.args.KeepDecisions != want.args.KeepDecisions {
+			t.Errorf("profile %d is %+v, want %+v", i+1, g, want)
+		}
+	}
+	all, err := render(t, append(base, extra, "--set=networkPolicy.enabled=true")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, grid := 0, false
+	for _, o := range all {
+		grid = grid || o.Kind == "NetworkPolicy" && strings.HasSuffix(o.Metadata.Name, "-scheduler") && strings.Contains(string(o.Spec), "8123")
+		text := o.Data["objective-green.yaml"]
+		if text == "" {
+			continue
+		}
+		files++
+		var its, common map[string]any
+		if err := errors.Join(sigsyaml.Unmarshal([]byte(text), &its), sigsyaml.Unmarshal([]byte(o.Data["leastwatt.yaml"]), &common)); err != nil {
+			t.Fatal(err)
+		}
+		delete(its, "objective")
+		own, err := config.Parse("objective-green.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(own.Grid.Minimize) != "grams" || !reflect.DeepEqual(its, common) {
+			t.Errorf("the file of the profile is %s beside %v", text, common)
+		}
+	}
+	if files != 1 || !grid {
+		t.Errorf("%d files; the network policy lets the scheduler reach the grid: %t", files, grid)
 	}
 }
 
@@ -512,7 +618,7 @@ func defaults(t *testing.T) scheduler.Usage {
 
 // Values of a release that an older chart made, which helm upgrade --reuse-values takes, do not have what came since.
 func TestTemplateWithValuesOfAnOlderChart(t *testing.T) {
-	c, _ := schedulerConfig(t, append(everything, "--set=profileSecrets=null,scheduler.clientConnection=null,scheduler.spreadRate.args=null,scheduler.args=null,metricsAdapter.tls.injectCAFrom=null,"+
+	c, _ := schedulerConfig(t, append(everything, "--set=profileSecrets=null,scheduler.clientConnection=null,scheduler.spreadRate.args=null,scheduler.args=null,scheduler.extraProfiles=null,metricsAdapter.tls.injectCAFrom=null,"+
 		"commonLabels=null,extraVolumes=null,extraVolumeMounts=null,image.digests=null,metricsAdapter.podDisruptionBudget=null,metricsAdapter.replicas=2,controller.podLabels=null,controller.podAnnotations=null,"+
 		"controller.extraEnv=null,controller.topologySpreadConstraints=null,controller.priorityClassName=null")...)
 	if c.ClientConnection.QPS != 0 || c.ClientConnection.Burst != 0 {

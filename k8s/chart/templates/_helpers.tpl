@@ -236,6 +236,24 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 {{- include "leastwatt.args" $args -}}
 {{- end -}}
 
+{{/* One of scheduler.extraProfiles, with what it leaves out as the scheduler has it, as JSON: (list SCHEDULER PROFILE) */}}
+{{- define "leastwatt.extraProfile" -}}
+{{- $s := index . 0 -}}
+{{- $p := index . 1 -}}
+{{- $out := dict "schedulerName" $p.schedulerName -}}
+{{- range $name := list "mode" "weight" "disabledScores" -}}
+{{- $_ := set $out $name (hasKey $p $name | ternary (index $p $name) (index $s $name)) -}}
+{{- end -}}
+{{- if hasKey $p "percentageOfNodesToScore" }}{{ $_ := set $out "percentageOfNodesToScore" $p.percentageOfNodesToScore }}{{ end -}}
+{{- range $name := list "args" "powerCap" "spreadRate" "placement" -}}
+{{- $both := deepCopy (index $s $name | default dict) -}}
+{{- range $key, $value := index $p $name }}{{ $_ := set $both $key $value }}{{ end -}}
+{{- $_ := set $out $name $both -}}
+{{- end -}}
+{{- if $p.objective }}{{ $_ := set $out.args "config" (printf "/etc/leastwatt/objective-%s.yaml" $p.schedulerName) }}{{ end -}}
+{{- toJson $out -}}
+{{- end -}}
+
 {{/* The port of a URL. */}}
 {{- define "leastwatt.portOf" -}}
 {{- $port := regexReplaceAll "^https?://[^/]*?(:([0-9]+))?(/.*)?$" . "${2}" -}}
@@ -249,6 +267,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 {{- $said := toYaml $v.config -}}
 {{- $ports := list -}}
 {{- if eq $component "shift" }}{{ $said = $v.shift.grid }}{{ end -}}
+{{- if eq $component "scheduler" }}{{ $said = printf "%s\n%s" $said (toYaml $v.scheduler.extraProfiles) }}{{ end -}}
 {{- if eq $component "jobs" }}{{ $said = printf "%s\n%s" $v.jobs.grid (toYaml $v.jobs.scrape) }}{{ end -}}
 {{- range regexFindAll "https?://[^\n]*" $said -1 }}{{ $ports = append $ports (include "leastwatt.portOf" (trimAll "'\" " .)) }}{{ end -}}
 {{- if or (eq $component "controller") (and (eq $component "scheduler") $v.scheduler.profiles) (and (eq $component "metrics-adapter") $v.metricsAdapter.profiles) -}}
