@@ -127,6 +127,30 @@ price: [{type: profile, profile: "static:0.2"}]
 	}
 }
 
+// A provider of prices tells the currency of each zone, which the user's rates bring into one; one without a rate is never taken for another.
+func TestLivePrices(t *testing.T) {
+	hour := time.Now().UTC().Truncate(time.Hour).Format(time.RFC3339)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		zone := r.FormValue("zone")
+		unit := map[string]string{"FR": "EUR/MWh", "GB": "GBP/MWh", "SE": "SEK/MWh"}[zone]
+		fmt.Fprintf(w, `{"zone":%q,"datetime":%q,"value":100,"unit":%q,"source":"nordpool.com"}`, zone, hour, unit)
+	}))
+	defer s.Close()
+	t.Setenv("EM_TOKEN", "secret")
+	c, err := parse(t, "", fmt.Sprintf("currency: EUR\nrates: {GBP: 1.2}\nprice: [{type: electricity-maps, url: %q, tokenEnv: EM_TOKEN}]", s.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for zone, want := range map[string]float64{"FR": 0.1, "GB": 0.12} {
+		if p, err := c.Price.Current(t.Context(), zone); err != nil || math.Abs(p.Value-want) > 1e-12 || p.Currency != "EUR" {
+			t.Errorf("price in %s is %+v, error %v; want %v EUR", zone, p, err, want)
+		}
+	}
+	if p, err := c.Price.Current(t.Context(), "SE"); err == nil || !strings.Contains(err.Error(), "exchange rate") {
+		t.Errorf("kronor without a rate are %+v, error %v", p, err)
+	}
+}
+
 // Coordinates stand for the zone of the nearest town; where that is not clear it is an error, at the start.
 func TestZonesByCoordinates(t *testing.T) {
 	c, err := parse(t, "", "zone: {at: [52.2, 0.12]}\nsites: [{labels: {hall: south}, at: [48.85, 2.35], pue: 1.2}]")
@@ -321,6 +345,7 @@ func TestMistakes(t *testing.T) {
 		"intensity: [{type: watttime, url: http://x, user: u, passwordFile: p}]":             "never mixed",
 		"intensity: [{type: electricity-maps, url: http://x}]":                               "token",
 		"intensity: [{type: prometheus, url: 'http://u:p@x'}]":                               "@",
+		"currency: EUR\nprice: [{type: watttime, url: 'http://x', user: u, passwordEnv: X}]": "never mixed",
 		"currency: EUR\nintensity: [{type: time-of-use, base: 1}]":                           "never mixed",
 		"intensity: [{type: wind}]":                                                          "wind",
 		"currency: EUR\nprice: [{type: prometheus, url: http://x}]":                          "expr is missing",

@@ -36,7 +36,7 @@
 //
 // A CSV file's times that name no zone are by the clock of its location (UTC), and its columns may name their unit, as US (lb/MWh).
 // A carbon-aware-sdk over WattTime that tells of "westus" by the name of the region is {locations: {US-CAL-CISO: westus}, answers: {US-CAL-CISO: CAISO_NORTH}}.
-// Electricity Maps with measured: true tells no estimates. NESO's regions are zones too: GB-13, GB-EC2A.
+// Electricity Maps tells day-ahead prices too, where it stands under price, each zone's in its market's currency; with measured: true it tells no estimates. NESO's regions are zones too: GB-13, GB-EC2A.
 //
 // Prices in another currency say so by the source's currency, or in the header of a CSV file's column, as GB (GBP/MWh).
 //

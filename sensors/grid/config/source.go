@@ -183,7 +183,7 @@ func (c *Config) provider(s *source, want grid.Signal) (grid.Source, error) {
 	case "neso":
 		return neso.New(s.URL, neso.Options{Timeout: s.Timeout, TLS: o})
 	case "electricity-maps":
-		return electricitymaps.New(s.URL, token, electricitymaps.Options{Direct: want == grid.AverageDirect, Measured: s.Measured, Timeout: s.Timeout, TLS: o})
+		return electricitymaps.New(s.URL, token, electricitymaps.Options{Direct: want == grid.AverageDirect, Price: want == grid.Price, Measured: s.Measured, Timeout: s.Timeout, TLS: o})
 	case "watttime":
 		if password == nil {
 			return nil, errors.New("passwordFile is missing")
@@ -311,20 +311,22 @@ func (c *Config) currency(s *source) string { return cmp.Or(s.Currency, c.sectio
 
 // convert brings a source's prices into the section's currency.
 func (c *Config) convert(s *source, src grid.Source) (grid.Source, error) {
-	from := c.currency(s)
-	if from == c.section.Currency {
-		if s.Type == "profile" { // which knows no currencies
-			src = converted{src, from, from, nil}
-		}
+	from, to := c.currency(s), c.section.Currency
+	switch {
+	case s.Type == "electricity-maps": // tells the currency of each zone
+		return converted{src, "", to, c.section.Rates}, nil
+	case from == to && s.Type == "profile": // knows no currencies
+		return converted{src, from, to, nil}, nil
+	case from == to:
 		return src, nil
 	}
 	if _, ok := c.section.Rates[from]; !ok {
 		return nil, fmt.Errorf("currency is %s, of which rates tells nothing", from)
 	}
-	return converted{src, from, c.section.Currency, c.section.Rates}, nil
+	return converted{src, from, to, c.section.Rates}, nil
 }
 
-// converted is a source whose prices are in another currency.
+// converted is a source whose prices are in another currency; an empty from says that each point tells its own.
 type converted struct {
 	grid.Source
 	from, to string
@@ -336,7 +338,9 @@ func (v converted) all(ps []grid.Point, err error) ([]grid.Point, error) {
 		return nil, err
 	}
 	for i := range ps {
-		ps[i].Currency = v.from // also of sources that have none of their own
+		if v.from != "" {
+			ps[i].Currency = v.from // also of sources that have none of their own
+		}
 	}
 	return ps, v.rates.Convert(ps, v.to)
 }

@@ -1,9 +1,10 @@
-// Package electricitymaps reads carbon intensity from the Electricity Maps API, version 3.
+// Package electricitymaps reads carbon intensity and day-ahead prices from the Electricity Maps API, version 3.
 //
 // Its main type is [Source]. It needs a token of the provider; name Electricity Maps when you show its data.
 package electricitymaps
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
@@ -22,6 +24,9 @@ import (
 // Options tune a [Source]. The zero value works.
 type Options struct {
 	Direct bool // direct instead of life-cycle emissions
+
+	// Price asks for the day-ahead prices of the zone's market instead of emissions, in its currency per kWh.
+	Price bool
 
 	// Measured asks for measured values alone: what the provider has only estimated is not known.
 	Measured bool
@@ -68,16 +73,21 @@ func New(endpoint string, token func() (string, error), o Options) (*Source, err
 
 // Signal implements [grid.Source].
 func (s *Source) Signal() grid.Signal {
-	if s.opts.Direct {
+	switch {
+	case s.opts.Price:
+		return grid.Price
+	case s.opts.Direct:
 		return grid.AverageDirect
 	}
 	return grid.AverageLifeCycle
 }
 
-// A value is one element of any of the API's answers. A null intensity is not known.
+// A value is one element of any of the API's answers. A null intensity or price is not known.
 type value struct {
 	Zone        string    `json:"zone"`
 	Intensity   *float64  `json:"carbonIntensity"`
+	Price       *float64  `json:"value"`
+	Unit        string    `json:"unit"` // of the price: EUR/MWh
 	At          time.Time `json:"datetime"`
 	Factors     string    `json:"emissionFactorType"`
 	IsEstimated bool      `json:"isEstimated"`
@@ -105,34 +115,30 @@ func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
 // History implements [grid.HistorySource]. Values that the provider does not know are gaps. With a token that is not allowed to ask for ranges, as those of
 // the free tier, it is what the last 24 hours have of the time asked for.
 func (s *Source) History(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
-	var answer struct {
-		Zone    string  `json:"zone"`
-		Data    []value `json:"data"`
-		History []value `json:"history"`
-	}
 	var ps []grid.Point
 	for at := from; at.Before(until); {
 		end := at.Add(most)
 		if end.After(until) {
 			end = until
 		}
+		var answer list
 		q := url.Values{"start": {at.UTC().Format(time.RFC3339)}, "end": {end.UTC().Format(time.RFC3339)}}
 		err := s.get(ctx, "past-range", zone, q, &answer)
 		if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) &&
 			until.After(s.opts.Now().Add(-24*time.Hour)) {
 			if e := s.get(ctx, "history", zone, nil, &answer); e == nil {
-				return s.points(zone, answer.Zone, answer.History, from, until, false)
+				return s.points(zone, &answer, from, until, false)
 			}
 		}
 		if err != nil {
 			return nil, err
 		}
-		piece, err := s.points(zone, answer.Zone, answer.Data, at, end, false)
+		piece, err := s.points(zone, &answer, at, end, false)
 		if err != nil {
 			return nil, err
 		}
 		ps = append(ps, piece...)
-		at, answer.Zone, answer.Data = end, "", nil
+		at = end
 	}
 	return grid.Tidy(ps) // pieces meet in one hour
 }
@@ -147,10 +153,7 @@ const day = 24
 
 // Forecast implements [grid.ForecastSource]: at most 72 hours ahead, and a day where the token is not allowed more.
 func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
-	var answer struct {
-		Zone     string  `json:"zone"`
-		Forecast []value `json:"forecast"`
-	}
+	var answer list
 	hours := horizons[len(horizons)-1]
 	for _, h := range slices.Backward(horizons[:]) {
 		if until.Sub(s.opts.Now()) <= time.Duration(h)*time.Hour {
@@ -164,15 +167,22 @@ func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Tim
 	if err != nil {
 		return nil, err
 	}
-	return s.points(zone, answer.Zone, answer.Forecast, from, until, true)
+	return s.points(zone, &answer, from, until, true)
 }
 
-func (s *Source) points(zone, answered string, values []value, from, until time.Time, forecast bool) ([]grid.Point, error) {
+// A list is an answer of several values, whose name goes by the question.
+type list struct {
+	Zone     string  `json:"zone"`
+	Unit     string  `json:"unit"`
+	Data     []value `json:"data"`
+	History  []value `json:"history"`
+	Forecast []value `json:"forecast"`
+}
+
+func (s *Source) points(zone string, answer *list, from, until time.Time, forecast bool) ([]grid.Point, error) {
 	var ps []grid.Point
-	for _, v := range values {
-		if v.Zone == "" {
-			v.Zone = answered
-		}
+	for _, v := range slices.Concat(answer.Data, answer.History, answer.Forecast) {
+		v.Zone, v.Unit = cmp.Or(v.Zone, answer.Zone), cmp.Or(v.Unit, answer.Unit)
 		p, known, err := s.point(zone, v)
 		if err != nil {
 			return nil, err
@@ -196,11 +206,21 @@ func (s *Source) point(zone string, v value) (p grid.Point, known bool, err erro
 		return p, false, fmt.Errorf("electricitymaps: asked for zone %q, got %q: %w", zone, v.Zone, grid.ErrImplausible)
 	case v.Factors != "" && v.Factors != want:
 		return p, false, fmt.Errorf("electricitymaps: zone %q: asked for %s emissions, got %s: %w", zone, want, v.Factors, grid.ErrImplausible)
-	case v.Intensity == nil:
+	case s.opts.Price && v.Price == nil, !s.opts.Price && v.Intensity == nil:
 		return p, false, nil
 	}
 	at := v.At.UTC()
-	p = grid.Point{Zone: zone, Signal: s.Signal(), Start: at, End: at.Add(s.opts.Step), Value: *v.Intensity, Estimated: v.IsEstimated, Source: "electricitymaps"}
+	p = grid.Point{Zone: zone, Signal: s.Signal(), Start: at, End: at.Add(s.opts.Step), Estimated: v.IsEstimated, Source: "electricitymaps"}
+	if !s.opts.Price {
+		p.Value = *v.Intensity
+		return p, true, nil
+	}
+	const perMWh = 1000 // kWh
+	currency, ok := strings.CutSuffix(v.Unit, "/MWh")
+	if !ok || currency == "" {
+		return p, false, fmt.Errorf("electricitymaps: zone %q: price in %.20q, want a currency per MWh: %w", zone, v.Unit, grid.ErrImplausible)
+	}
+	p.Value, p.Currency = *v.Price/perMWh, currency
 	return p, true, nil
 }
 
@@ -213,12 +233,16 @@ func (s *Source) get(ctx context.Context, what, zone string, q url.Values, v any
 	if s.opts.Measured && what != "forecast" {
 		q.Set("disableEstimations", "true")
 	}
-	if s.opts.Direct {
+	about := "carbon-intensity"
+	switch {
+	case s.opts.Price:
+		about = "price-day-ahead"
+	case s.opts.Direct:
 		q.Set("emissionFactorType", "direct")
-	} else {
+	default:
 		q.Set("emissionFactorType", "lifecycle")
 	}
-	r, err := s.client.Get(ctx, "/v3/carbon-intensity/"+what+"?"+q.Encode(), nil)
+	r, err := s.client.Get(ctx, "/v3/"+about+"/"+what+"?"+q.Encode(), nil)
 	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && status.Code == http.StatusNotFound {
 		return fmt.Errorf("electricitymaps: zone %q: %w", zone, grid.ErrUnknownZone)
 	}

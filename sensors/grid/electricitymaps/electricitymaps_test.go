@@ -71,6 +71,36 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// Prices are of their market's currency, by the kilowatt-hour, and may be below 0.
+func TestPrices(t *testing.T) {
+	const base = "/v3/price-day-ahead/"
+	s := source(t, electricitymaps.Options{Price: true}, map[string]string{
+		base + "latest":     `{"zone":"FR","datetime":"2026-06-01T12:00:00.000Z","createdAt":"2026-05-31T12:21:16.175Z","updatedAt":"2026-05-31T12:21:16.175Z","value":-12.5,"unit":"EUR/MWh","source":"nordpool.com","temporalGranularity":"hourly"}`,
+		base + "past-range": `{"zone":"FR","unit":"EUR/MWh","data":[{"datetime":"2026-06-01T10:00:00Z","value":80},{"datetime":"2026-06-01T11:00:00Z","value":null}]}`,
+		base + "forecast":   `{"zone":"FR","data":[{"datetime":"2026-06-01T12:00:00Z","value":40,"unit":"EUR/MWh"},{"datetime":"2026-06-01T13:00:00Z","value":0,"unit":"EUR/MWh"}]}`,
+	})
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	if p, err := s.Current(t.Context(), "FR"); err != nil || p.Value != -0.0125 || p.Currency != "EUR" || p.Signal != grid.Price || !p.Covers(noon) {
+		t.Errorf("current is %+v, error %v", p, err)
+	}
+	if ps, err := s.History(t.Context(), "FR", noon.Add(-3*time.Hour), noon); err != nil || len(ps) != 1 || ps[0].Value != 0.08 || ps[0].Currency != "EUR" {
+		t.Errorf("history is %+v, error %v; null is a gap", ps, err)
+	}
+	if ps, err := s.Forecast(t.Context(), "FR", noon, noon.Add(6*time.Hour)); err != nil || len(ps) != 2 || ps[1].Value != 0 || !ps[1].Forecast {
+		t.Errorf("forecast is %+v, error %v", ps, err)
+	}
+	for _, unit := range []string{"", "EUR", "EUR/kWh", "/MWh"} {
+		s := source(t, electricitymaps.Options{Price: true}, map[string]string{base + "latest": fmt.Sprintf(`{"zone":"FR","datetime":"2026-06-01T12:00:00Z","value":1,"unit":%q}`, unit)})
+		if p, err := s.Current(t.Context(), "FR"); !errors.Is(err, grid.ErrImplausible) {
+			t.Errorf("a price in %q is %+v, error %v", unit, p, err)
+		}
+	}
+	mixed := source(t, electricitymaps.Options{Price: true}, map[string]string{base + "latest": `{"zone":"FR","carbonIntensity":56,"datetime":"2026-06-01T12:00:00Z"}`})
+	if p, err := mixed.Current(t.Context(), "FR"); !errors.Is(err, grid.ErrUnknown) {
+		t.Errorf("an intensity as a price is %+v, error %v", p, err)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct {
 		body string
