@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
@@ -62,6 +63,19 @@ spec:
 `)
 	s.apply(t, newNode("w3", "10.0.0.3", nil), fake)
 	until(t, "that w3 cannot have what its NodeConfig says is counted", func() bool { return problemsBy(t, registry)["NodeConfig.node.waok8s.github.io"] == 1 })
+	if err := unstructured.SetNestedStringMap(fake.Object, map[string]string{"type": "DifferentialPressureAPI", "endpoint": "http://127.0.0.1:1"}, "spec", "metricsCollector", "deltaP"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Update(t.Context(), fake); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "w3 has the term that can be read", func() bool {
+		p := s.profile(t, "w3")
+		return p != nil && len(p.Spec.Sensors) == 1 && p.Spec.Sensors[0].Name == "deltaP"
+	})
+	if n := problemsBy(t, registry)["NodeConfig.node.waok8s.github.io"]; n != 1 {
+		t.Errorf("%v nodes lack what a NodeConfig asks for: want one, which has a part of it", n)
+	}
 	if err := s.client.Delete(t.Context(), fake); err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func TestNodeConfigRefuses(t *testing.T) {
 		{"V2InferenceProtocol", "Fake", "wao-system", `predictor.powerConsumption: type "Fake" predicts nothing here`},
 	} {
 		_, err := w.Profile(parse[compat.NodeConfig](t, strings.Replace(nodeConfig, x.old, x.with, 1)), x.namespace)
-		if err == nil || !strings.Contains(err.Error(), x.want) || len(err.Error()) > 256 {
+		if err == nil || !strings.Contains(err.Error(), x.want) || len(err.Error()) > 768 {
 			t.Errorf("%.40q: %.300v, want %q", x.with, err, x.want)
 		}
 	}
@@ -211,6 +211,110 @@ func TestMistypedSelector(t *testing.T) {
 		if err != nil || (got != nil) != want || want && (got.By != by || got.Err == nil) {
 			t.Errorf("%s: %+v, %v; want something: %t", name, got, err, want)
 		}
+	}
+}
+
+// A bad term of a NodeConfig takes no other term along: the good ones are wanted and the bad one is told. What worked once stays as it was. A
+// model is left out where a term that it is sent cannot be had, for it could predict nothing; a node of which nothing is left has no profile.
+func TestNodeConfigInPart(t *testing.T) {
+	w := &compat.WAO{Groups: compat.WAOGroups[:1], Namespace: "wao-system"}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	object := func(kind, text string) *unstructured.Unstructured {
+		o := new(unstructured.Unstructured)
+		o.SetGroupVersionKind(w.Groups[0].WithKind(kind))
+		o.SetNamespace("wao-system")
+		o.SetName("worker-0")
+		o.Object["spec"] = *parse[map[string]any](t, text)
+		return o
+	}
+	want := func(o *unstructured.Unstructured, have *v1alpha1.NodeProfile) *controllers.Wanted {
+		b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(o)
+		if have != nil {
+			b = b.WithObjects(have)
+		}
+		for _, x := range w.Watches() {
+			if x.Node != nil {
+				b = b.WithIndex(x.Object, controllers.NodeIndex, func(o client.Object) []string { return []string{x.Node(o)} })
+			}
+		}
+		got, err := w.Want(t.Context(), b.Build(), node("worker-0", "10.0.0.1", nil))
+		if err != nil || got == nil {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		return got
+	}
+	whole := want(object("NodeConfig", nodeConfig), nil)
+	if whole.Err != nil || whole.Lacks != nil || len(whole.Profile.Spec.Sensors) != 2 || whole.Profile.Spec.Model == nil {
+		t.Fatalf("a good one: %+v", whole)
+	}
+	const inlet, pressure, model = "{type: Redfish, endpoint: \"https://10.0.0.100\", basic", "{type: DifferentialPressureAPI", "{type: V2InferenceProtocol"
+	held := func(by string) *v1alpha1.NodeProfile {
+		return &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "worker-0", Annotations: map[string]string{controllers.MadeBy: by}}, Spec: whole.Profile.Spec}
+	}
+	for name, x := range map[string]struct {
+		bad   []string // what is of type Fake, as in nodeConfig
+		have  *v1alpha1.NodeProfile
+		names string // of what is wanted
+		model bool
+		lacks string // in Lacks, or in Err where nothing is wanted
+	}{
+		"an inlet temperature":          {bad: []string{inlet}, names: "deltaP", lacks: "metricsCollector.inletTemp: type \"Fake\""},
+		"a pressure":                    {bad: []string{pressure}, names: "inletTemp", lacks: "predictor: left out, because its model is sent deltaP"},
+		"a model":                       {bad: []string{model}, names: "inletTemp deltaP", lacks: "predictor.powerConsumption: type \"Fake\""},
+		"both sensors":                  {bad: []string{inlet, pressure}, lacks: "its model is sent inletTemp and deltaP"},
+		"all":                           {bad: []string{inlet, pressure, model}, lacks: "predictor.powerConsumption"},
+		"a pressure that worked":        {bad: []string{pressure}, have: held(whole.By), names: "inletTemp deltaP", model: true, lacks: "metricsCollector.deltaP"},
+		"an inlet that worked":          {bad: []string{inlet}, have: held(whole.By), names: "inletTemp deltaP", model: true, lacks: "metricsCollector.inletTemp"},
+		"a model that worked":           {bad: []string{model}, have: held(whole.By), names: "inletTemp deltaP", model: true, lacks: "predictor.powerConsumption"},
+		"what another's profile has":    {bad: []string{pressure}, have: held("NodeProfileTemplate/x"), names: "inletTemp", lacks: "metricsCollector.deltaP"},
+		"all, of a profile that worked": {bad: []string{inlet, pressure, model}, have: held(whole.By), lacks: "metricsCollector.deltaP"},
+	} {
+		text := nodeConfig
+		for _, term := range x.bad {
+			kind, rest, _ := strings.Cut(strings.TrimPrefix(term, "{type: "), ",")
+			if rest != "" {
+				rest = "," + rest
+			}
+			text = strings.Replace(text, "{type: "+kind+rest, "{type: Fake"+rest, 1)
+		}
+		for _, form := range []string{"NodeConfig", "NodeConfigTemplate"} {
+			o := object(form, text)
+			if form == "NodeConfigTemplate" {
+				o = object(form, "{nodeSelector: {}, template: {}}")
+				if err := unstructured.SetNestedField(o.Object, object("NodeConfig", text).Object["spec"], "spec", "template"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if form == "NodeConfigTemplate" && x.have != nil && x.have.Annotations[controllers.MadeBy] == whole.By {
+				continue // it made none
+			}
+			got := want(o, x.have)
+			var names []string
+			for _, s := range got.Profile.Spec.Sensors {
+				names = append(names, s.Name)
+			}
+			told := got.Lacks
+			if x.names == "" {
+				told = got.Err
+			}
+			if strings.Join(names, " ") != x.names || (got.Profile.Spec.Model != nil) != x.model || (got.Err != nil) != (x.names == "") || told == nil || !strings.Contains(told.Error(), x.lacks) {
+				t.Errorf("%s of a %s is bad: sensors %v, model %t, error %v, lacks %v", name, form, names, got.Profile.Spec.Model != nil, got.Err, got.Lacks)
+			}
+			if x.model && cmp.Diff(whole.Profile.Spec, got.Profile.Spec) != "" {
+				t.Errorf("%s: what worked has changed: %s", name, cmp.Diff(whole.Profile.Spec, got.Profile.Spec))
+			}
+		}
+	}
+	template := object("NodeConfigTemplate", "{nodeSelector: {}, template: {}}")
+	broken := strings.Replace(nodeConfig, "http://10.0.0.200:5000", "http://{{.Labels.nobody}}", 1)
+	if err := unstructured.SetNestedField(template.Object, object("NodeConfig", broken).Object["spec"], "spec", "template"); err != nil {
+		t.Fatal(err)
+	}
+	if got := want(template, nil); len(got.Profile.Spec.Sensors) != 1 || got.Profile.Spec.Model != nil || got.Lacks == nil || !strings.Contains(got.Lacks.Error(), "metricsCollector.deltaP: ") {
+		t.Errorf("a template one of whose texts cannot be made: %+v", got)
 	}
 }
 

@@ -143,6 +143,7 @@ func (w *WAO) one(ctx context.Context, reader client.Reader, kind string, o *uns
 	fails := func(err error) (*controllers.Wanted, error) { return &controllers.Wanted{By: by, Err: err}, nil }
 	spec, _, _ := unstructured.NestedMap(o.Object, "spec")
 	var c NodeConfig
+	var bad badTerms
 	if kind == "NodeConfig" {
 		// The name is looked at first: what is wrong with another node's object is not this node's.
 		if nodeOf(o) != n.Name {
@@ -164,56 +165,136 @@ func (w *WAO) one(ctx context.Context, reader client.Reader, kind string, o *uns
 		if !s.Matches(labels.Set(n.Labels)) {
 			return nil, nil
 		}
-		if c, err = Expand(&t, n); err != nil {
-			return fails(err)
+		c, bad = expand(&t, n)
+	}
+	p, more := w.profile(&c, o.GetNamespace())
+	if bad = append(bad, more...); bad == nil {
+		return &controllers.Wanted{By: by, Profile: p}, nil
+	}
+	return w.inPart(ctx, reader, by, n, p, bad)
+}
+
+// inPart returns what is wanted by an object some of whose terms are bad. A term that worked once stays as it was, as where nothing of an
+// object can be read. Of the others the good ones count, but for a model that would be sent what a bad one should have measured: it could
+// predict nothing, and without it the node goes by its PowerModel or a prior.
+func (w *WAO) inPart(ctx context.Context, reader client.Reader, by string, n *v1.Node, p v1alpha1.ProfileTemplate, bad badTerms) (*controllers.Wanted, error) {
+	if len(p.Spec.Sensors) == 0 && p.Spec.Model == nil { // of no use
+		return &controllers.Wanted{By: by, Err: bad.err()}, nil
+	}
+	var have v1alpha1.NodeProfile
+	if err := reader.Get(ctx, client.ObjectKey{Name: n.Name}, &have); client.IgnoreNotFound(err) != nil {
+		return nil, err
+	} else if err != nil || have.Annotations[controllers.MadeBy] != by {
+		have.Spec = v1alpha1.NodeProfileSpec{}
+	}
+	var lost []string
+	for _, x := range bad {
+		if x.term == predictorTerm {
+			p.Spec.Model = have.Spec.Model
+			continue
+		}
+		i := slices.IndexFunc(have.Spec.Sensors, func(s v1alpha1.Sensor) bool { return s.Name == x.term })
+		switch {
+		case i < 0:
+			lost = append(lost, x.term)
+		case x.term == "inletTemp":
+			p.Spec.Sensors = slices.Insert(p.Spec.Sensors, 0, have.Spec.Sensors[i])
+		default:
+			p.Spec.Sensors = append(p.Spec.Sensors, have.Spec.Sensors[i])
 		}
 	}
-	p, err := w.Profile(&c, o.GetNamespace())
-	if err != nil {
-		return fails(err)
+	if lost != nil && p.Spec.Model != nil {
+		p.Spec.Model = nil
+		bad = append(bad, badTerm{predictorTerm, fmt.Errorf("predictor: left out, because its model is sent %s", strings.Join(lost, " and "))})
+		if len(p.Spec.Sensors) == 0 {
+			return &controllers.Wanted{By: by, Err: bad.err()}, nil
+		}
 	}
-	return &controllers.Wanted{By: by, Profile: p}, nil
+	return &controllers.Wanted{By: by, Profile: p, Lacks: bad.err()}, nil
+}
+
+// A badTerm is why a term of a NodeConfig cannot be used: inletTemp, deltaP or predictorTerm.
+type badTerm struct {
+	term string
+	err  error
+}
+
+const predictorTerm = "predictor"
+
+type badTerms []badTerm
+
+// err joins them; of none it is nil.
+func (b badTerms) err() error {
+	errs := make([]error, len(b))
+	for i := range b {
+		errs[i] = b[i].err
+	}
+	return errors.Join(errs...)
 }
 
 // Expand returns the NodeConfig that WAO makes of a template and a node. Types, endpoints and names of Secrets are
-// templates, of [controllers.Render]'s kind and with its limits.
+// templates, of [controllers.Render]'s kind and with its limits. Beside an error it has the terms that could be made.
 func Expand(t *NodeConfigTemplate, n *v1.Node) (NodeConfig, error) {
-	c := t.Template
-	c.NodeName = n.Name
-	var errs []error
+	c, bad := expand(t, n)
+	return c, bad.err()
+}
+
+func expand(t *NodeConfigTemplate, n *v1.Node) (NodeConfig, badTerms) {
+	c := NodeConfig{NodeName: n.Name}
+	var bad badTerms
 	// The texts ride on a profile's, so that one set of rules is for both.
-	text := func(s string, secret bool) string {
+	text := func(s string, secret bool) (string, error) {
 		x := v1alpha1.Sensor{URL: s}
 		if secret {
 			x = v1alpha1.Sensor{SecretName: s}
 		}
 		p, err := controllers.Render(&v1alpha1.ProfileTemplate{Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{x}}}, n)
 		if err != nil {
-			errs = append(errs, err)
-			return ""
+			return "", err
 		}
-		return p.Spec.Sensors[0].URL + p.Spec.Sensors[0].SecretName
+		return p.Spec.Sensors[0].URL + p.Spec.Sensors[0].SecretName, nil
 	}
-	term := func(e EndpointTerm) EndpointTerm {
-		e.Type, e.Endpoint = text(e.Type, false), text(e.Endpoint, false)
+	term := func(name, field string, e EndpointTerm) EndpointTerm {
+		var errs [3]error
+		e.Type, errs[0] = text(e.Type, false)
+		e.Endpoint, errs[1] = text(e.Endpoint, false)
 		if e.BasicAuthSecret != nil {
-			e.BasicAuthSecret = &v1.LocalObjectReference{Name: text(e.BasicAuthSecret.Name, true)}
+			secret := new(v1.LocalObjectReference)
+			secret.Name, errs[2] = text(e.BasicAuthSecret.Name, true)
+			e.BasicAuthSecret = secret
+		}
+		if err := errors.Join(errs[:]...); err != nil {
+			bad = append(bad, badTerm{name, fmt.Errorf("%s: %w", field, err)})
+			return EndpointTerm{}
 		}
 		return e
 	}
-	c.MetricsCollector.InletTemp, c.MetricsCollector.DeltaP = term(c.MetricsCollector.InletTemp), term(c.MetricsCollector.DeltaP)
-	if p := c.Predictor.PowerConsumption; p != nil {
-		c.Predictor.PowerConsumption = new(term(*p))
+	m, p := &t.Template.MetricsCollector, &t.Template.Predictor
+	c.MetricsCollector.InletTemp = term("inletTemp", "metricsCollector.inletTemp", m.InletTemp)
+	c.MetricsCollector.DeltaP = term("deltaP", "metricsCollector.deltaP", m.DeltaP)
+	before := len(bad)
+	if p.PowerConsumption != nil {
+		c.Predictor.PowerConsumption = new(term(predictorTerm, "predictor.powerConsumption", *p.PowerConsumption))
 	}
-	if p := c.Predictor.PowerConsumptionEndpointProvider; p != nil {
-		c.Predictor.PowerConsumptionEndpointProvider = new(term(*p))
+	if p.PowerConsumptionEndpointProvider != nil {
+		c.Predictor.PowerConsumptionEndpointProvider = new(term(predictorTerm, "predictor.powerConsumptionEndpointProvider", *p.PowerConsumptionEndpointProvider))
 	}
-	return c, errors.Join(errs...)
+	if len(bad) > before { // the one is not to stand in for the other
+		c.Predictor.PowerConsumption, c.Predictor.PowerConsumptionEndpointProvider = nil, nil
+	}
+	return c, bad
 }
 
-// Profile returns what a NodeConfig of a namespace says, as a profile.
+// Profile returns what a NodeConfig of a namespace says, as a profile. Beside an error, which tells of every term that cannot be used, it
+// has the others.
 func (w *WAO) Profile(c *NodeConfig, namespace string) (v1alpha1.ProfileTemplate, error) {
+	p, bad := w.profile(c, namespace)
+	return p, bad.err()
+}
+
+func (w *WAO) profile(c *NodeConfig, namespace string) (v1alpha1.ProfileTemplate, badTerms) {
 	var p v1alpha1.ProfileTemplate
+	var bad badTerms
 	for _, x := range []struct {
 		name string
 		term *EndpointTerm
@@ -224,7 +305,8 @@ func (w *WAO) Profile(c *NodeConfig, namespace string) (v1alpha1.ProfileTemplate
 		}
 		s, err := w.sensor(x.term, namespace)
 		if err != nil {
-			return p, fmt.Errorf("metricsCollector.%s: %w", x.name, err)
+			bad = append(bad, badTerm{x.name, fmt.Errorf("metricsCollector.%s: %w", x.name, err)})
+			continue
 		}
 		s.Name = x.name
 		if s.Type == "pressure" {
@@ -233,9 +315,9 @@ func (w *WAO) Profile(c *NodeConfig, namespace string) (v1alpha1.ProfileTemplate
 		p.Spec.Sensors = append(p.Spec.Sensors, s)
 	}
 	if err := w.predictor(c, namespace, &p.Spec); err != nil {
-		return p, err
+		bad = append(bad, badTerm{predictorTerm, err})
 	}
-	return p, nil
+	return p, bad
 }
 
 func (w *WAO) secret(e *EndpointTerm, namespace string) (string, error) {

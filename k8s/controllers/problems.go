@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// problems are why nodes have no profile, or not the one that is asked for. They are a [prometheus.Collector].
+// problems are why nodes have no profile, or not the one that is asked for, or not all of it. They are a [prometheus.Collector].
 type problems struct {
 	desc *prometheus.Desc
 
@@ -37,7 +37,7 @@ type telling struct {
 
 func newProblems() *problems {
 	return &problems{desc: prometheus.NewDesc("leastwatt_profile_problems",
-		"Nodes that have no NodeProfile, or not the one that is asked for, by what asks: NodeProfileTemplate, or an object of another system. The log says why.", []string{"by"}, nil),
+		"Nodes that have no NodeProfile, or not the one that is asked for or not all of it, by what asks: NodeProfileTemplate, or an object of another system. The log says why.", []string{"by"}, nil),
 		all: make(map[string]problem), seen: make(map[string]bool), told: make(map[string]telling)}
 }
 

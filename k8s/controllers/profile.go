@@ -39,6 +39,7 @@ type Wanted struct {
 	Owner   *metav1.OwnerReference
 	Profile v1alpha1.ProfileTemplate
 	Err     error // why there is no profile; it stands in the way of what comes after
+	Lacks   error // what is asked for beside and cannot be had; the profile is made without it
 }
 
 // A Maker asks for profiles of nodes. Want returns nil where it asks for none.
@@ -227,7 +228,7 @@ func (r *profiler) update(ctx context.Context, have *v1alpha1.NodeProfile, w *Wa
 	n := have.DeepCopy()
 	w.put(n)
 	if equality.Semantic.DeepEqual(n, have) {
-		r.problems.set(n.Name, "", nil)
+		r.problems.set(n.Name, w.By, w.Lacks)
 		return ctrl.Result{}, nil
 	}
 	if wait := r.patience(n.Name, w); wait > 0 {
@@ -259,7 +260,7 @@ func (r *profiler) wrote(node string, w *Wanted, err error) error {
 	if err != nil {
 		return err
 	}
-	r.problems.set(node, "", nil)
+	r.problems.set(node, w.By, w.Lacks)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.written == nil {
