@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/leastwatt/leastwatt/scoring/batch/arrivals"
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 )
 
@@ -18,7 +19,7 @@ import (
 // planned in one call share the room by [spacetime.Solve], in which the servers of a site stand in tiers from the most efficient to the least,
 // so that a clean hour is not filled beyond what it is worth. A job is held only until its planned start, or until the next slot begins, when all
 // that are held are planned anew together by the forecast of the hour; what arrives in between is planned alone, beside what is booked. Where servers
-// stay on, what is expected to arrive takes part, so that nothing waits for a clean hour which others will fill; see arrivals. Cores that are free
+// stay on, what is expected to arrive takes part, so that nothing waits for a clean hour which others will fill; see package arrivals. Cores that are free
 // before their time go to jobs that are planned for one that is worth no more than now; see settle. Nothing is held without a forecast, nor beyond
 // its latest start; a job without a deadline starts at once, where it is cheapest.
 type overTime struct {
@@ -40,9 +41,9 @@ type overTime struct {
 	cellOf  []int     // of each node
 	cost    []float64 // of the site's best node for the job at hand: kilowatts
 	best    []int
-	sums    [][]float64 // of costs ahead, by site
-	priced  [][]float64 // of prices, by cell
-	coming  *arrivals   // what comes beside the jobs that are there; see expect
+	sums    [][]float64       // of costs ahead, by site
+	priced  [][]float64       // of prices, by cell
+	coming  *arrivals.Learner // what comes beside the jobs that are there; see expect
 }
 
 func (*overTime) Name() string { return "spacetime" }
@@ -57,9 +58,9 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		b.cells, b.holds, b.keptAt, b.joined, b.prices = nil, map[string]booking{}, map[string]int{}, b.at, nil
 		b.swept, b.runs, b.keeps = -1, make([][]run, c.Len()), make([][]keep, c.Len())
 		b.cost, b.best = make([]float64, len(b.sites)), make([]int, len(b.sites))
-		b.coming = newArrivals(b.grid.Slot(), now)
+		b.coming = arrivals.New(b.grid.Slot(), now)
 	}
-	b.coming.pass(b.at)
+	b.coming.Pass(now)
 	b.tier(c)
 	b.forget(now)
 	b.asked, b.idle = b.asked[:0], !slices.ContainsFunc(c.jobs, func(n int32) bool { return n > 0 })
@@ -70,7 +71,7 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		j := &jobs[k]
 		h, held := b.holds[j.Name]
 		latest := b.latest(j, now)
-		b.coming.see(j, latest-max(j.Submitted, 0))
+		b.see(j, latest-max(j.Submitted, 0))
 		waits := latest >= 0 && latest > now && j.Requests.CPU > 0 && j.Demand.Lifetime > 0 && c.CanEver(j)
 		if held && waits && h.made == b.at && b.opts.Joint > 0 && !b.whole && h.slots == nil {
 			b.asked = append(b.asked, hold{job: k, booking: h, latest: latest}) // its plan is of this slot
@@ -97,7 +98,7 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		return p, err
 	}
 	var before [][]float64
-	expects := !b.whole && b.coming.all.mean > 0
+	expects := !b.whole && b.coming.Any()
 	joint := b.opts.Joint > 0 && b.at > b.joined && (len(again) > 1 || expects && len(again)+len(later) > 0)
 	if joint {
 		for _, v := range b.prices {
@@ -323,6 +324,6 @@ func (b *overTime) start(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, 
 	b.runs[node] = slices.Insert(b.runs[node], n, run{now + life, j.Requests.CPU})
 	b.unkeep(j.Name)
 	if stretch == 0 {
-		delete(b.coming.seen, j.Name)
+		b.coming.Forget(j.Name)
 	}
 }

@@ -2,8 +2,6 @@ package batch
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -77,54 +75,5 @@ func TestLeavesRoomForWhatComes(t *testing.T) {
 		if got := step(j); (len(got) == 1) != busy {
 			t.Errorf("busy %v: started %v at noon", busy, got)
 		}
-	}
-}
-
-// TestArrivals: the rate follows the time of day where that is more than chance, counts each job once and neither what was there at first nor what has been
-// forgotten.
-func TestArrivals(t *testing.T) {
-	job := func(name string, at time.Duration) *Job {
-		j := work(name, 30*time.Minute, 0)
-		j.Submitted = at
-		return &j
-	}
-	r := rand.New(rand.NewPCG(1, 1))
-	daily, even := newArrivals(time.Hour, 0), newArrivals(time.Hour, 0)
-	old := job("old", 0)
-	daily.see(old, 0)
-	for h := range 24 * 10 {
-		daily.pass(int64(h))
-		even.pass(int64(h))
-		if h == 0 {
-			continue
-		}
-		at := time.Duration(h) * time.Hour
-		if h%24 >= 12 { // 4 cores, half an hour each
-			for k := range 6 {
-				j := job(fmt.Sprint(h, k), at)
-				daily.see(j, time.Hour)
-				daily.see(j, time.Hour) // it is asked about again
-			}
-		}
-		for k := range r.IntN(9) {
-			even.see(job(fmt.Sprint(h, k), at), time.Hour)
-		}
-	}
-	daily.pass(240)
-	even.pass(240)
-	if night, day := daily.rate(240+3), daily.rate(240+15); night > 1 || math.Abs(day-12) > 1 {
-		t.Errorf("%.2f core-slots at night and %.2f by day: want 0 and 12", night, day)
-	}
-	for h := range int64(24) {
-		if v := even.rate(240 + h); math.Abs(v-8) > 2 {
-			t.Errorf("hour %d of an even stream: %.2f core-slots, want about 8", h, v)
-		}
-	}
-	if n := len(daily.kinds); n != 1 {
-		t.Errorf("%d kinds of jobs, want 1", n)
-	}
-	daily.pass(240 + 24*365)
-	if v := daily.rate(240 + 24*365); v != 0 || len(daily.seen) > 0 || len(daily.kinds) > 0 {
-		t.Errorf("a year later %.2f core-slots are expected, and %d jobs remembered", v, len(daily.seen))
 	}
 }

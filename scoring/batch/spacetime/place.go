@@ -57,7 +57,7 @@ func (s *solver) orders() [][]int {
 		j := &s.jobs[i]
 		_, v := s.cheapest(j)
 		regret[i] = s.atOnce(j) - v
-		work[i] = j.Size * (float64(j.Length-1) + j.last())
+		work[i] = j.Size * j.Slots()
 	}
 	index := func(compare func(a, b int) int) []int {
 		order := make([]int, n)
@@ -118,7 +118,7 @@ func (s *solver) take(j *Job, pl *Placement, sign float64) {
 	if pl.Site < 0 {
 		return
 	}
-	pl.each(j, func(t int, share float64) { s.free[pl.Site][t] += sign * j.Size * share })
+	pl.Each(j, func(t int, share float64) { s.free[pl.Site][t] += sign * j.Size * share })
 }
 
 // feasible returns the cheapest placement, prices included, for which there is room in time; Site is -1 if there is none.
@@ -232,7 +232,7 @@ func (j *Job) inTime(p *Placement) bool {
 // value is a placement's cost at the present prices.
 func (s *solver) value(j *Job, p *Placement) float64 {
 	v := 0.0
-	p.each(j, func(t int, share float64) {
+	p.Each(j, func(t int, share float64) {
 		v += share * (j.Energy[p.Site]*s.cost[p.Site][t] + j.Size*s.lambda[p.Site][t])
 	})
 	return v
@@ -251,7 +251,7 @@ func (s *solver) finish(plan *Plan) {
 			continue
 		}
 		p.Cost = 0
-		p.each(j, func(t int, share float64) { p.Cost += share * j.Energy[p.Site] * s.cost[p.Site][t] })
+		p.Each(j, func(t int, share float64) { p.Cost += share * j.Energy[p.Site] * s.cost[p.Site][t] })
 		plan.all += p.Cost
 		if i >= s.real {
 			continue

@@ -77,7 +77,7 @@ func (s *solver) contested(j *Job, weight [][]float64) Placement {
 
 // evict frees room for a placement by lifting jobs that overlap it, the smallest that suffices first, else the largest, and returns them.
 func (s *solver) evict(plan *Plan, j *Job, pl *Placement, weight [][]float64) (out []int) {
-	pl.each(j, func(t int, share float64) {
+	pl.Each(j, func(t int, share float64) {
 		for s.free[pl.Site][t] < j.Size*share-tiny(j.Size) {
 			weight[pl.Site][t]++
 			need := j.Size*share - s.free[pl.Site][t]

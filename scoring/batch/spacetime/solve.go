@@ -98,7 +98,7 @@ func (s *solver) leftOut(j *Job) float64 {
 			v = max(v, e*slices.Max(s.cost[site]))
 		}
 	}
-	return v * (float64(j.Length-1) + j.last())
+	return v * j.Slots()
 }
 
 // cheapestSlots returns the slots of least cost plus price for a job that may be suspended, in order.
@@ -184,7 +184,7 @@ func (s *solver) price(known float64) float64 {
 				}
 			}
 			bound += v
-			pl.each(j, func(t int, share float64) { use[pl.Site][t] += j.Size * share })
+			pl.Each(j, func(t int, share float64) { use[pl.Site][t] += j.Size * share })
 		}
 		norm := 0.0
 		for i := range s.lambda {
@@ -227,8 +227,8 @@ func clone(m [][]float64) [][]float64 {
 	return out
 }
 
-// each calls visit for all slots of a placement, with the share of each that the job takes.
-func (p *Placement) each(j *Job, visit func(t int, share float64)) {
+// Each calls visit for all slots of a placement of a job, with the share of each that the job takes.
+func (p *Placement) Each(j *Job, visit func(t int, share float64)) {
 	if p.Slots != nil {
 		for _, t := range p.Slots {
 			visit(t, j.last())

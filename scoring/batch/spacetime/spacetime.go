@@ -55,6 +55,9 @@ func (j *Job) last() float64 {
 	return j.Last
 }
 
+// Slots is how many slots of its size a job takes, with the share of the last.
+func (j *Job) Slots() float64 { return float64(j.Length-1) + j.last() }
+
 // A Problem is jobs and the sites where they may run.
 //
 // A slot whose cost is unknown is neutral: it is taken at the mean of the known costs of its site, or of all sites where the site has
