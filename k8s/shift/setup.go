@@ -2,11 +2,14 @@ package shift
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -27,7 +30,10 @@ func (c *Controller) SetupWithManager(m ctrl.Manager) error {
 		}
 		return o.GetLabels()[Label] == "true" || isKueue(o)
 	})
-	b := ctrl.NewControllerManagedBy(m).Named("leastwatt-shift").WithOptions(controller.Options{MaxConcurrentReconciles: 1, SkipNameValidation: new(true)}).
+	o := c.options()
+	loop := o.Reconciler
+	o.Reconciler = nil // the builder takes it from Complete
+	b := ctrl.NewControllerManagedBy(m).Named("leastwatt-shift").WithOptions(o).
 		Watches(&v1.Pod{}, one).Watches(&batchv1.Job{}, one).Watches(&batchv1.CronJob{}, one)
 	if c.opts.Kueue {
 		for _, k := range []string{workload.Kind, check.Kind} {
@@ -36,13 +42,31 @@ func (c *Controller) SetupWithManager(m ctrl.Manager) error {
 			b = b.Watches(o, one)
 		}
 	}
-	return b.WithEventFilter(ours).Complete(reconcile.Func(func(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-		next, err := c.Round(ctx)
-		if err != nil {
-			return reconcile.Result{}, err // again after a pause that grows
-		}
-		return reconcile.Result{RequeueAfter: next}, nil
-	}))
+	return b.WithEventFilter(ours).Complete(loop)
+}
+
+// options are of the loop that calls Round.
+func (c *Controller) options() controller.Options {
+	again := &pause{TypedRateLimiter: workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]()}
+	return controller.Options{MaxConcurrentReconciles: 1, SkipNameValidation: new(true), RateLimiter: again,
+		Reconciler: reconcile.Func(func(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+			next, err := c.Round(ctx)
+			again.most.Store(int64(next))
+			if err != nil {
+				return reconcile.Result{}, err // again after a pause
+			}
+			return reconcile.Result{RequeueAfter: next}, nil
+		})}
+}
+
+// pause grows while rounds fail, but never beyond the time when the next is due: what fails of one object or namespace must not hold the others.
+type pause struct {
+	workqueue.TypedRateLimiter[reconcile.Request]
+	most atomic.Int64 // a [time.Duration]
+}
+
+func (p *pause) When(r reconcile.Request) time.Duration {
+	return min(p.TypedRateLimiter.When(r), time.Duration(p.most.Load()))
 }
 
 func isKueue(o client.Object) bool {
