@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,6 +89,23 @@ func (l *ledger) charge(i *item, grams float64) {
 	if !math.IsNaN(grams) {
 		l.grams += grams
 	}
+}
+
+// A debt is work that has started and was not charged then.
+type debt struct {
+	item  *item
+	grams float64
+	day   string
+}
+
+// owe has an item that starts whatever its budget says charged now, or in a later round of the same day if the ledger cannot be had.
+func (c *Controller) owe(i *item, grams float64, now time.Time) {
+	ns, day := i.object.GetNamespace(), dayOf(now)
+	list := slices.DeleteFunc(c.owed[ns], func(d debt) bool { return d.day != day })
+	if len(list) < maxCharged {
+		list = append(list, debt{i, grams, day})
+	}
+	c.owed[ns] = list
 }
 
 // write stores the ledger if nobody else has in the meantime.

@@ -61,6 +61,8 @@ type Controller struct {
 	metrics  *metrics
 
 	mu       sync.Mutex               // held during a round
+	coming   arriving                 // guarded by mu
+	owed     map[string][]debt        // by namespace: what started because it had to and is not in its ledger yet; guarded by mu
 	policies atomic.Pointer[Policies] // the last good ones
 }
 
@@ -81,7 +83,7 @@ func New(c client.Client, source grid.Source, o Options) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Controller{client: c, opts: o, outlooks: &outlooks{source: source, timeout: o.Timeout, last: make(map[string][]grid.Point)}, metrics: m}, nil
+	return &Controller{client: c, opts: o, outlooks: &outlooks{source: source, timeout: o.Timeout, last: make(map[string][]grid.Point)}, metrics: m, coming: make(arriving), owed: make(map[string][]debt)}, nil
 }
 
 func (c *Controller) now() time.Time { return c.opts.Now() }
@@ -114,7 +116,7 @@ func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) 
 
 	// First of all, what must start: whatever policies, budgets and the grid say.
 	must, rest := split(items, func(i *item) bool { return i.bad != nil || !i.latest.After(now) })
-	forced, _ := plan(now, must, nil, nil, nil) // no item is open
+	forced, _ := plan(now, must, nil, nil, nil, nil) // no item is open
 	for k, i := range must {
 		errs = append(errs, c.releaseNow(ctx, i, &forced[k], now))
 	}
@@ -142,7 +144,8 @@ func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) 
 	if policies != nil {
 		cores = policies.Cores
 	}
-	decisions, err := plan(now, rest, running, outlook, cores)
+	c.coming.see(items, cores, now)
+	decisions, err := plan(now, rest, running, outlook, cores, c.coming)
 	if err != nil { // a plan that fails holds nothing
 		errs = append(errs, err)
 		for k := range rest {
@@ -184,11 +187,7 @@ func split(items []*item, f func(*item) bool) (yes, no []*item) {
 func (c *Controller) budgets(ctx context.Context, now time.Time, must []*item, forced []decision, rest []*item, decisions []decision) error {
 	ledgers := make(map[string]*ledger)
 	var errs []error
-	of := func(i *item) *ledger {
-		if i.policy.Budget == nil || *i.policy.DryRun {
-			return nil
-		}
-		ns := i.object.GetNamespace()
+	of := func(ns string) *ledger {
 		l, ok := ledgers[ns]
 		if !ok {
 			var err error
@@ -200,17 +199,29 @@ func (c *Controller) budgets(ctx context.Context, now time.Time, must []*item, f
 		}
 		return l
 	}
+	limited := func(i *item) bool { return i.policy.Budget != nil && !*i.policy.DryRun }
 	for k, i := range must {
-		if l := of(i); l != nil {
-			l.charge(i, forced[k].grams)
+		if limited(i) {
+			c.owe(i, forced[k].grams, now)
+		}
+	}
+	for ns, list := range c.owed {
+		l := of(ns)
+		for _, d := range list {
+			if l != nil && d.day == l.day {
+				l.charge(d.item, d.grams)
+			}
 		}
 	}
 	tomorrow := now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
 	pending := make(map[string][]int)
 	for k, i := range rest {
 		d := &decisions[k]
-		l := of(i)
-		if d.start.After(now) || l == nil {
+		if d.start.After(now) || !limited(i) {
+			continue
+		}
+		l := of(i.object.GetNamespace())
+		if l == nil {
 			continue
 		}
 		if l.exhausted(i.policy.Budget, i, d.grams) {
@@ -240,7 +251,9 @@ func (c *Controller) budgets(ctx context.Context, now time.Time, must []*item, f
 				decisions[k].start, decisions[k].reason, decisions[k].cause = now.Add(time.Second), "the budget is being counted", "budget"
 			}
 			errs = append(errs, fmt.Errorf("budget of namespace %q: %w", ns, err))
+			continue
 		}
+		delete(c.owed, ns)
 	}
 	return errors.Join(errs...)
 }

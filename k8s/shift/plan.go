@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/leastwatt/leastwatt/scoring/batch/arrivals"
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
@@ -23,8 +24,8 @@ type decision struct {
 // most is how many items are planned together: those that must start first. The others wait for these, or for their latest start.
 const most = 2000
 
-// plan decides on items, in their order.
-func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point, cores map[string]float64) ([]decision, error) {
+// plan decides on items, in their order. What is expected to come in zones whose cores are limited takes part; nil expects nothing.
+func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point, cores map[string]float64, expects arriving) ([]decision, error) {
 	out := make([]decision, len(items))
 	var open []int
 	for k, i := range items {
@@ -48,11 +49,11 @@ func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point
 	for _, k := range open[min(most, len(open)):] {
 		out[k].start, out[k].reason = items[k].latest, "many others must start before it: planned when they have"
 	}
-	return out, planOpen(now, items, open[:min(most, len(open))], running, outlook, cores, out)
+	return out, planOpen(now, items, open[:min(most, len(open))], running, outlook, cores, expects, out)
 }
 
 // planOpen plans the items whose time is free.
-func planOpen(now time.Time, items []*item, open []int, running []*item, outlook map[string][]grid.Point, cores map[string]float64, out []decision) error {
+func planOpen(now time.Time, items []*item, open []int, running []*item, outlook map[string][]grid.Point, cores map[string]float64, expects arriving, out []decision) error {
 	if len(open) == 0 {
 		return nil
 	}
@@ -86,25 +87,37 @@ func planOpen(now time.Time, items []*item, open []int, running []*item, outlook
 			if err != nil {
 				began = now
 			}
-			left := max(began.Add(r.duration).Sub(now), 1)
-			for t := range min(slots, int((left+slot-1)/slot)) {
-				s.Capacity[t] = max(0, s.Capacity[t]-r.cores)
+			left := began.Add(r.duration).Sub(now)
+			if left <= 0 { // overdue: for this slot
+				left = slot
+			}
+			length, last := arrivals.Length(min(left, 2*horizon), slot)
+			for t := range min(slots, length) {
+				share := 1.0
+				if t == length-1 {
+					share = last
+				}
+				s.Capacity[t] = max(0, s.Capacity[t]-share*r.cores)
 			}
 		}
 		p.Sites = append(p.Sites, s)
 	}
 	for _, k := range open {
 		i := items[k]
-		length := int((min(i.duration, horizon) + slot - 1) / slot)
-		j := spacetime.Job{Name: i.String(), Size: max(i.cores, 1e-3), Length: length, Latest: min(int(i.latest.Sub(now)/slot), slots-length), Energy: make([]float64, len(zones))}
+		length, last := arrivals.Length(min(i.duration, horizon), slot)
+		j := spacetime.Job{Name: i.String(), Size: max(i.cores, leastCores), Length: length, Last: last, Latest: min(int(i.latest.Sub(now)/slot), slots-length), Energy: make([]float64, len(zones))}
+		if cores[i.zone] > 0 && j.Latest > 0 { // it may get its room within its first slot
+			j.Latest--
+		}
 		for z, zone := range zones {
 			j.Energy[z] = math.Inf(1)
 			if zone == i.zone {
-				j.Energy[z] = max(i.kWh(), 1e-6) / float64(length)
+				j.Energy[z] = max(i.kWh(), 1e-6) / j.Slots()
 			}
 		}
 		p.Jobs = append(p.Jobs, j)
 	}
+	p.Expected = expects.in(now, zones, cores, &p, slots)
 	solved, err := spacetime.Solve(p)
 	if err != nil {
 		return err

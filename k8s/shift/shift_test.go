@@ -590,7 +590,7 @@ func TestAnyAnnotations(t *testing.T) {
 			}
 		}
 		i := newItem("Pod", pod("p", noon, a), (&Policies{Default: Policy{Zone: "DE"}}).Of("batch"), 2, 0, nil)
-		ds, err := plan(noon, []*item{i}, nil, map[string][]grid.Point{"DE": ps}, nil)
+		ds, err := plan(noon, []*item{i}, nil, map[string][]grid.Point{"DE": ps}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
