@@ -57,6 +57,7 @@ func (e *Engine) enqueue(j *Job) {
 	if e.queue[j.ID] == nil && e.active[j.ID] == nil {
 		e.queue[j.ID] = j
 		e.order = append(e.order, j)
+		e.coming.see(j, e.slack(j))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/leastwatt/leastwatt/scoring/batch/arrivals"
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
@@ -35,7 +36,7 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 	if err != nil {
 		return err
 	}
-	const slot = 15 * time.Minute
+	const slot = planSlot
 	const slots = 7 * 24 * 4
 	p := spacetime.Problem{Sites: f.capacity(demoStart, slot, slots, nil)}
 	real := make([][]float64, len(p.Sites))
@@ -52,10 +53,10 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 		}
 	}
 	for _, j := range done {
-		length := int((j.Duration + slot - 1) / slot)
-		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Earliest: int(j.Submitted.Sub(demoStart) / slot), Latest: int(j.due(1.2, 0).Add(-times(j.Duration, 1.2)).Sub(demoStart) / slot), Suspend: j.Suspendable, Energy: make([]float64, len(p.Sites))}
+		length, last := arrivals.Length(j.Duration, slot)
+		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Last: last, Earliest: int(j.Submitted.Sub(demoStart) / slot), Latest: int(j.due(1.2, 0).Add(-times(j.Duration, 1.2)).Sub(demoStart) / slot), Suspend: j.Suspendable, Energy: make([]float64, len(p.Sites))}
 		for k := range p.Sites {
-			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.Duration.Hours() / float64(length)
+			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.Duration.Hours() / x.Slots()
 		}
 		p.Jobs = append(p.Jobs, x)
 		if !math.IsNaN(j.Grams) {
@@ -87,13 +88,7 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 		}
 		sum := 0.0
 		for i, x := range plan.Placements {
-			slots := x.Slots
-			for t := x.Start; slots == nil && t < x.Start+q.Jobs[i].Length; t++ {
-				sum += q.Jobs[i].Energy[x.Site] * real[x.Site][t]
-			}
-			for _, t := range slots {
-				sum += q.Jobs[i].Energy[x.Site] * real[x.Site][t]
-			}
+			x.Each(&q.Jobs[i], func(t int, share float64) { sum += share * q.Jobs[i].Energy[x.Site] * real[x.Site][t] })
 		}
 		return sum, nil
 	}

@@ -39,6 +39,7 @@ type Engine struct {
 	store   *Store
 	source  grid.Source // nil: nothing is known of the grid
 	outlook atomic.Pointer[Outlook]
+	coming  *coming
 	wake    chan struct{}
 	changed *bell // something that the page shows
 
@@ -121,6 +122,9 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 		} else {
 			fleet.held[j.ID] = placed{machine: -1}
 		}
+	}
+	if e.coming, err = loadComing(ctx, store, e.now(), e.slack); err != nil {
+		return nil, err
 	}
 	if e.recent, err = store.recentDecisions(ctx, maxRecent); err != nil {
 		return nil, err
@@ -248,7 +252,7 @@ func (e *Engine) step(ctx context.Context, strategy *batch.Strategy) error {
 	}
 	chosen, err := e.choose(ctx, *strategy)
 	e.mu.Unlock()
-	err = errors.Join(planned, err, e.commit(ctx, chosen))
+	err = errors.Join(planned, err, e.commit(ctx, chosen), e.coming.store(context.WithoutCancel(ctx), e.store))
 	e.dispatch(ctx) // what is durable, whatever else failed
 	return err
 }
@@ -259,6 +263,11 @@ func (e *Engine) latest(j *Job) time.Time { return e.latestNow(j, time.Time{}) }
 // latestNow is the same of a job that may run: when it had to resume if it were suspended now.
 func (e *Engine) latestNow(j *Job, now time.Time) time.Time {
 	return j.latest(now, e.opts.Margin, e.opts.Slack)
+}
+
+// slack is how long a job may wait when it comes.
+func (e *Engine) slack(j *Job) time.Duration {
+	return j.due(e.opts.Margin, e.opts.Slack).Add(-times(j.Duration, e.opts.Margin)).Sub(j.Submitted)
 }
 
 // takeOver brings a new list of machines into the fleet.

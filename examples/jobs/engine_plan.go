@@ -37,7 +37,7 @@ func (e *Engine) plan() error {
 	e.mu.Unlock()
 	now := e.now()
 	e.planned = time.Now()
-	starts, err := planJobs(now, jobs, e.fleet, e.outlook.Load(), func(j *Job) time.Time { return e.latestNow(j, now) })
+	starts, err := planJobs(now, jobs, e.fleet, e.outlook.Load(), func(j *Job) time.Time { return e.latestNow(j, now) }, e.coming)
 	e.planTook = time.Since(e.planned)
 	e.planned = time.Now()
 	if err != nil {

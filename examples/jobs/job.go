@@ -214,7 +214,7 @@ var csvColumns = []string{"id", "submit", "cpu", "mem", "duration", "tag", "dead
 
 // parseCSV reads KubeEnergyScheduler's workload file, id,submit,cpu,mem,duration,tag, in which deadline, priority and suspendable may follow.
 func parseCSV(body []byte, now time.Time) ([]*Job, error) {
-	r := csv.NewReader(bytes.NewReader(body))
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff")))) // as spreadsheets write it
 	r.ReuseRecord = true
 	header, err := r.Read()
 	if err != nil {

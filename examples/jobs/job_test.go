@@ -29,6 +29,10 @@ func TestFormatsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sheet, err := parseCSV([]byte("\ufeff\"id\",submit,cpu,mem,duration,tag\r\n\"a\",2024-01-01T00:00:00Z, 2 ,4,\"60\",web\r\n\r\n"), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if pausing, err := parseJobs([]byte(`{"id":"a","cpu":2,"mem":4,"duration":60,"tag":"web","suspendable":true}`), noon); err != nil || !pausing[0].Suspendable {
 		t.Errorf("%+v, %v", pausing, err)
 	}
@@ -36,7 +40,7 @@ func TestFormatsAgree(t *testing.T) {
 	if err != nil || !pausing[0].Suspendable || pausing[1].Suspendable || pausing[2].Suspendable {
 		t.Errorf("%+v, %v", pausing, err)
 	}
-	for _, got := range [][]*Job{list, table} {
+	for _, got := range [][]*Job{list, table, sheet} {
 		if d := cmp.Diff(want, got, cmpopts.EquateNaNs()); d != "" {
 			t.Error(d)
 		}

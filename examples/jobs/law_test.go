@@ -191,7 +191,7 @@ func TestNotHeldWithoutForecast(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := &Job{ID: "a", CPU: 1, Duration: time.Hour, Submitted: noon, Deadline: noon.Add(72 * time.Hour)}
-	starts, err := planJobs(noon, []*Job{j}, fleet, nil, func(j *Job) time.Time { return j.latest(noon, 1.2, 0) })
+	starts, err := planJobs(noon, []*Job{j}, fleet, nil, func(j *Job) time.Time { return j.latest(noon, 1.2, 0) }, nil)
 	if err != nil || !starts["a"].at.Equal(noon) {
 		t.Errorf("planned for %v, %v", starts["a"].at, err)
 	}

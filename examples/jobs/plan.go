@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/leastwatt/leastwatt/scoring/batch/arrivals"
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 )
 
@@ -54,8 +55,9 @@ func spans(slots []int, now time.Time, slot time.Duration) []span {
 
 // planJobs plans jobs over the fleet's sites and the time ahead. Every job that waits gets a start; one whose latest start has come, or
 // one that has nowhere to go, gets now. Without any forecast all do. Jobs that may be suspended are planned with what is left of them; one that
-// runs and would gain nothing by a pause goes on, and has no part in the plan.
-func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job) time.Time) (map[string]plannedStart, error) {
+// runs and would gain nothing by a pause goes on, and has no part in the plan. What is expected to come takes part, so that it finds the room that is worth more
+// to it; nil expects nothing.
+func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job) time.Time, expects *coming) (map[string]plannedStart, error) {
 	slices.SortStableFunc(jobs, func(a, b *Job) int {
 		return cmp.Or(latest(a).Compare(latest(b)), cmp.Compare(b.Priority, a.Priority))
 	})
@@ -67,7 +69,10 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 	for _, j := range jobs {
 		end = max(end, min(max(latest(j).Sub(now), 0), horizon)+j.left(now))
 	}
-	slot := 15 * time.Minute
+	if expects.any(now) { // what comes late in that time may wait, too
+		end += beyond
+	}
+	slot := planSlot
 	for end/slot > 400 {
 		slot *= 2
 	}
@@ -84,8 +89,8 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 	var planned []*Job
 	moving := make(map[string]bool) // what they hold is theirs to plan with
 	for _, j := range jobs {
-		length := max(1, int((j.left(now)+slot-1)/slot))
-		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Latest: int(max(latest(j).Sub(now), 0) / slot), Energy: make([]float64, len(f.sites)), Suspend: j.Suspendable}
+		length, last := arrivals.Length(j.left(now), slot)
+		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Last: last, Latest: int(max(latest(j).Sub(now), 0) / slot), Energy: make([]float64, len(f.sites)), Suspend: j.Suspendable}
 		x.Latest = min(x.Latest, max(slots-length, 0))
 		home := f.site(j.Site)
 		switch {
@@ -97,8 +102,11 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 		case j.Suspendable:
 			x.Suspend = slices.ContainsFunc(costs, func(c []float64) bool { return worthCutting(c, length, x.Latest, x.Latest) })
 		}
+		if !x.Suspend && x.Latest > 0 { // what has the rest of its first slot may go on into that: it starts within the slot
+			x.Latest--
+		}
 		for k := range f.sites {
-			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.left(now).Hours() / float64(length)
+			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.left(now).Hours() / x.Slots()
 			if j.State != Queued && k != home && home >= 0 { // what it has kept is there
 				x.Energy[k] = math.Inf(1)
 			}
@@ -111,6 +119,9 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 	p.Sites = f.capacity(now, slot, slots, moving)
 	for k := range p.Sites {
 		p.Sites[k].Cost = costs[k]
+	}
+	if expects.any(now) {
+		p.Expected = expects.expect(f.expected(now, slot, p.Jobs, slots))
 	}
 	plan, err := spacetime.Solve(p)
 	if err != nil {
@@ -125,6 +136,18 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 		out[planned[i].ID] = plannedStart{now.Add(time.Duration(x.Start) * slot), x.Site, spans(x.Slots, now, slot)}
 	}
 	return out, nil
+}
+
+// expected says in which slots work is expected that may take the room of jobs, and what a core of it draws at each site.
+func (f *Fleet) expected(now time.Time, slot time.Duration, jobs []spacetime.Job, slots int) arrivals.Plan {
+	p := arrivals.Plan{From: now.Sub(epoch), Slot: slot, Slots: slots, Every: max(1, int(time.Hour/slot)), Energy: make([]float64, len(f.sites))}
+	for i := range jobs {
+		p.Until = max(p.Until, jobs[i].Latest+jobs[i].Length)
+	}
+	for k := range f.sites {
+		p.Energy[k] = f.leastWatts(k, &Job{CPU: 1}) / 1000 * slot.Hours()
+	}
+	return p
 }
 
 // capacity returns the cores that each site has to give in each slot: all but what runs there until it is expected to end. What the jobs of
@@ -145,10 +168,18 @@ func (f *Fleet) capacity(now time.Time, slot time.Duration, slots int, but map[s
 		if h.machine < 0 || but[id] {
 			continue
 		}
-		left := max(h.until.Sub(now), 1) // overdue: for this slot at least
+		left := h.until.Sub(now)
+		if left <= 0 { // overdue: for this slot
+			left = slot
+		}
 		c := sites[f.siteOf[h.machine]].Capacity
-		for t := range min(slots, int((left+slot-1)/slot)) {
-			c[t] = max(0, c[t]-h.job.Requests.CPU)
+		length, last := arrivals.Length(left, slot)
+		for t := range min(slots, length) {
+			share := 1.0
+			if t == length-1 {
+				share = last
+			}
+			c[t] = max(0, c[t]-share*h.job.Requests.CPU)
 		}
 	}
 	return sites

@@ -80,7 +80,7 @@ type bench struct {
 }
 
 // runStore opens a store in a new folder and runs it until stop, with the context that ends then.
-func runStore(t *testing.T) (store *Store, ctx context.Context, stop func()) {
+func runStore(t testing.TB) (store *Store, ctx context.Context, stop func()) {
 	t.Helper()
 	store, err := openStore(t.Context(), t.TempDir())
 	if err != nil {
