@@ -292,25 +292,25 @@ func bar(w io.Writer, done, all int, name string) {
 
 func writeJSON(out io.Writer, o *options, done []outcome) error {
 	type row struct {
-		Name              string  `json:"name"`
-		EnergyKWh         float64 `json:"energyKWh"`
-		BoundKWh          float64 `json:"boundKWh"`
-		OverBound         float64 `json:"overBound"`
-		CarbonKg          float64 `json:"carbonKg"`
-		Cost              float64 `json:"cost"`
-		OracleShare       float64 `json:"oracleShare,omitempty"`
-		MissedDeadlines   int     `json:"missedDeadlines"`
-		Suspended         int     `json:"suspended"`
-		MeanWaitSeconds   float64 `json:"meanWaitSeconds"`
-		P95WaitSeconds    float64 `json:"p95WaitSeconds"`
-		TurnaroundSeconds float64 `json:"meanTurnaroundSeconds"`
-		MakespanSeconds   float64 `json:"makespanSeconds"`
-		Finished          int     `json:"finished"`
-		Waiting           int     `json:"waiting"`
-		Unplaced          int     `json:"unplaced"`
-		SwitchOns         int     `json:"switchOns"`
-		Moves             int     `json:"moves"`
-		SolveMillisPerJob float64 `json:"solveMillisPerJob"`
+		Name              string   `json:"name"`
+		EnergyKWh         float64  `json:"energyKWh"`
+		BoundKWh          float64  `json:"boundKWh"`
+		OverBound         float64  `json:"overBound"`
+		CarbonKg          float64  `json:"carbonKg"`
+		Cost              float64  `json:"cost"`
+		OracleShare       *float64 `json:"oracleShare,omitempty"` // with sites
+		MissedDeadlines   int      `json:"missedDeadlines"`
+		Suspended         int      `json:"suspended"`
+		MeanWaitSeconds   float64  `json:"meanWaitSeconds"`
+		P95WaitSeconds    float64  `json:"p95WaitSeconds"`
+		TurnaroundSeconds float64  `json:"meanTurnaroundSeconds"`
+		MakespanSeconds   float64  `json:"makespanSeconds"`
+		Finished          int      `json:"finished"`
+		Waiting           int      `json:"waiting"`
+		Unplaced          int      `json:"unplaced"`
+		SwitchOns         int      `json:"switchOns"`
+		Moves             int      `json:"moves"`
+		SolveMillisPerJob float64  `json:"solveMillisPerJob"`
 	}
 	doc := struct {
 		Strategies []row    `json:"strategies"`
@@ -322,8 +322,12 @@ func writeJSON(out io.Writer, o *options, done []outcome) error {
 	for _, d := range done {
 		r := d.result
 		k := r.Energy.KilowattHours()
+		var share *float64
+		if o.world != nil {
+			share = new(d.share)
+		}
 		doc.Strategies = append(doc.Strategies, row{Name: r.Strategy, EnergyKWh: k, BoundKWh: r.Bound.KilowattHours(), OverBound: r.OverBound(),
-			CarbonKg: o.kilograms(r), Cost: o.money(r), OracleShare: d.share, MissedDeadlines: r.Missed, Suspended: r.Suspended, MeanWaitSeconds: r.MeanWait.Seconds(), P95WaitSeconds: r.P95Wait.Seconds(),
+			CarbonKg: o.kilograms(r), Cost: o.money(r), OracleShare: share, MissedDeadlines: r.Missed, Suspended: r.Suspended, MeanWaitSeconds: r.MeanWait.Seconds(), P95WaitSeconds: r.P95Wait.Seconds(),
 			TurnaroundSeconds: r.MeanTurnaround.Seconds(), MakespanSeconds: r.Makespan.Seconds(), Finished: r.Finished, Waiting: r.Waiting,
 			Unplaced: r.Unplaced, SwitchOns: r.SwitchOns, Moves: r.Moves, SolveMillisPerJob: solveMillis(r)})
 	}
