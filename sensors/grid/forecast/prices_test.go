@@ -30,7 +30,7 @@ func TestPublishedPrices(t *testing.T) {
 	}
 	zones := []string{"DE-LU", "AU-VIC", "US-TEX-ERCO", "SG", "US-MIDA-PJM", "FR", "ES", "JP-TK"}
 	if testing.Short() {
-		zones = zones[2:4]
+		zones = zones[2:3] // Texas alone; the race detector is slow
 	}
 	var ratio, covered, share []float64
 	for _, z := range zones {
