@@ -76,15 +76,21 @@ func (m *Model) grade(is issue) {
 			g.weight[b] = recent*g.weight[b] + 1
 		}
 	}
+	var errs path
 	for h, a := range actual {
-		m.errors.add(h, a-is.blend[h])
+		errs[h] = a - is.blend[h]
+	}
+	m.errors.adapt(&errs, m.opts.Coverage)
+	for h, e := range errs {
+		m.errors.add(h, e)
 	}
 }
 
 // errorRing keeps the blend's last errors by stretch of the horizon, for intervals.
 type errorRing struct {
-	errs [Horizon / stretch][]float64
-	next [Horizon / stretch]int
+	errs  [Horizon / stretch][]float64
+	next  [Horizon / stretch]int
+	wider [Horizon / stretch]float64 // what is added to the share asked for: see adapt
 }
 
 const (
@@ -92,6 +98,27 @@ const (
 	keepErrs = 360 // errors a stretch: 120 issues, or 65 days
 	fewErrs  = 60
 )
+
+// adapt makes intervals a little wider when an error lay outside, and narrower when it lay inside, so that in the long run as many lie inside as shall,
+// also while grids change (adaptive conformal inference, Gibbs and Candès 2021).
+func (r *errorRing) adapt(errs *path, share float64) {
+	const step = 0.002
+	for s := range r.wider {
+		low, high := r.interval(s*stretch, share)
+		if math.IsNaN(low) {
+			continue
+		}
+		w := &r.wider[s]
+		for _, e := range errs[s*stretch : (s+1)*stretch] {
+			if low <= e && e <= high {
+				*w -= step * (1 - share)
+			} else {
+				*w += step * share
+			}
+		}
+		*w = min(max(*w, -(1-share)/2), (1-share)*0.9)
+	}
+}
 
 func (r *errorRing) add(h int, e float64) {
 	s := h / stretch
@@ -113,7 +140,7 @@ func (r *errorRing) interval(h int, share float64) (low, high float64) {
 	sorted := slices.Clone(errs)
 	slices.Sort(sorted)
 	n := float64(len(sorted))
-	tail := (1 - share) / 2
+	tail := (1 - share - r.wider[h/stretch]) / 2
 	lo := int(math.Floor(tail*(n+1))) - 1
 	return sorted[max(lo, 0)], sorted[min(len(sorted)-1-lo, len(sorted)-1)]
 }

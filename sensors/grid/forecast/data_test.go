@@ -24,7 +24,7 @@ const (
 type score struct {
 	days                    int
 	model, naive            [2]float64 // sums of MAPE: first day, all 96 h
-	inside, outside         int
+	inside, outside         [2]int     // intervals: first day, all 96 h
 	saved, possible, atOnce float64
 }
 
@@ -72,26 +72,36 @@ func TestPublishedGrids(t *testing.T) {
 
 // laws checks a year's scores by zone.
 func laws(t *testing.T, zones []string, scores []score) {
-	var ratio, covered, share []float64
-	t.Logf("%-12s %8s %8s %6s %8s %8s %6s %8s %8s", "zone", "MAPE 1d", "naive", "ratio", "96 h", "naive", "cover", "possible", "reached")
+	var ratio, share []float64
+	var covered [2][]float64
+	t.Logf("%-12s %8s %8s %6s %8s %8s %6s %6s %8s %8s", "zone", "MAPE 1d", "naive", "ratio", "96 h", "naive", "cover", "96 h", "possible", "reached")
 	for i, z := range zones {
 		s := scores[i]
 		n := float64(s.days)
-		cover := float64(s.inside) / float64(s.inside+s.outside)
+		var cover [2]float64
+		for k := range cover {
+			cover[k] = float64(s.inside[k]) / float64(s.inside[k]+s.outside[k])
+			covered[k] = append(covered[k], cover[k])
+		}
+		if cover[0] < 0.87 || cover[0] > 0.93 {
+			t.Errorf("%s: 90 %% intervals hold %.1f %% of the first day", z, 100*cover[0])
+		}
 		possible, reached := s.possible/s.atOnce, s.saved/s.possible
-		t.Logf("%-12s %7.2f%% %7.2f%% %6.3f %7.2f%% %7.2f%% %5.1f%% %7.1f%% %7.1f%%", z, s.model[0]/n, s.naive[0]/n, s.model[0]/s.naive[0],
-			s.model[1]/n, s.naive[1]/n, 100*cover, 100*possible, 100*reached)
-		ratio, covered = append(ratio, s.model[0]/s.naive[0]), append(covered, cover)
+		t.Logf("%-12s %7.2f%% %7.2f%% %6.3f %7.2f%% %7.2f%% %5.1f%% %5.1f%% %7.1f%% %7.1f%%", z, s.model[0]/n, s.naive[0]/n, s.model[0]/s.naive[0],
+			s.model[1]/n, s.naive[1]/n, 100*cover[0], 100*cover[1], 100*possible, 100*reached)
+		ratio = append(ratio, s.model[0]/s.naive[0])
 		if possible > 0.15 {
 			share = append(share, reached)
 		}
 	}
-	t.Logf("means: ratio %.3f, cover %.3f, reached %.3f over %d zones that can save over 15 %%", mean(ratio), mean(covered), mean(share), len(share))
+	t.Logf("means: ratio %.3f, cover %.3f and %.3f, reached %.3f over %d zones that can save over 15 %%", mean(ratio), mean(covered[0]), mean(covered[1]), mean(share), len(share))
 	if r := mean(ratio); r > 0.78 {
 		t.Errorf("first-day MAPE is %.3f of the naive forecast's, want at most 0.78", r)
 	}
-	if c := mean(covered); c < 0.88 || c > 0.92 {
-		t.Errorf("90 %% intervals hold %.1f %% of the values", 100*c)
+	for k, hours := range []int{24, forecast.Horizon} {
+		if c := mean(covered[k]); c < 0.88 || c > 0.92 {
+			t.Errorf("90 %% intervals hold %.1f %% of the values of %d hours", 100*c, hours)
+		}
 	}
 	if s := mean(share); len(share) > 1 && s < 0.8 {
 		t.Errorf("the chosen windows reach %.1f %% of the possible saving, want 80", 100*s)
@@ -132,6 +142,15 @@ func evaluate(t *testing.T, points []grid.Point, years []int) []score {
 	return scores
 }
 
+// interval counts whether an hour's value lies in its interval.
+func (s *score) interval(k int, st forecast.Step, value float64) {
+	if st.Low <= value && value <= st.High {
+		s.inside[k]++
+	} else {
+		s.outside[k]++
+	}
+}
+
 // learned is how many hours a model has learned from at most when it knows its intervals.
 const learned = 50 * 24
 
@@ -150,12 +169,9 @@ func (s *score) add(t *testing.T, steps []forecast.Step, actual, before []grid.P
 		em, en := math.Abs(st.Value-a)/max(a, 1), math.Abs(before[h%24].Value-a)/max(a, 1)
 		if h < 24 {
 			model[0], naive[0] = model[0]+em, naive[0]+en
-			if st.Low <= a && a <= st.High {
-				s.inside++
-			} else {
-				s.outside++
-			}
+			s.interval(0, st, a)
 		}
+		s.interval(1, st, a)
 		model[1], naive[1] = model[1]+em, naive[1]+en
 	}
 	for k, hours := range []float64{24, forecast.Horizon} {

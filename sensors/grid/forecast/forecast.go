@@ -249,8 +249,11 @@ func (m *Model) Forecast(hours int) ([]Step, error) {
 		is.blend = m.naive(n)
 	}
 	steps := make([]Step, hours)
+	var low, high float64
 	for h := range steps {
-		low, high := m.errors.interval(h, m.opts.Coverage)
+		if h%stretch == 0 {
+			low, high = m.errors.interval(h, m.opts.Coverage)
+		}
 		steps[h] = Step{Start: m.at(n + h), Value: m.backward(is.blend[h]), Low: m.backward(is.blend[h] + low), High: m.backward(is.blend[h] + high)}
 	}
 	return steps, nil

@@ -38,7 +38,7 @@ func TestPublishedPrices(t *testing.T) {
 		if s.days < 200 {
 			t.Fatalf("%s: %d days", z, s.days)
 		}
-		ratio, covered, share = append(ratio, s.model[0]/s.naive[0]), append(covered, float64(s.inside)/float64(s.inside+s.outside)), append(share, s.saved/s.possible)
+		ratio, covered, share = append(ratio, s.model[0]/s.naive[0]), append(covered, float64(s.inside[0])/float64(s.inside[0]+s.outside[0])), append(share, s.saved/s.possible)
 		t.Logf("%-12s %d days: error %.3f of naive, cover %.3f, of %5.1f %% possible %5.1f %% reached", z, s.days, ratio[len(ratio)-1], covered[len(covered)-1],
 			100*s.possible/s.atOnce, 100*share[len(share)-1])
 	}
@@ -92,11 +92,7 @@ func (s *score) price(steps []forecast.Step, at map[time.Time]float64) {
 	for h, st := range steps[:24] {
 		s.model[0] += math.Abs(st.Value - truth[h])
 		s.naive[0] += math.Abs(before[h] - truth[h])
-		if st.Low <= truth[h] && truth[h] <= st.High {
-			s.inside++
-		} else {
-			s.outside++
-		}
+		s.interval(0, st, truth[h])
 	}
 	sum := func(start int, of func(h int) float64) (v float64) {
 		for h := start; h < start+job; h++ {
