@@ -320,12 +320,16 @@ func TestOffServerThatWasGivenWork(t *testing.T) {
 	p := s.start(t, "")
 	s.refresh(t, s.now, 0, 0)
 	infos := s.infos()
+	now := func(when string, a, b int64) {
+		t.Helper()
+		if raw, _ := cycle(t, p, pod("p", "1"), infos); raw["a"] != a || raw["b"] != b {
+			t.Errorf("%s: raw scores are %v, want %d and %d mW", when, raw, a, b)
+		}
+	}
 	cost := func(when string, a, b int64) {
 		t.Helper()
 		for range 2 {
-			if raw, _ := cycle(t, p, pod("p", "1"), infos); raw["a"] != a || raw["b"] != b {
-				t.Errorf("%s: raw scores are %v, want %d and %d mW", when, raw, a, b)
-			}
+			now(when, a, b)
 			s.now = s.now.Add(5 * time.Second)
 			s.refresh(t, s.now, 0, 0)
 		}
@@ -365,6 +369,42 @@ func TestOffServerThatWasGivenWork(t *testing.T) {
 	n := infos[0].(*fakeNode)
 	n.pods, n.generation = nil, generations.Add(1)
 	cost("the pod did not get there", start, start+1000*more)
+
+	// The same before there is another view.
+	n.add(pod("second", "1"))
+	now("a was given another pod", 1000*more, start+1000*more)
+	n.pods, n.generation = nil, generations.Add(1)
+	now("that did not get there either", start, start+1000*more)
+
+	hour := s.now.Add(-time.Hour)
+	n.add(started(pod("old", "1"), hour, hour))
+	cost("a runs a pod that every sample shows, which is not looked at again", 1000*more, start+1000*more)
+}
+
+// A server that is said to be off after it was looked at is looked at again: nobody had asked whether it is empty before.
+func TestServerThatIsSwitchedOff(t *testing.T) {
+	const off, idle, more, waking = 4, 50, 10, 10 // watts; one CPU adds more
+	s := newSite(line(t, "a", 10, idle, more), line(t, "b", 10, idle, more))
+	s.scorer = scoring.Waking{Power: scoring.MarginalPower{}, Horizon: time.Hour}
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0, 0)
+	infos := s.infos()
+	hour := s.now.Add(-time.Hour)
+	infos[1].(*fakeNode).add(started(pod("old", "1"), hour, hour))
+	cost := func(when string, a, b int64) {
+		t.Helper()
+		if raw, _ := cycle(t, p, pod("p", "1"), infos); raw["a"] != a || raw["b"] != b {
+			t.Errorf("%s: raw scores are %v, want %d and %d mW", when, raw, a, b)
+		}
+	}
+	cost("both are on", 1000*more, 1000*more)
+	for _, sp := range s.specs {
+		sp.Off, sp.OffPower, sp.Wake = true, off, 3600*waking
+		s.fleet.Put(sp)
+	}
+	s.now = s.now.Add(5 * time.Second)
+	s.refresh(t, s.now, 0, 0)
+	cost("both are said to be off, and b has a pod", 1000*(idle-off+more+waking), 1000*more)
 }
 
 func TestUsageArgs(t *testing.T) {

@@ -1,0 +1,117 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/profiles"
+	"github.com/leastwatt/leastwatt/scoring"
+)
+
+// newSweeper returns a sweeper over a cluster in memory, whose log is returned too.
+func newSweeper(t *testing.T, o profiles.Options, objects ...client.Object) (*sweeper, *bytes.Buffer) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := profiles.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := new(bytes.Buffer)
+	return &sweeper{client: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.NodeProfile{}).WithObjects(objects...).Build(), provider: p, problems: newProblems(), census: newCensus(),
+		count: func(string) {}, every: 5 * time.Second, period: 10 * time.Minute, learned: -1, log: slog.New(slog.NewTextHandler(log, nil))}, log
+}
+
+// A sweep tells the log of nodes whose profile is not what is asked for: objects of other systems have no status of ours.
+func TestSweepTellsProblems(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, log := newSweeper(t, profiles.Options{})
+		s.problems.set("n1", "NodeConfig.node.waok8s.github.io/wao/n1", errors.New("metricsCollector.inletTemp: type Fake"))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Start(ctx) }()
+		time.Sleep(6 * time.Second)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(log.String(), "type Fake") {
+			t.Errorf("the log says %q", log)
+		}
+	})
+}
+
+// A sweep writes another reason of a failure into a status in which nothing else has changed, once the last write is old enough.
+func TestSweepWritesNewReasons(t *testing.T) {
+	var code atomic.Int32
+	code.Store(http.StatusInternalServerError)
+	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(int(code.Load())) }))
+	defer exporter.Close()
+	n := &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n1", Generation: 1}, Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{{Name: "kepler", Type: "kepler", URL: exporter.URL}}}}
+	s, _ := newSweeper(t, profiles.Options{Interval: 20 * time.Millisecond}, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, n)
+	s.provider.Put(scoring.Machine{Name: "n1", Cores: 4})
+	s.provider.SetProfile(n.DeepCopy())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.provider.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	// sweep sweeps until the provider reports a text, and once more; it returns what the status says then.
+	sweep := func(text string) string {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+			r := s.provider.Report("n1")
+			if len(r.Sensors) == 1 && r.Known && strings.Contains(r.Sensors[0].Message, text) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the sensor does not say %q: %+v", text, r)
+			}
+		}
+		if err := s.profiles(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var now v1alpha1.NodeProfile
+		if err := s.client.Get(t.Context(), client.ObjectKeyFromObject(n), &now); err != nil {
+			t.Fatal(err)
+		}
+		if len(now.Status.Sensors) != 1 {
+			t.Fatalf("the status is %+v", now.Status)
+		}
+		return now.Status.Sensors[0].Message
+	}
+	if got := sweep("500"); !strings.Contains(got, "500") {
+		t.Fatalf("the first status says %q", got)
+	}
+	code.Store(http.StatusNotFound)
+	if got := sweep("404"); !strings.Contains(got, "500") {
+		t.Errorf("right after a write the status says %q: want what it said", got)
+	}
+	s.wrote["n1"] = time.Now().Add(-newMessage)
+	if got := sweep("404"); !strings.Contains(got, "404") {
+		t.Errorf("after a while the status says %q: want the new reason", got)
+	}
+}
