@@ -191,7 +191,7 @@ func (c *Config) provider(s *source, want grid.Signal) (grid.Source, error) {
 		return watttime.New(s.URL, func() (string, string, error) {
 			p, err := password()
 			return s.User, p, err
-		}, watttime.Options{Timeout: s.Timeout, TLS: o})
+		}, watttime.Options{Average: want == grid.AverageDirect, Timeout: s.Timeout, TLS: o})
 	case "prometheus":
 		q := promgrid.Query{Signal: want, Expr: s.Expr}
 		if q.Expr == "" {

@@ -1,4 +1,4 @@
-// Package watttime reads marginal carbon intensity from the WattTime API, version 3.
+// Package watttime reads marginal and average carbon intensity from the WattTime API, version 3.
 //
 // Its main type is [Source], which logs in, keeps the token while it holds, and turns pounds per megawatt-hour into grams
 // per kilowatt-hour.
@@ -28,6 +28,9 @@ const gramsPerKWh = 0.45359237
 
 // Options tune a [Source]. The zero value works.
 type Options struct {
+	// Average asks for co2_aoer, the average of a region's generation, instead of co2_moer, what one more kilowatt-hour adds.
+	Average bool
+
 	Step     time.Duration // how long a value holds where the answer does not tell; 0 means five minutes
 	TokenAge time.Duration // how long a token is used; 0 means 25 minutes of the 30 that it holds
 	Timeout  time.Duration // of one request; 0 means 10 seconds
@@ -35,7 +38,7 @@ type Options struct {
 	Now      func() time.Time
 }
 
-// A Source asks WattTime for co2_moer. It implements [grid.HistorySource] and [grid.ForecastSource]. Zones are WattTime's
+// A Source asks WattTime for one signal. It implements [grid.HistorySource] and [grid.ForecastSource]. Zones are WattTime's
 // regions, such as CAISO_NORTH.
 type Source struct {
 	client      *boundedhttp.Client
@@ -69,7 +72,20 @@ func New(endpoint string, credentials func() (user, password string, err error),
 }
 
 // Signal implements [grid.Source].
-func (*Source) Signal() grid.Signal { return grid.MarginalDirect }
+func (s *Source) Signal() grid.Signal {
+	if s.opts.Average {
+		return grid.AverageDirect
+	}
+	return grid.MarginalDirect
+}
+
+// name is what WattTime calls the signal.
+func (s *Source) name() string {
+	if s.opts.Average {
+		return "co2_aoer"
+	}
+	return "co2_moer"
+}
 
 // Current implements [grid.Source]: the value of now, as WattTime forecasts it.
 func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
@@ -129,7 +145,7 @@ func (s *Source) RegionAt(ctx context.Context, lat, lon float64) (string, error)
 		return "", fmt.Errorf("watttime: latitude %v, longitude %v: want −90 to 90 and −180 to 180: %w", lat, lon, grid.ErrUnknownZone)
 	}
 	degrees := func(v float64) []string { return []string{strconv.FormatFloat(v, 'f', -1, 64)} }
-	q := url.Values{"latitude": degrees(lat), "longitude": degrees(lon), "signal_type": {signal}}
+	q := url.Values{"latitude": degrees(lat), "longitude": degrees(lon), "signal_type": {s.name()}}
 	r, err := s.authorized(ctx, "/v3/region-from-loc?"+q.Encode())
 	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && status.Code == http.StatusNotFound {
 		return "", fmt.Errorf("watttime: no region at latitude %v, longitude %v: %w", lat, lon, grid.ErrUnknownZone)
@@ -144,7 +160,7 @@ func (s *Source) RegionAt(ctx context.Context, lat, lon float64) (string, error)
 	if err := json.Unmarshal(r.Body, &a); err != nil {
 		return "", fmt.Errorf("watttime: region at latitude %v, longitude %v: answer: %w", lat, lon, err)
 	}
-	if a.Region == "" || a.Signal != "" && a.Signal != signal {
+	if a.Region == "" || a.Signal != "" && a.Signal != s.name() {
 		return "", fmt.Errorf("watttime: region at latitude %v, longitude %v: got %q of %q: %w", lat, lon, a.Region, a.Signal, grid.ErrImplausible)
 	}
 	return a.Region, nil
@@ -167,17 +183,14 @@ type answer struct {
 	} `json:"meta"`
 }
 
-const (
-	signal = "co2_moer"
-	units  = "lbs_co2_per_mwh"
-)
+const units = "lbs_co2_per_mwh"
 
 func (s *Source) get(ctx context.Context, zone, path string, q url.Values, forecast bool) ([]grid.Point, error) {
 	if q == nil {
 		q = url.Values{}
 	}
 	q.Set("region", zone)
-	q.Set("signal_type", signal)
+	q.Set("signal_type", s.name())
 	r, err := s.authorized(ctx, path+"?"+q.Encode())
 	if status, ok := errors.AsType[*boundedhttp.StatusError](err); ok && status.Code == http.StatusNotFound {
 		return nil, fmt.Errorf("watttime: zone %q: %w", zone, grid.ErrUnknownZone)
@@ -192,8 +205,8 @@ func (s *Source) get(ctx context.Context, zone, path string, q url.Values, forec
 	switch {
 	case a.Meta.Region != "" && a.Meta.Region != zone:
 		return nil, fmt.Errorf("watttime: asked for zone %q, got %q: %w", zone, a.Meta.Region, grid.ErrImplausible)
-	case a.Meta.Signal != "" && a.Meta.Signal != signal, a.Meta.Units != units:
-		return nil, fmt.Errorf("watttime: zone %q: asked for %s in %s, got %q in %q: %w", zone, signal, units, a.Meta.Signal, a.Meta.Units, grid.ErrImplausible)
+	case a.Meta.Signal != "" && a.Meta.Signal != s.name(), a.Meta.Units != units:
+		return nil, fmt.Errorf("watttime: zone %q: asked for %s in %s, got %q in %q: %w", zone, s.name(), units, a.Meta.Signal, a.Meta.Units, grid.ErrImplausible)
 	}
 	step := s.opts.Step
 	if p := a.Meta.Period; p > 0 && p <= 24*3600 {
@@ -204,7 +217,7 @@ func (s *Source) get(ctx context.Context, zone, path string, q url.Values, forec
 		if d.Value == nil {
 			continue
 		}
-		ps = append(ps, grid.Point{Zone: zone, Signal: grid.MarginalDirect, Start: d.At.UTC(), End: d.At.UTC().Add(step), Value: *d.Value * gramsPerKWh,
+		ps = append(ps, grid.Point{Zone: zone, Signal: s.Signal(), Start: d.At.UTC(), End: d.At.UTC().Add(step), Value: *d.Value * gramsPerKWh,
 			Estimated: true, Forecast: forecast, Source: "watttime"})
 	}
 	if ps, err = grid.Tidy(ps); err != nil {

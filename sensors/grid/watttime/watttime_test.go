@@ -174,6 +174,35 @@ func TestForecastReachesAsFarAsItIsAskedFor(t *testing.T) {
 	}
 }
 
+// Average and marginal intensity are two signals: each is asked for by its name, and neither is taken for the other.
+func TestAverageIsNotMarginal(t *testing.T) {
+	var asked []string
+	answer := "co2_aoer"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/login" {
+			io.WriteString(w, `{"token":"t"}`)
+			return
+		}
+		asked = append(asked, r.FormValue("signal_type"))
+		fmt.Fprintf(w, `{"data":[{"point_time":%q,"value":1000}],"meta":{"region":"X","signal_type":%q,"units":"lbs_co2_per_mwh"}}`, noon.Format(time.RFC3339), answer)
+	}))
+	defer server.Close()
+	for average, want := range map[bool]grid.Signal{true: grid.AverageDirect, false: grid.MarginalDirect} {
+		s, err := watttime.New(server.URL, func() (string, string, error) { return "user", "p4ssword", nil }, watttime.Options{Average: average, Now: func() time.Time { return noon }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked, answer = nil, map[bool]string{true: "co2_aoer", false: "co2_moer"}[average]
+		if p, err := s.Current(t.Context(), "X"); err != nil || p.Signal != want || s.Signal() != want || asked[0] != answer {
+			t.Errorf("average %v: %+v, error %v, asked for %v", average, p, err, asked)
+		}
+		answer = map[bool]string{true: "co2_moer", false: "co2_aoer"}[average]
+		if p, err := s.Current(t.Context(), "X"); !errors.Is(err, grid.ErrImplausible) {
+			t.Errorf("average %v: of the other signal %+v, error %v", average, p, err)
+		}
+	}
+}
+
 // A value holds as long as the answer says that one does.
 func TestPeriodOfTheAnswer(t *testing.T) {
 	p, err := years(t, time.Hour).Current(t.Context(), "X")
