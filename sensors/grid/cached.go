@@ -13,7 +13,7 @@ import (
 )
 
 // Cached remembers a source's answers, so that a provider is asked at most once per interval and zone for each of the present, the future and
-// the past (again within it for a time that its last answer is not about), and goes on with what it said last while it is away: with its newest value, then with its last forecast. It is safe for concurrent use.
+// the past (of which up to four stretches count for themselves), and goes on with what it said last while it is away: with its newest value, then with its last forecast. It is safe for concurrent use.
 // Callers of one zone share one request; other zones do not wait for it.
 type Cached struct {
 	source Source
@@ -53,7 +53,8 @@ type cached struct {
 	err   error
 	again time.Time // no request for the present before
 
-	future, past series
+	future series
+	past   []series // at most keptPasts, about different times
 }
 
 // series is an answer about a time.
@@ -64,6 +65,9 @@ type series struct {
 	err         error
 	good        time.Time // when points were told, which an error leaves as they were
 }
+
+// keptPasts is how many answers about the past are remembered: those to a program that learns from it, and to some that look at it.
+const keptPasts = 4
 
 // keptPoints bounds how many points of an answer are remembered: a month of five minutes.
 const keptPoints = 9000
@@ -225,15 +229,36 @@ func (c *Cached) History(ctx context.Context, zone string, from, until time.Time
 	defer z.leave()
 	now := c.opts.Now()
 	// One that was asked until the present has all there is for now.
-	if s := &z.past; !s.fresh(now, c.opts.Interval, from, until) && !(s.fresh(now, c.opts.Interval, from, from) && !s.until.Before(s.at)) {
-		if err := c.ask(ctx, s, History, zone, now, from, until); err != nil {
+	k := slices.IndexFunc(z.past, func(s series) bool {
+		return s.fresh(now, c.opts.Interval, from, until) || s.fresh(now, c.opts.Interval, from, from) && !s.until.Before(s.at)
+	})
+	if k < 0 {
+		// By full hours, so that a question that goes with the clock is not a new one at every moment.
+		wide := until.Add(time.Hour - 1).Truncate(time.Hour)
+		if wide.After(now) {
+			wide = until
+		}
+		var s series
+		if err := c.ask(ctx, &s, History, zone, now, from.Truncate(time.Hour), wide); err != nil {
 			return nil, err
 		}
+		if k = len(z.past); k < keptPasts {
+			z.past = append(z.past, s)
+		} else { // the oldest goes
+			k = 0
+			for i := range z.past {
+				if z.past[i].at.Before(z.past[k].at) {
+					k = i
+				}
+			}
+			z.past[k] = s
+		}
 	}
-	if z.past.err != nil {
-		return nil, z.past.err
+	s := &z.past[k]
+	if s.err != nil {
+		return nil, s.err
 	}
-	return z.past.between(from, until), nil
+	return s.between(from, until), nil
 }
 
 // Forecast implements [ForecastSource].

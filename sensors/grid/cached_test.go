@@ -75,6 +75,34 @@ func TestCachedForecastAndHistory(t *testing.T) {
 	})
 }
 
+// Some who look at different stretches of the past, each going with the clock, do not have the provider asked anew at each look.
+func TestCachedKeepsStretchesOfThePast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &seer{level: 100}
+		c := grid.NewCached(s, grid.CacheOptions{Interval: 10 * time.Minute})
+		time.Sleep(30 * time.Minute)
+		for range 9 {
+			now := time.Now()
+			for _, hours := range [][2]time.Duration{{48, 24}, {12, 6}, {200, 100}, {24, 0}} {
+				from, until := now.Add(-hours[0]*time.Hour), now.Add(-hours[1]*time.Hour)
+				ps, err := c.History(t.Context(), "GB", from, until)
+				if err != nil || !ps[0].Covers(from) || !ps[len(ps)-1].Covers(until.Add(-1)) || ps[len(ps)-1].Start.After(until) {
+					t.Fatalf("%v hours: %d points, error %v", hours, len(ps), err)
+				}
+			}
+			time.Sleep(time.Minute) // of the bubble's clock
+		}
+		if s.past != 4 {
+			t.Errorf("asked %d times about four stretches: want once each", s.past)
+		}
+		for h := range time.Duration(50) {
+			if _, err := c.History(t.Context(), "GB", time.Now().Add(-h*time.Hour), time.Now().Add(-h*time.Hour+time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // A provider that is away is followed by its last forecast, for a day, which also tells the present; and one that wants peace is asked for nothing.
 func TestCachedGoesOnWithTheLastForecast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
