@@ -14,13 +14,25 @@ import (
 // planSlot is the length of the planner's slots.
 const planSlot = 15 * time.Minute
 
-// coming learns how much work comes. It is stored when a slot has passed, and what came since is read again from the jobs, so that a restart goes on
-// with what was learned. It is safe for concurrent use.
+// coming learns how much work comes. Its state is stored when a slot has passed, and every few seconds while jobs come; what came since is read again from
+// the jobs, so that a restart goes on with what was learned. It is safe for concurrent use.
 type coming struct {
 	mu     sync.Mutex
-	l      *arrivals.Learner // guarded by mu
-	unsaid []byte            // its state when the last slot passed; nil: that is stored
+	l      *arrivals.Learner // guarded by mu, as all below
+	last   time.Time         // when the last job that it has seen was submitted
+	unsaid []byte            // a state that is not stored yet; nil: none
+	fresh  bool              // jobs have come since the last state
+	stated time.Time         // when that was, by the real clock
 }
+
+// A learned is a state in the store, and the last job that is in it.
+type learned struct {
+	Last    time.Time         `json:"last"`
+	Learner *arrivals.Learner `json:"learner"`
+}
+
+// stateEvery is how often a state is stored while jobs come: what has come since has to be read again by a restart.
+const stateEvery = 2 * time.Second
 
 // settingComing is the name of its state among the settings.
 const settingComing = "arrivals"
@@ -32,15 +44,23 @@ func (c *coming) see(j *Job, slack time.Duration) {
 	at := j.Submitted.Sub(epoch)
 	c.pass(at)
 	c.l.See(arrivals.Job{Submitted: at, Cores: j.CPU, Duration: j.Duration, Slack: slack, Load: 1})
+	c.fresh = true
+	if j.Submitted.After(c.last) {
+		c.last = j.Submitted
+	}
 }
 
 // pass closes the slots before the one of now; mu is held.
 func (c *coming) pass(now time.Duration) {
-	if !c.l.Pass(now) {
-		return
+	if c.l.Pass(now) {
+		c.state()
 	}
-	if text, err := json.Marshal(c.l); err == nil {
-		c.unsaid = text
+}
+
+// state states what was learned; mu is held.
+func (c *coming) state() {
+	if text, err := json.Marshal(learned{c.last, c.l}); err == nil {
+		c.unsaid, c.fresh, c.stated = text, false, time.Now()
 	}
 }
 
@@ -65,9 +85,12 @@ func (c *coming) any(now time.Time) bool {
 // beyond is for how long after the last job of a plan there is room in it for what is expected before.
 const beyond = 24 * time.Hour
 
-// store makes durable what was learned until the last slot passed.
+// store makes durable what was learned.
 func (c *coming) store(ctx context.Context, s *Store) error {
 	c.mu.Lock()
+	if c.fresh && c.unsaid == nil && time.Since(c.stated) > stateEvery {
+		c.state()
+	}
 	text := c.unsaid
 	c.mu.Unlock()
 	if text == nil {
@@ -92,10 +115,10 @@ func loadComing(ctx context.Context, s *Store, now time.Time, slack func(*Job) t
 	if err != nil {
 		return nil, err
 	}
-	var l arrivals.Learner
+	state := learned{Learner: &arrivals.Learner{}}
 	since := now.Add(-2 * arrivals.Memory * 24 * time.Hour)
-	if text != "" && json.Unmarshal([]byte(text), &l) == nil && l.Slot() == planSlot && l.Since() <= now.Sub(epoch) {
-		c.l, since = &l, epoch.Add(l.Since())
+	if text != "" && json.Unmarshal([]byte(text), &state) == nil && state.Learner != nil && state.Learner.Slot() == planSlot && !state.Last.After(now) {
+		c.l, c.last, since = state.Learner, state.Last, state.Last
 	}
 	jobs, err := s.submitted(ctx, since)
 	if err != nil {
@@ -114,7 +137,7 @@ func loadComing(ctx context.Context, s *Store, now time.Time, slack func(*Job) t
 	return c, nil
 }
 
-// submitted returns what tells the work of the jobs that were submitted since a time, the oldest first. It reads them from the newest on, and no further.
+// submitted returns what tells the work of the jobs that were submitted after a time, the oldest first. It reads them from the newest on, and no further.
 func (s *Store) submitted(ctx context.Context, since time.Time) ([]*Job, error) {
 	rows, err := s.db.QueryContext(ctx, "SELECT cpu, duration_ms, submitted_ms, deadline_ms FROM jobs ORDER BY seq DESC")
 	if err != nil {
@@ -129,13 +152,12 @@ func (s *Store) submitted(ctx context.Context, since time.Time) ([]*Job, error) 
 			return nil, err
 		}
 		j.Duration, j.Submitted, j.Deadline = time.Duration(duration)*time.Millisecond, moment(submitted), moment(deadline)
-		if j.Submitted.Before(since) {
-			if j.Submitted.Before(since.Add(-time.Minute)) { // what came at the same time may stand in any order
-				break
-			}
-			continue
+		if j.Submitted.Before(since.Add(-time.Second)) { // what came at about the same time may stand in any order
+			break
 		}
-		list = append(list, &j)
+		if j.Submitted.After(since) {
+			list = append(list, &j)
+		}
 	}
 	slices.Reverse(list)
 	slices.SortStableFunc(list, func(a, b *Job) int { return a.Submitted.Compare(b.Submitted) })

@@ -32,7 +32,7 @@ func TestArrivals(t *testing.T) {
 			if err := json.Unmarshal(text, &again); err != nil {
 				t.Fatal(err)
 			}
-			if again.seen = daily.seen; !reflect.DeepEqual(&again, daily) || again.Since() != now {
+			if again.seen = daily.seen; !reflect.DeepEqual(&again, daily) || again.Slot() != time.Hour {
 				t.Fatalf("restored %+v from %s, want %+v", again, text, daily)
 			}
 			daily = &again

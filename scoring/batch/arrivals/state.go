@@ -74,8 +74,5 @@ func sane(v []float64) bool {
 	return !slices.ContainsFunc(v, func(x float64) bool { return !(x >= 0) || math.IsInf(x, 0) })
 }
 
-// Since is the beginning of the slot that is being counted: of what a state tells, jobs that came from then on are to be seen again.
-func (l *Learner) Since() time.Duration { return time.Duration(l.at) * l.slot }
-
 // Slot is how long a slot is.
 func (l *Learner) Slot() time.Duration { return l.slot }
