@@ -74,13 +74,14 @@ const day = 24 * time.Hour
 // perDay is how many slots a day has, about.
 func (l *Learner) perDay() float64 { return max(1, float64(day)/float64(l.slot)) }
 
-// Pass closes the slots before the one of now, and tells whether there was one to close. A clock that goes back closes none.
+// Pass closes the slots before the one of now, and tells whether there was one to close. A clock that goes back closes none; if by more than a day, what was
+// learned ahead of it is forgotten.
 func (l *Learner) Pass(now time.Duration) bool {
 	at := int64(now / l.slot)
-	if at <= l.at {
+	if at <= l.at && float64(l.at-at) <= l.perDay()+1 {
 		return false
 	}
-	if float64(at-l.at) > 2*Memory*l.perDay() { // nobody has asked for so long that nothing is known any more
+	if at < l.at || float64(at-l.at) > 2*Memory*l.perDay() { // nobody has asked for so long that nothing is known any more
 		*l = *New(l.slot, time.Duration(at)*l.slot)
 		return true
 	}

@@ -103,6 +103,27 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
+// TestClockThatJumps: a clock that was a year ahead and is right again leaves a learner that learns; one that goes back an hour loses nothing.
+func TestClockThatJumps(t *testing.T) {
+	l := New(time.Hour, 0)
+	learn := func(from, until int) {
+		for h := from; h < until; h++ {
+			l.Pass(time.Duration(h) * time.Hour)
+			l.See(Job{Submitted: time.Duration(h) * time.Hour, Cores: 4, Duration: time.Hour})
+		}
+	}
+	learn(1, 49)
+	before := l.rate(50)
+	if l.Pass(40 * time.Hour); l.rate(50) != before {
+		t.Errorf("after an hour twice %v core-slots are expected, before %v", l.rate(50), before)
+	}
+	l.Pass(365 * 24 * time.Hour)
+	learn(49, 97)
+	if v := l.rate(98); math.Abs(v-4) > 0.5 {
+		t.Errorf("%v core-slots are expected, want 4", v)
+	}
+}
+
 // TestBadState: what is no state is refused, and leaves the learner as it was.
 func TestBadState(t *testing.T) {
 	l := New(12*time.Hour, 0)
