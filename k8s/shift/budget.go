@@ -51,6 +51,9 @@ func readLedger(ctx context.Context, r client.Reader, namespace string, now time
 		return nil, err
 	}
 	l.object = &o
+	if o.Data["day"] == dayOf(now.Add(24*time.Hour)) { // by the clock of another controller, or before ours went back
+		l.day = o.Data["day"]
+	}
 	if o.Data["day"] != l.day {
 		return l, nil // a new day begins at nothing
 	}

@@ -8,6 +8,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -68,5 +69,41 @@ func TestWhatMustStartIsChargedLater(t *testing.T) {
 		if err != nil || book.Data["kWh"] != "0.016" || book.Data["charged"] != "u-p" {
 			t.Errorf("%s: %v: %v, want 0.016 kWh once", fault, err, book.Data)
 		}
+	}
+}
+
+// A clock that goes back over midnight, or two controllers whose clocks differ a little, do not begin a day's sums anew; a ledger of a day that is far ahead does
+// not count.
+func TestLedgerOfTomorrow(t *testing.T) {
+	const text = "default: {zone: DE, budget: {kWhPerDay: 0.02}}\n"
+	midnight := noon.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	p := func(name string) client.Object {
+		return pod(name, midnight.Add(-time.Hour), map[string]string{MaxDelayAnnotation: "30h", ZoneAnnotation: "XX"}) // nothing is forecast: as soon as the budget allows
+	}
+	l := newLab(t, text, p("a"), p("b"))
+	l.now = midnight.Add(time.Minute)
+	l.round()
+	l.now = midnight.Add(-time.Minute)
+	for range 2 {
+		l.round()
+	}
+	if gated(l.pod("a")) == gated(l.pod("b")) {
+		t.Errorf("started: a %v, b %v: want one for a day of 0.02 kWh", !gated(l.pod("a")), !gated(l.pod("b")))
+	}
+	l.now = midnight.Add(2 * time.Minute)
+	l.round()
+	if gated(l.pod("a")) == gated(l.pod("b")) {
+		t.Error("both started when the clock was right again")
+	}
+	l.now = midnight.Add(24*time.Hour + time.Minute)
+	l.round()
+	if gated(l.pod("a")) || gated(l.pod("b")) {
+		t.Error("one is held on the next day")
+	}
+	l = newLab(t, text, p("a"), &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: LedgerName}, Data: map[string]string{"day": "2036-01-01", "kWh": "0.02", "grams": "0"}})
+	l.now = midnight
+	l.round()
+	if gated(l.pod("a")) {
+		t.Error("held by a ledger of 2036")
 	}
 }

@@ -208,7 +208,7 @@ func (c *Controller) budgets(ctx context.Context, now time.Time, must []*item, f
 	for ns, list := range c.owed {
 		l := of(ns)
 		for _, d := range list {
-			if l != nil && d.day == l.day {
+			if l != nil && d.day == dayOf(now) {
 				l.charge(d.item, d.grams)
 			}
 		}
@@ -321,7 +321,7 @@ func (c *Controller) releaseNow(ctx context.Context, i *item, d *decision, now t
 		if err := c.opts.Reader.Get(ctx, client.ObjectKeyFromObject(i.object), fresh); err != nil {
 			return lost(i, err)
 		}
-		if released(fresh) {
+		if released(fresh) && !i.status { // what Kueue has had retried was released before
 			return nil // by another controller
 		}
 		i.object = fresh
