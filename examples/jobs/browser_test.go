@@ -120,7 +120,8 @@ func TestPageIsLive(t *testing.T) {
 	if err := os.WriteFile(file, []byte("s3cret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	url := serve(t, &options{tokenFile: file, strategy: "leastwatt"})
+	data := t.TempDir()
+	url, stop := serveUntil(t, &options{tokenFile: file, strategy: "leastwatt", data: data})
 	b := openBrowser(t, url+"/#token=wrong")
 	until(t, "asking for a token", func() bool { return b.text("document.getElementById('state').textContent") == "needs the token" })
 	b.text(`(document.getElementById('token').value = 's3cret', document.getElementById('login').requestSubmit())`)
@@ -142,6 +143,21 @@ func TestPageIsLive(t *testing.T) {
 	}
 	b.text(`(document.getElementById('strategy').value = 'fcfs', document.getElementById('strategy').dispatchEvent(new Event('change')))`)
 	until(t, "the switched strategy", func() bool { return c.status().Strategy == "fcfs" })
+	b.text(`(token = 'other', document.getElementById('strategy').value = 'wao', document.getElementById('strategy').dispatchEvent(new Event('change')))`)
+	until(t, "that the strategy was not switched", func() bool {
+		return b.text("document.getElementById('asked').textContent + document.getElementById('strategy').value") == "not switched: status 401fcfs"
+	})
+	b.text("token = 's3cret'")
+	stop()
+	until(t, "that the service is away", func() bool { return strings.HasPrefix(b.text("document.getElementById('state').textContent"), "away") })
+	serve(t, &options{tokenFile: file, data: data, listen: strings.TrimPrefix(url, "http://")})
+	until(t, "live after a restart", func() bool { return b.text("document.getElementById('state').textContent") == "live" })
+	if code, body := c.do("POST", "/jobs", "application/json", `{"id":"after-restart","cpu":4,"duration":1}`); code != 202 {
+		t.Fatal(code, body)
+	}
+	until(t, "the end after the restart", func() bool {
+		return b.text("document.getElementById('done').textContent") == "2" && strings.Contains(b.text("document.getElementById('decisions').innerText"), "after-restart")
+	})
 	if s := b.text("document.body.dataset.error"); s != "undefined" {
 		t.Errorf("script error: %s", s)
 	}

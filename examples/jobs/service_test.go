@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -81,7 +82,7 @@ func serveUntil(t *testing.T, o *options) (url string, stop func()) {
 }
 
 func defaults(t testing.TB, o *options) {
-	o.listen, o.margin = "127.0.0.1:0", 1.2
+	o.listen, o.margin = cmp.Or(o.listen, "127.0.0.1:0"), 1.2
 	if o.data == "" {
 		o.data = t.TempDir()
 	}
