@@ -124,6 +124,9 @@ func TestFaultsOfEveryProvider(t *testing.T) {
 						return none(ps, err)
 					},
 				} {
+					if testing.Short() && what != "current" {
+						continue // the race detector is slow
+					}
 					err := ask(t.Context())
 					if err == nil {
 						t.Errorf("%s, %s: no error", kind, what)
