@@ -35,6 +35,10 @@ type Options struct {
 	// Auth authorizes requests to the endpoint's own origin; nil sends none.
 	Auth Auth
 
+	// Public says that the endpoint is one of the internet, where credentials go over https alone: http is for loopback
+	// and Services of a cluster (*.svc), where a stand-in or a proxy may be.
+	Public bool
+
 	// MaxConns limits connections to the endpoint; 0 means 4.
 	MaxConns int
 
@@ -70,6 +74,8 @@ func New(base string, o Options) (*Client, error) {
 		return nil, fmt.Errorf("endpoint %s: the scheme is %q, want http or https", redact(u), u.Scheme)
 	case u.Host == "":
 		return nil, fmt.Errorf("endpoint %s: no host", redact(u))
+	case o.Public && u.Scheme == "http" && !near(u.Hostname()):
+		return nil, fmt.Errorf("endpoint %s: credentials would go over the wire in the clear: give an https URL; http is for loopback and Services (*.svc)", redact(u))
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	u.RawPath, u.RawQuery, u.Fragment = "", "", ""
@@ -107,6 +113,12 @@ func New(base string, o Options) (*Client, error) {
 		return nil
 	}
 	return &Client{base: u, http: c, idle: t.CloseIdleConnections}, nil
+}
+
+// near tells whether a host is this machine or a Service of its cluster.
+func near(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback() || strings.HasSuffix(host, ".svc") || strings.HasSuffix(host, ".svc.cluster.local")
 }
 
 const (

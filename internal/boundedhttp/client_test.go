@@ -197,6 +197,19 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// Credentials of an endpoint of the internet go in the clear to this machine and its cluster alone.
+func TestPublicEndpointsWantHTTPS(t *testing.T) {
+	for base, ok := range map[string]bool{"https://api.example.org": true, "http://api.example.org": false, "http://10.0.0.5:8080": false, "http://svc": false, "http://evil.org/.svc": false,
+		"http://127.0.0.1:80": true, "http://[::1]:80": true, "http://localhost:80": true, "http://proxy.grid.svc": true, "http://proxy.grid.svc.cluster.local:8080": true} {
+		if _, err := boundedhttp.New(base, boundedhttp.Options{Public: true}); (err == nil) != ok {
+			t.Errorf("%s: error is %v", base, err)
+		}
+		if _, err := boundedhttp.New(base, boundedhttp.Options{}); err != nil {
+			t.Errorf("%s, not public: %v", base, err)
+		}
+	}
+}
+
 func TestEndpointsThatAreRefused(t *testing.T) {
 	for _, base := range []string{"", "bmc-1", "ftp://bmc", "https://", "https://admin:" + password + "@bmc", "http://a b:" + password + "@[::1"} {
 		_, err := boundedhttp.New(base, boundedhttp.Options{})

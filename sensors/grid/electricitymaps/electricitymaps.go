@@ -57,7 +57,7 @@ func New(endpoint string, token func() (string, error), o Options) (*Source, err
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c, err := boundedhttp.New(endpoint, boundedhttp.Options{Timeout: o.Timeout, TLS: o.TLS, Auth: func(r *http.Request) error {
+	c, err := boundedhttp.New(endpoint, boundedhttp.Options{Timeout: o.Timeout, TLS: o.TLS, Public: true, Auth: func(r *http.Request) error {
 		t, err := token()
 		if err != nil {
 			return err

@@ -256,6 +256,13 @@ func TestUnauthorizedKeepsTheTokenSecret(t *testing.T) {
 	}
 }
 
+// Over the internet credentials do not go in the clear.
+func TestWantsHTTPS(t *testing.T) {
+	if _, err := electricitymaps.New("http://api.electricitymaps.com", func() (string, error) { return secret, nil }, electricitymaps.Options{}); err == nil || !strings.Contains(err.Error(), "https") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	f.Add(`{"zone":"FR","forecast":[{"carbonIntensity":40,"datetime":"2026-06-01T12:00:00Z"}]}`)
 	body := ""

@@ -64,7 +64,7 @@ func New(endpoint string, credentials func() (user, password string, err error),
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c, err := boundedhttp.New(endpoint, boundedhttp.Options{Timeout: o.Timeout, TLS: o.TLS})
+	c, err := boundedhttp.New(endpoint, boundedhttp.Options{Timeout: o.Timeout, TLS: o.TLS, Public: true})
 	if err != nil {
 		return nil, fmt.Errorf("watttime: %w", err)
 	}

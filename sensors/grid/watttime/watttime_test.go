@@ -244,6 +244,13 @@ func TestRegionAt(t *testing.T) {
 	}
 }
 
+// Over the internet credentials do not go in the clear.
+func TestWantsHTTPS(t *testing.T) {
+	if _, err := watttime.New("http://api.watttime.org", func() (string, string, error) { return "user", "p4ssword", nil }, watttime.Options{}); err == nil || !strings.Contains(err.Error(), "https") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzAnswer(f *testing.F) {
 	f.Add(body("X", "lbs_co2_per_mwh", "1000"))
 	a := &api{}
