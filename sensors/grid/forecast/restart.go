@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -209,7 +208,7 @@ func (s *Source) learned() (sum int64) {
 
 // write replaces the file at once, so that a crash leaves the old one or the new one.
 func (s *Source) write() error {
-	f, err := os.CreateTemp(filepath.Dir(s.opts.File), filepath.Base(s.opts.File)+".*.tmp")
+	f, err := os.OpenFile(s.opts.File+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) // one name, so that crashes leave one file at most
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ func sameSteps(a, b []forecast.Step) bool {
 // TestFile: a program that is restarted again and again forecasts as one that runs through, though its provider tells of a day alone.
 func TestFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "history.json")
+	if err := os.WriteFile(file+".tmp", []byte("half of what a program wrote that crashed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	through, now := newDaily(start), start
 	clock := func() time.Time { return now }
 	open := func(p grid.Source, file string) *forecast.Source {
