@@ -154,8 +154,8 @@ func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) 
 	}
 	for k, i := range rest {
 		if *i.policy.DryRun {
-			c.metrics.wouldSave(i, &decisions[k])
-			decisions[k].start, decisions[k].cause, decisions[k].reason = now, "dry-run", "dry run: "+decisions[k].reason
+			d := &decisions[k]
+			*d = decision{now, "dry run: " + d.reason, "dry-run", d.atOnce, d.atOnce, d.atOnce - d.grams}
 		}
 	}
 	errs = append(errs, c.budgets(ctx, now, must, forced, rest, decisions))
@@ -350,7 +350,7 @@ func (c *Controller) release(ctx context.Context, i *item, d *decision, now time
 	if a == nil {
 		a = make(map[string]string)
 	}
-	if before, err := strconv.ParseFloat(a[AtOnceAnnotation], 64); err == nil && !math.IsNaN(d.grams) && !strings.HasSuffix(d.reason, " at once") {
+	if before, err := strconv.ParseFloat(a[AtOnceAnnotation], 64); err == nil && !math.IsNaN(d.grams) && d.cause != "dry-run" && !strings.HasSuffix(d.reason, " at once") {
 		d.reason += fmt.Sprintf("; %.3g g expected instead of %.3g g at once", d.grams, before)
 	}
 	a[ReleasedAnnotation], a[ReasonAnnotation] = now.UTC().Format(time.RFC3339), d.reason

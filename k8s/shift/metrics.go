@@ -86,15 +86,11 @@ func (m *metrics) released(i *item, d *decision) {
 		m.doneKWh.WithLabelValues(i.object.GetNamespace(), i.kind).Add(i.kWh())
 		m.doneGrams.WithLabelValues(i.object.GetNamespace(), i.kind).Add(d.grams)
 	}
+	if d.would > 0 && !math.IsInf(d.would, 0) {
+		m.would.WithLabelValues(i.object.GetNamespace()).Add(d.would)
+	}
 	if before, err := strconv.ParseFloat(i.object.GetAnnotations()[AtOnceAnnotation], 64); err == nil && before > d.grams {
 		m.saved.WithLabelValues(i.object.GetNamespace()).Add(before - d.grams)
-	}
-}
-
-// wouldSave counts what waiting would have saved.
-func (m *metrics) wouldSave(i *item, d *decision) {
-	if s := d.atOnce - d.grams; s > 0 && !math.IsInf(s, 0) {
-		m.would.WithLabelValues(i.object.GetNamespace()).Add(s)
 	}
 }
 

@@ -19,6 +19,7 @@ type decision struct {
 	cause  string  // for metrics: clean, latest, unknown, dry-run, unreadable, budget
 	grams  float64 // expected of its run from start on; NaN if unknown
 	atOnce float64 // expected if it started now; NaN if unknown
+	would  float64 // that waiting would have saved, in a dry run; NaN if unknown
 }
 
 // most is how many items are planned together: those that must start first. The others wait for these, or for their latest start.
@@ -33,11 +34,11 @@ func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point
 		d.grams, d.atOnce = math.NaN(), i.grams(outlook, now)
 		switch {
 		case i.bad != nil:
-			*d = decision{now, i.bad.Error(), "unreadable", d.atOnce, d.atOnce}
+			*d = decision{now, i.bad.Error(), "unreadable", d.atOnce, d.atOnce, 0}
 		case !i.latest.After(now):
-			*d = decision{now, "its latest start has come", "latest", d.atOnce, d.atOnce}
+			*d = decision{now, "its latest start has come", "latest", d.atOnce, d.atOnce, 0}
 		case len(outlook[i.zone]) == 0:
-			*d = decision{now, fmt.Sprintf("nothing is forecast for zone %q: not held", i.zone), "unknown", d.atOnce, d.atOnce}
+			*d = decision{now, fmt.Sprintf("nothing is forecast for zone %q: not held", i.zone), "unknown", d.atOnce, d.atOnce, 0}
 		default:
 			open = append(open, k)
 		}
