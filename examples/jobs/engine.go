@@ -49,6 +49,8 @@ type Engine struct {
 	due      time.Time     // when it wants to be asked again at the latest; zero: nothing is held
 	searched time.Time     // the last search for jobs whose latest start has come, by the real clock
 
+	switching sync.Mutex // held while the strategy is switched, so that what is stored last is in force
+
 	mu       sync.Mutex
 	fleet    *Fleet             // guarded by mu, as all below
 	queue    map[string]*Job    // state queued
@@ -157,6 +159,8 @@ func (e *Engine) SetStrategy(ctx context.Context, name string) error {
 	if !validStrategy(name) {
 		return strategyError(name)
 	}
+	e.switching.Lock()
+	defer e.switching.Unlock()
 	if err := e.store.Do(ctx, func(tx *batchTx) error { return tx.set("strategy", name) }); err != nil {
 		return err
 	}
