@@ -187,11 +187,20 @@ func (e *Engine) why(j *Job, site int, now time.Time) string {
 	case math.IsNaN(here):
 		return "no forecast: not held"
 	case now.Sub(j.Submitted) < time.Minute:
-		return fmt.Sprintf("now is the cleanest time until %s: %.0f g/kWh", e.latest(j).UTC().Format("15:04"), here)
+		return fmt.Sprintf("now is the cleanest time until %s: %.0f g/kWh", clockTime(e.latest(j), now), here)
 	case math.IsNaN(then):
 		return fmt.Sprintf("held %s until %.0f g/kWh", now.Sub(j.Submitted).Round(time.Minute), here)
 	}
 	return fmt.Sprintf("held %s: %.0f g/kWh then, %.0f now", now.Sub(j.Submitted).Round(time.Minute), then, here)
+}
+
+// clockTime tells a time of the day, in UTC, with the day where that is not the day of now.
+func clockTime(t, now time.Time) string {
+	t, now = t.UTC(), now.UTC()
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format("15:04")
+	}
+	return t.Format("2 Jan 15:04")
 }
 
 // place asks a strategy about jobs on one cluster: that of a site, or of all for site -1.

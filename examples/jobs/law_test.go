@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -296,4 +297,44 @@ func (dirtyNow) Forecast(_ context.Context, zone string, from, until time.Time) 
 		ps = append(ps, grid.Point{Zone: zone, Signal: grid.AverageLifeCycle, Start: at, End: at.Add(time.Hour), Value: v, Forecast: true, Source: "test"})
 	}
 	return ps, nil
+}
+
+// Of several who switch the strategy at once one is the last, in memory as on the disk: a restart goes on with what was in force.
+func TestSwitchedAtOnce(t *testing.T) {
+	store, ctx, stop := runStore(t)
+	defer stop()
+	fleet, err := newFleet(ctx, testMachines(t, 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := newEngine(ctx, store, fleet, nil, "fcfs", EngineOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		var wg sync.WaitGroup
+		for _, name := range []string{"leastwatt", "wao", "peaks", "tetris"} {
+			wg.Go(func() {
+				if err := e.SetStrategy(ctx, name); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if stored, err := store.Setting(ctx, "strategy"); err != nil || stored != e.Strategy() {
+			t.Fatalf("%s is in force, %s on the disk (%v)", e.Strategy(), stored, err)
+		}
+	}
+}
+
+// Why a job starts now names the day until which now is the cleanest time, where that is another one.
+func TestWhyNamesTheDay(t *testing.T) {
+	b := newBench(t, even{200}, nil)
+	b.accept(&Job{ID: "today", CPU: 1, Duration: time.Hour, Deadline: noon.Add(4 * time.Hour)}, &Job{ID: "later", CPU: 1, Duration: time.Hour, Deadline: noon.Add(28 * time.Hour)})
+	b.until(noon.Add(time.Minute))
+	for i, want := range []string{"until 14:48: ", "until 4 Jun 14:48: "} {
+		if len(b.recent) != 2 || !strings.Contains(b.recent[0].Reason+b.recent[1].Reason, want) {
+			t.Errorf("decision %d: %+v, want one %q", i, b.recent, want)
+		}
+	}
 }

@@ -135,7 +135,7 @@ func (e *Engine) pauses(now time.Time, chosen []choice) []choice {
 		if k >= 0 {
 			f := e.fleet.sites[k].factor()
 			here, then := o.mean(k, now, now.Add(j.left(now)))*f, o.mean(k, next, next.Add(j.left(now)))*f
-			d.Reason = fmt.Sprintf("%.0f g/kWh now, %.0f from %s on: %s of work left", here, then, next.UTC().Format("15:04"), j.left(now).Round(time.Second))
+			d.Reason = fmt.Sprintf("%.0f g/kWh now, %.0f from %s on: %s of work left", here, then, clockTime(next, now), j.left(now).Round(time.Second))
 			if !math.IsNaN(here) {
 				d.Intensity = new(here)
 			}
