@@ -32,6 +32,9 @@ func (m *Model) issue(n int) (issue, bool) {
 	if !ok {
 		is.paths[ridgeMember] = is.paths[naiveMember]
 	}
+	if is.paths[pooledMember], ok = m.pooled.forecast(m.y, n); !ok {
+		is.paths[pooledMember] = is.paths[naiveMember]
+	}
 	for b := range blocks {
 		w := m.weights(b)
 		for h := b * day; h < (b+1)*day; h++ {

@@ -1,8 +1,8 @@
 // Package forecast foretells a grid signal, hour by hour, up to four days ahead, from its own past.
 //
 // Its main type is [Model], which is fed one value an hour and learns as it goes: a seasonal naive forecast, Holt–
-// Winters smoothing and a ridge regression, blended by how well each did lately, with intervals from the errors that
-// the blend really made (conformal prediction).
+// Winters smoothing, a ridge regression for each hour of the day and a small one for all of them, blended by how well each did lately, with intervals
+// from the errors that the blend really made (conformal prediction).
 package forecast
 
 import (
@@ -57,6 +57,7 @@ type Model struct {
 	center float64   // of additive values
 	scale  float64   // of additive values; 0 while no month of them is known
 	ridge  [day]*ridge
+	pooled pooled
 	smooth *holtWinters
 	issued []issue
 	grades [members]grade
@@ -118,6 +119,9 @@ func (m *Model) push(v float64, filled bool) {
 			*r = newRidge()
 		}
 		(*r).learn(features(m.y, t, m.at(t)), m.y[t:n], m.y[t-day:t])
+	}
+	if t := n - Horizon; t >= leastDays*day && m.whole(t, n) {
+		m.pooled.learn(m.y, t)
 	}
 	for len(m.issued) > 0 && m.issued[0].at+Horizon <= n {
 		if is := m.issued[0]; m.whole(is.at, n) {

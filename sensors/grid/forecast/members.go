@@ -12,6 +12,7 @@ const (
 	naiveMember = iota
 	smoothMember
 	ridgeMember
+	pooledMember
 	members
 )
 
