@@ -129,7 +129,7 @@ func (f *foreteller) foretell(k int) []float64 {
 			for len(out) < gap {
 				out = append(out, math.NaN())
 			}
-			out = append(out, s.Value)
+			out = append(out, s.Mean)
 		}
 	}
 	return out

@@ -147,3 +147,18 @@ func (r *errorRing) interval(h int, share float64) (low, high float64) {
 	lo := int(math.Floor(tail*(n+1))) - 1
 	return sorted[max(lo, 0)], sorted[min(len(sorted)-1-lo, len(sorted)-1)]
 }
+
+// spread is the mean of the exponentials of a stretch's errors over the exponential of their mean: what a mean exceeds a median by where logarithms are
+// forecast, without supposing how errors are distributed (smearing, Duan 1983). The mean error is left out: what drifted lately says little of what will.
+func (r *errorRing) spread(stretch int) float64 {
+	errs := r.errs[stretch]
+	if len(errs) < fewErrs {
+		return 1
+	}
+	sum, exp := 0.0, 0.0
+	for _, e := range errs {
+		sum, exp = sum+e, exp+math.Exp(e)
+	}
+	n := float64(len(errs))
+	return exp / n / math.Exp(sum/n)
+}

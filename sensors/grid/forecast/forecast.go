@@ -43,7 +43,8 @@ type Options struct {
 // A Step is one hour of a forecast.
 type Step struct {
 	Start     time.Time
-	Value     float64
+	Value     float64 // what comes is above it as often as below
+	Mean      float64 // what comes in the mean, to plan by: never below Value, for a signal may rise further than it can fall
 	Low, High float64 // the interval; both NaN while too few errors are known
 }
 
@@ -212,6 +213,16 @@ func (m *Model) backward(y float64) float64 {
 	return math.Exp(min(y, 20))
 }
 
+// spreads are by how much the mean of what comes exceeds its median, by stretch of the horizon: 1 where errors are not of logarithms, or too few.
+func (m *Model) spreads() (s [Horizon / stretch]float64) {
+	for i := range s {
+		if s[i] = 1; !m.opts.Additive {
+			s[i] = m.errors.spread(i)
+		}
+	}
+	return s
+}
+
 // Next returns the start of the hour that a forecast begins with.
 func (m *Model) Next() time.Time { return m.at(len(m.values)) }
 
@@ -252,13 +263,14 @@ func (m *Model) Forecast(hours int) ([]Step, error) {
 	if !ok {
 		is.blend = m.naive(n)
 	}
-	steps := make([]Step, hours)
+	steps, spread := make([]Step, hours), m.spreads()
 	var low, high float64
 	for h := range steps {
 		if h%stretch == 0 {
 			low, high = m.errors.interval(h, m.opts.Coverage)
 		}
-		steps[h] = Step{Start: m.at(n + h), Value: m.backward(is.blend[h]), Low: m.backward(is.blend[h] + low), High: m.backward(is.blend[h] + high)}
+		v := m.backward(is.blend[h])
+		steps[h] = Step{Start: m.at(n + h), Value: v, Mean: v * spread[h/stretch], Low: m.backward(is.blend[h] + low), High: m.backward(is.blend[h] + high)}
 	}
 	return steps, nil
 }

@@ -162,6 +162,66 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// drift observes hours whose logarithm returns slowly to a daily wave, and returns the sums, over the forecasts issued after the first hours, of the absolute error of
+// Value in the logarithm on the first day, of that which the best forecast makes, of what came, of Value and of Mean.
+func drift(t *testing.T, m *forecast.Model, hours, first int, noise float64) (own, best, came, value, expected float64) {
+	t.Helper()
+	const stays = 0.95 // of a deviation after an hour
+	r := rand.New(rand.NewPCG(7, 0))
+	wave := func(h int) float64 { return math.Log(300) + 0.3*math.Sin(2*math.Pi*float64(h)/24) }
+	off := make([]float64, hours)
+	for h := 1; h < hours; h++ {
+		off[h] = stays*off[h-1] + noise*math.Sqrt(1-stays*stays)*r.NormFloat64()
+	}
+	for h := range hours - 24 {
+		if h >= first && h%5 == 0 {
+			steps, err := m.Forecast(24)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, s := range steps {
+				y := wave(h+k) + off[h+k]
+				own += math.Abs(math.Log(s.Value) - y)
+				best += math.Abs(wave(h+k) + math.Pow(stays, float64(k+1))*off[h-1] - y)
+				came, value, expected = came+math.Exp(y), value+s.Value, expected+s.Mean
+			}
+		}
+		if err := m.Observe(start.Add(time.Duration(h)*time.Hour), math.Exp(wave(h)+off[h])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return own, best, came, value, expected
+}
+
+// A signal that returns slowly to its usual day is forecast nearly as well as can be after weeks, not after a year.
+func TestLearnsInWeeks(t *testing.T) {
+	own, best, _, _, _ := drift(t, forecast.NewModel(forecast.Options{}), 120*24, 45*24, 0.3)
+	t.Logf("the error is %.3f times that of the best forecast", own/best)
+	if own > 1.07*best {
+		t.Errorf("the error is %.3f times that of the best forecast, want at most 1.07", own/best)
+	}
+}
+
+// What is expected in the mean is what comes in the mean, and lies above the median where a signal rises further than it falls.
+func TestMeanOfWhatComes(t *testing.T) {
+	_, _, came, value, expected := drift(t, forecast.NewModel(forecast.Options{}), 400*24, 60*24, 0.6)
+	t.Logf("Value is %.3f of what came in the mean, Mean %.3f", value/came, expected/came)
+	if math.Abs(expected/came-1) > 0.05 || value > 0.93*came {
+		t.Errorf("Value is %.3f of what came in the mean, want less than 0.93; Mean %.3f, want 1", value/came, expected/came)
+	}
+	m := forecast.NewModel(forecast.Options{Additive: true})
+	feed(t, m, 60*24, start, 1)
+	steps, err := m.Forecast(24)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for h, s := range steps {
+		if s.Mean != s.Value {
+			t.Errorf("hour %d of a price: mean %v, value %v: want the same", h, s.Mean, s.Value)
+		}
+	}
+}
+
 func BenchmarkObserve(b *testing.B) {
 	m := forecast.NewModel(forecast.Options{})
 	feed(b, m, 60*24, start, 1)

@@ -28,7 +28,7 @@ func newDaily(now time.Time) *daily {
 func sameSteps(a, b []forecast.Step) bool {
 	equal := func(x, y float64) bool { return x == y || math.IsNaN(x) && math.IsNaN(y) }
 	return slices.EqualFunc(a, b, func(x, y forecast.Step) bool {
-		return x.Start.Equal(y.Start) && x.Value == y.Value && equal(x.Low, y.Low) && equal(x.High, y.High)
+		return x.Start.Equal(y.Start) && x.Value == y.Value && x.Mean == y.Mean && equal(x.Low, y.Low) && equal(x.High, y.High)
 	})
 }
 

@@ -134,7 +134,7 @@ func (z *zone) publish(name string, signal grid.Signal) {
 	f := &foretold{next: z.model.Next(), steps: steps, err: err}
 	f.mean = grid.Point{Zone: name, Signal: signal, Value: z.model.mean(), Currency: z.currency, Estimated: true, Source: "leastwatt:mean"}
 	for _, st := range steps {
-		p := grid.Point{Zone: name, Signal: signal, Start: st.Start, End: st.Start.Add(time.Hour), Value: st.Value, Currency: z.currency, Estimated: true, Forecast: true, Source: "leastwatt:forecast"}
+		p := grid.Point{Zone: name, Signal: signal, Start: st.Start, End: st.Start.Add(time.Hour), Value: st.Mean, Currency: z.currency, Estimated: true, Forecast: true, Source: "leastwatt:forecast"}
 		if p.Validate() == nil {
 			f.points = append(f.points, p)
 		}
