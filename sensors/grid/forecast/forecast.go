@@ -184,7 +184,7 @@ func (m *Model) settle() {
 	slices.Sort(sorted)
 	const normal = 1.4826 // standard deviations in a median absolute deviation
 	m.scale = cmp.Or(normal*sorted[len(sorted)/2], sorted[len(sorted)-1], 1)
-	m.smooth = new(holtWinters)
+	m.smooth, m.pooled = new(holtWinters), pooled{} // what the regression learned was of another scale
 	for n, v := range m.values {
 		m.y[n] = m.forward(v)
 		m.smooth.observe(m.y[:n+1])
