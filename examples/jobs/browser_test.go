@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -167,4 +170,28 @@ func TestPageIsLive(t *testing.T) {
 	if w := b.text("document.documentElement.scrollWidth <= innerWidth"); w != "true" {
 		t.Error("on a phone the page is wider than the screen")
 	}
+}
+
+// Where nothing comes any more, as when the service's machine has lost its power, the page says so and asks again.
+func TestPageAsksAgain(t *testing.T) {
+	var asked atomic.Int64
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(page)
+	})
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		fmt.Fprint(w, "data: {\"now\":\"2024-06-03T12:00:00Z\",\"strategy\":\"fcfs\",\"strategies\":[\"fcfs\"]}\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done() // and nothing more
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close) // after the browser, which holds a connection
+	b := openBrowser(t, s.URL)
+	until(t, "live", func() bool { return b.text("document.getElementById('state').textContent") == "live" })
+	b.text("quiet = 100")
+	until(t, "that the page asks again", func() bool { return asked.Load() > 2 })
+	b.text("quiet = 1e9")
+	until(t, "live again", func() bool { return b.text("document.getElementById('state').textContent") == "live" })
 }
