@@ -23,6 +23,7 @@ func (o *options) options(seed uint64, oracle bool) batch.Options {
 	b := batch.Options{Seed: seed}
 	if o.world != nil {
 		b.Grid = o.world.outlook[oracle]
+		b.Carbon.Threshold = o.threshold
 	}
 	return b
 }

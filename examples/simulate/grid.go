@@ -23,7 +23,7 @@ type gridOptions struct {
 	start                                   string
 	slack                                   time.Duration
 	suspend, perfect                        bool
-	carbonPrice                             float64
+	carbonPrice, threshold                  float64
 
 	world *world // what they say
 	// profiled names the site that stands for a site and a profile of KubeEnergyScheduler's nodes, where carbon goes by these.
@@ -37,6 +37,7 @@ func (g *gridOptions) define(f *flag.FlagSet) {
 	f.StringVar(&g.rates, "rates", "", "exchange rates into one currency where prices are in several: EUR=1.08,CAD=0.74,USD=1")
 	f.StringVar(&g.objective, "objective", "grams", "what strategies that go by the grid look at: grams or money")
 	f.Float64Var(&g.carbonPrice, "carbon-price", 0, "money a tonne of CO2 equivalent, added to the price where the objective is money")
+	f.Float64Var(&g.threshold, "threshold", 0, "what a kilowatt-hour may cost before threshold delays work, in grams or money with PUE, as Compute Gardener's is set once; 0 is the mean that the forecast has for the next day")
 	f.StringVar(&g.start, "start", "", "when the simulation starts within -carbon, as 2023-06-01T00:00:00Z; empty is 120 days in, or a third of a shorter file")
 	f.DurationVar(&g.slack, "slack", 24*time.Hour, "how much later than at once each job may end, with sites")
 	f.BoolVar(&g.suspend, "suspend", false, "all jobs may be stopped and go on later, with sites")

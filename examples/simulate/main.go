@@ -204,7 +204,7 @@ func (o *options) check() error {
 	}{
 		{"load", o.load, 0, 100}, {"hours", o.hours, 0, 1e6}, {"warmup", o.warmup, 0, 1e6}, {"daily", o.daily, 0, 1}, {"burst", o.burst, 0, 1e6},
 		{"gpus", o.gpus, 0, 1e6}, {"memory", o.memory, 0, 1e9}, {"moves", o.moves, 0, 1}, {"intensity", o.intensity, 0, 1e9},
-		{"price", o.price, -1e9, 1e9}, {"pue", o.pue, 1, 99}, {"carbon-price", o.carbonPrice, 0, 1e9},
+		{"price", o.price, -1e9, 1e9}, {"pue", o.pue, 1, 99}, {"carbon-price", o.carbonPrice, 0, 1e9}, {"threshold", o.threshold, -1e9, 1e9},
 	} {
 		if !(f.v >= f.least && f.v <= f.most) {
 			return fmt.Errorf("-%s %v: want %v to %v", f.name, f.v, f.least, f.most)

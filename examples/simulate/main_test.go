@@ -520,6 +520,36 @@ func TestMoney(t *testing.T) {
 	}
 }
 
+// TestThreshold: under a threshold above all that the grids cost nothing waits, under one that they never reach work waits for its latest start, and 0 lies
+// in between.
+func TestThreshold(t *testing.T) {
+	wait := func(limit float64) float64 {
+		o := small()
+		o.sites, o.objective, o.slack, o.strategies, o.asJSON, o.threshold = "embedded", "grams", 24*time.Hour, "threshold", true, limit
+		var out bytes.Buffer
+		if err := run(t.Context(), o, &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			Strategies []struct {
+				MeanWaitSeconds float64
+				MissedDeadlines int
+			}
+		}
+		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
+			t.Fatal(err)
+		}
+		if s := doc.Strategies[0]; s.MissedDeadlines > 0 {
+			t.Errorf("a threshold of %v: %d jobs are late", limit, s.MissedDeadlines)
+		}
+		return doc.Strategies[0].MeanWaitSeconds
+	}
+	never, some, always := wait(1e9), wait(0), wait(1e-9)
+	if never != 0 || !(some < always) || always < 12*3600 {
+		t.Errorf("jobs wait %v s under a high threshold, %v s under the forecast's mean, %v s under a low one", never, some, always)
+	}
+}
+
 // TestPublishedCarbon: on the grids of three years the planner reaches most of what a perfect forecast would save, more than a threshold, and
 // misses no deadline.
 func TestPublishedCarbon(t *testing.T) {
