@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A browser is a headless Chromium that is led through its debugging pipe.
@@ -46,6 +48,8 @@ func openBrowser(t *testing.T, url string) *browser {
 		t.Fatal(err)
 	}
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut}
+	// Wait for the processes of the browser too, which all have this pipe: they write to the folder until they end.
+	cmd.Stderr, cmd.WaitDelay = io.Discard, 30*time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
