@@ -68,11 +68,14 @@ models:
 		}
 		if err := until(ctx, func() (bool, error) { // of two sites
 			families, err := s.Metrics(ctx)
-			n := 0.0
+			n, at := 0.0, 0.0
 			for _, m := range families["leastwatt_nodes"].GetMetric() {
 				n += value(m)
 			}
-			return n == 8, err
+			for _, m := range families["leastwatt_view_timestamp_seconds"].GetMetric() {
+				at = value(m) // of the site whose readings were joined first
+			}
+			return n == 4 && at > 0, err
 		}); err != nil {
 			return fmt.Errorf("waiting for models of four servers in two sites: %w", err)
 		}
