@@ -129,6 +129,9 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 	if o.strategies != "all" {
 		names = strings.Split(o.strategies, ",")
 	}
+	if err := o.check(); err != nil {
+		return err
+	}
 	if err := o.gridOptions.load(o.seed, o.nodes); err != nil {
 		return err
 	}
@@ -153,9 +156,6 @@ func run(ctx context.Context, o *options, out, progress io.Writer) error {
 		}
 		o.evaluation.seeds, o.evaluation.longest, o.evaluation.weights = o.seeds, o.longest, w[0]
 		return o.evaluation.evaluate(ctx, o, out, progress)
-	}
-	if err := o.check(); err != nil {
-		return err
 	}
 	jobs, err := loadJobs(o)
 	if err != nil {
@@ -209,6 +209,9 @@ func (o *options) check() error {
 		if !(f.v >= f.least && f.v <= f.most) {
 			return fmt.Errorf("-%s %v: want %v to %v", f.name, f.v, f.least, f.most)
 		}
+	}
+	if o.threshold != 0 && !o.on() {
+		return fmt.Errorf("-threshold %v: it is what the grid costs: say -sites, -carbon or -prices", o.threshold)
 	}
 	if o.hours == 0 && (o.load > 0 || o.sweep) {
 		return errors.New("-hours 0: want above 0")

@@ -520,29 +520,43 @@ func TestMoney(t *testing.T) {
 	}
 }
 
+// runJSON runs what options say and decodes the answer.
+func runJSON(t *testing.T, o *options, doc any) {
+	t.Helper()
+	var out bytes.Buffer
+	o.asJSON = true
+	if err := run(t.Context(), o, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out.Bytes(), doc); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestThreshold: under a threshold above all that the grids cost nothing waits, under one that they never reach work waits for its latest start, and 0 lies
 // in between.
 func TestThreshold(t *testing.T) {
 	wait := func(limit float64) float64 {
 		o := small()
-		o.sites, o.objective, o.slack, o.strategies, o.asJSON, o.threshold = "embedded", "grams", 24*time.Hour, "threshold", true, limit
-		var out bytes.Buffer
-		if err := run(t.Context(), o, &out, io.Discard); err != nil {
-			t.Fatal(err)
-		}
+		o.sites, o.objective, o.slack, o.strategies, o.threshold = "embedded", "grams", 24*time.Hour, "threshold", limit
 		var doc struct {
 			Strategies []struct {
 				MeanWaitSeconds float64
 				MissedDeadlines int
 			}
 		}
-		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
-			t.Fatal(err)
-		}
+		runJSON(t, o, &doc)
 		if s := doc.Strategies[0]; s.MissedDeadlines > 0 {
 			t.Errorf("a threshold of %v: %d jobs are late", limit, s.MissedDeadlines)
 		}
 		return doc.Strategies[0].MeanWaitSeconds
+	}
+	for limit, want := range map[float64]string{math.NaN(): "-threshold NaN", 100: "-threshold 100: it is what the grid costs"} {
+		o := small()
+		o.threshold = limit
+		if err := run(t.Context(), o, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("without a grid: %v, want %s", err, want)
+		}
 	}
 	never, some, always := wait(1e9), wait(0), wait(1e-9)
 	if never != 0 || !(some < always) || always < 12*3600 {
@@ -564,12 +578,8 @@ func TestPublishedCarbon(t *testing.T) {
 	for _, year := range []string{"2021", "2022", "2023"} {
 		o := small()
 		o.sites = sites
-		o.carbon, o.objective, o.slack, o.off, o.strategies, o.asJSON = filepath.Join(dir, "electricitymaps_lca_hourly_"+year+".csv"), "grams", 24*time.Hour, true, "threshold,spacetime", true
+		o.carbon, o.objective, o.slack, o.off, o.strategies = filepath.Join(dir, "electricitymaps_lca_hourly_"+year+".csv"), "grams", 24*time.Hour, true, "threshold,spacetime"
 		o.nodes = "embedded:12"
-		var out bytes.Buffer
-		if err := run(t.Context(), o, &out, io.Discard); err != nil {
-			t.Fatal(err)
-		}
 		var doc struct {
 			Strategies []struct {
 				Name                               string
@@ -577,9 +587,7 @@ func TestPublishedCarbon(t *testing.T) {
 				MissedDeadlines, Unplaced, Waiting int
 			}
 		}
-		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
-			t.Fatal(err)
-		}
+		runJSON(t, o, &doc)
 		threshold, planned := doc.Strategies[0], doc.Strategies[1]
 		t.Logf("%s: threshold %.3f, spacetime %.3f of the oracle", year, threshold.OracleShare, planned.OracleShare)
 		if planned.OracleShare < threshold.OracleShare || planned.OracleShare < 0.85 {
