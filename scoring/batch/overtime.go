@@ -202,15 +202,17 @@ func (b *overTime) together(ctx context.Context, p *Plan, c *Cluster, now time.D
 
 // slots is how many slots a job takes; a part counts as one.
 func (b *clean) slots(d time.Duration) int {
-	return max(1, int(math.Ceil(float64(d)/float64(b.grid.Slot()))))
+	n, _ := arrivals.Length(d, b.grid.Slot())
+	return n
 }
 
 // last is the share that a job takes of the last of its slots.
 func (b *overTime) last(d time.Duration) float64 {
-	if b.whole || d <= 0 {
+	if b.whole {
 		return 1
 	}
-	return float64(d)/float64(b.grid.Slot()) - float64(b.slots(d)-1)
+	_, part := arrivals.Length(d, b.grid.Slot())
+	return part
 }
 
 // problem states what is to be planned, in slots from the present one on.
