@@ -64,7 +64,14 @@ func TestSweepTellsProblems(t *testing.T) {
 func TestSweepWritesNewReasons(t *testing.T) {
 	var code atomic.Int32
 	code.Store(http.StatusInternalServerError)
-	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(int(code.Load())) }))
+	asked := make(chan struct{}, 1)
+	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		w.WriteHeader(int(code.Load()))
+	}))
 	defer exporter.Close()
 	n := &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n1", Generation: 1}, Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{{Name: "kepler", Type: "kepler", URL: exporter.URL}}}}
 	s, _ := newSweeper(t, profiles.Options{Interval: 20 * time.Millisecond}, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, n)
@@ -82,12 +89,11 @@ func TestSweepWritesNewReasons(t *testing.T) {
 	// sweep sweeps until the provider reports a text, and once more; it returns what the status says then.
 	sweep := func(text string) string {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-			r := s.provider.Report("n1")
-			if len(r.Sensors) == 1 && r.Known && strings.Contains(r.Sensors[0].Message, text) {
-				break
-			}
-			if time.Now().After(deadline) {
+		late := time.After(time.Minute)
+		for r := s.provider.Report("n1"); len(r.Sensors) != 1 || !r.Known || !strings.Contains(r.Sensors[0].Message, text); r = s.provider.Report("n1") {
+			select {
+			case <-asked: // and so again every 20 ms: what the last answer said is known by now
+			case <-late:
 				t.Fatalf("the sensor does not say %q: %+v", text, r)
 			}
 		}
