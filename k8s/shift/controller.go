@@ -141,18 +141,23 @@ func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) 
 		cores = policies.Cores
 	}
 	c.coming.see(items, cores, now)
-	decisions, err := plan(now, rest, running, outlook, cores, c.coming)
+	// What starts in any case takes room, though not in the plan: what must start, and what a dry run lets start.
+	dry, held := split(rest, func(i *item) bool { return *i.policy.DryRun })
+	rest = slices.Concat(held, dry)
+	decisions, err := plan(now, held, slices.Concat(running, must, dry), outlook, cores, c.coming)
+	if len(dry) > 0 { // as it would be if these waited, too
+		would, e := plan(now, rest, slices.Concat(running, must), outlook, cores, c.coming)
+		decisions, err = append(decisions, would[len(held):]...), errors.Join(err, e)
+	}
 	if err != nil { // a plan that fails holds nothing
 		errs = append(errs, err)
 		for k := range rest {
 			decisions[k].start, decisions[k].reason, decisions[k].cause = now, "planning failed: not held", "unknown"
 		}
 	}
-	for k, i := range rest {
-		if *i.policy.DryRun {
-			d := &decisions[k]
-			*d = decision{now, "dry run: " + d.reason, "dry-run", d.atOnce, d.atOnce, d.atOnce - d.grams}
-		}
+	for k := range dry {
+		d := &decisions[len(held)+k]
+		*d = decision{now, "dry run: " + d.reason, "dry-run", d.atOnce, d.atOnce, d.atOnce - d.grams}
 	}
 	errs = append(errs, c.budgets(ctx, now, must, forced, rest, decisions))
 	next = c.opts.Interval

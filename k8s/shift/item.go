@@ -20,6 +20,7 @@ type item struct {
 	duration time.Duration
 	watts    float64
 	latest   time.Time // the latest start
+	began    time.Time // of what was released and may still run; zero is unknown
 	written  bool      // the object says so already
 	bad      error     // an annotation that cannot be read: the work is released
 

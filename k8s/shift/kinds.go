@@ -28,9 +28,12 @@ func (c *Controller) work(ctx context.Context, p *Policies) (items []*item, runn
 	add := func(i *item, waits bool) {
 		if waits {
 			items = append(items, i)
-		} else {
-			running = append(running, i)
+			return
 		}
+		if t, err := time.Parse(time.RFC3339, i.object.GetAnnotations()[ReleasedAnnotation]); err == nil && i.began.IsZero() {
+			i.began = t
+		}
+		running = append(running, i)
 	}
 	// What one kind's API fails to tell must not hold the others.
 	return items, running, errors.Join(c.pods(ctx, p, add), c.jobs(ctx, p, add), c.cronJobs(ctx, p, add), c.workloads(ctx, p, add))
@@ -82,12 +85,23 @@ func (c *Controller) cronJobs(ctx context.Context, p *Policies, add func(*item, 
 	}
 	for k := range crons.Items {
 		o := &crons.Items[k]
-		if o.Spec.Suspend == nil || !*o.Spec.Suspend || released(o) {
+		waits := o.Spec.Suspend != nil && *o.Spec.Suspend && !released(o)
+		if !waits && o.Annotations[ReleasedAnnotation] == "" {
 			continue
 		}
 		i := jobItem("CronJob", o, p.Of(o.Namespace), &o.Spec.JobTemplate.Spec)
 		i.release = func(o client.Object) { o.(*batchv1.CronJob).Spec.Suspend = new(false) }
-		add(i, true)
+		if waits {
+			add(i, true)
+			continue
+		}
+		// Its Jobs run, whatever they are labelled.
+		if o.Status.LastScheduleTime != nil {
+			i.began = o.Status.LastScheduleTime.Time
+		}
+		for range o.Status.Active {
+			add(i, false)
+		}
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func listOf(k schema.GroupVersionKind) *unstructured.UnstructuredList {
 	return l
 }
 
-// workloads lists the Workloads that wait for our checks, and says of these checks that somebody cares for them.
+// workloads lists the Workloads that wait for our checks or have passed them and may run, and says of these checks that somebody cares for them.
 func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item, bool)) error {
 	if !c.opts.Kueue {
 		return nil
@@ -59,7 +59,7 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item,
 			name, _ := s["name"].(string)
 			waits = waits || ours[name] && s["state"] == "Pending"
 		}
-		if !waits {
+		if !waits && o.GetAnnotations()[ReleasedAnnotation] == "" {
 			continue
 		}
 		cores, annotations := podSets(o)
@@ -67,7 +67,7 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item,
 		i := newItem("Workload", o, p.Of(o.GetNamespace()), cores, seconds(&limit), annotations)
 		i.status = true
 		i.release = func(o client.Object) { setReady(o.(*unstructured.Unstructured), ours, c.now()) }
-		add(i, true)
+		add(i, waits)
 	}
 	return errors.Join(errs...)
 }

@@ -25,10 +25,11 @@ type decision struct {
 // most is how many items are planned together: those that must start first. The others wait for these, or for their latest start.
 const most = 2000
 
-// plan decides on items, in their order. What is expected to come in zones whose cores are limited takes part; nil expects nothing.
+// plan decides on items, in their order, beside what runs or starts in any case. What is expected to come in zones whose cores are limited takes part; nil expects nothing.
 func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point, cores map[string]float64, expects arriving) ([]decision, error) {
 	out := make([]decision, len(items))
 	var open []int
+	running = slices.Clone(running)
 	for k, i := range items {
 		d := &out[k]
 		d.grams, d.atOnce = math.NaN(), i.grams(outlook, now)
@@ -41,7 +42,9 @@ func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point
 			*d = decision{now, fmt.Sprintf("nothing is forecast for zone %q: not held", i.zone), "unknown", d.atOnce, d.atOnce, 0}
 		default:
 			open = append(open, k)
+			continue
 		}
+		running = append(running, i) // from now on
 	}
 	slices.SortStableFunc(open, func(a, b int) int {
 		x, y := items[a], items[b]
@@ -84,8 +87,8 @@ func planOpen(now time.Time, items []*item, open []int, running []*item, outlook
 			if r.zone != zone || !limited {
 				continue
 			}
-			began, err := time.Parse(time.RFC3339, r.object.GetAnnotations()[ReleasedAnnotation])
-			if err != nil {
+			began := r.began
+			if began.IsZero() || began.After(now) {
 				began = now
 			}
 			left := began.Add(r.duration).Sub(now)

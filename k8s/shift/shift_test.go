@@ -593,6 +593,76 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
+// What starts whatever the plan says takes room in it at once: what must start, what nothing is forecast for, and what a dry run lets start; and so does what runs of
+// CronJobs and of Kueue's Workloads that were released, until it ends.
+func TestWhatRunsTakesRoom(t *testing.T) {
+	night := noon.Add(10 * time.Hour) // clean from now on, so that what has room starts now
+	released := map[string]string{ReleasedAnnotation: noon.Format(time.RFC3339), DurationAnnotation: "1h"}
+	cron := func(ago time.Duration, active int) *batchv1.CronJob {
+		o := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: "c", Annotations: released, Labels: map[string]string{Label: "true"}},
+			Spec: batchv1.CronJobSpec{Suspend: new(false), JobTemplate: batchv1.JobTemplateSpec{Spec: suspended("c", noon, nil).Spec}}}
+		o.Status.LastScheduleTime = &metav1.Time{Time: night.Add(-ago)}
+		for i := range active {
+			o.Status.Active = append(o.Status.Active, v1.ObjectReference{Kind: "Job", Name: fmt.Sprint("c-", i)})
+		}
+		return o
+	}
+	load := func(state, finished string) client.Object {
+		pods := map[string]any{"count": int64(1), "template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"resources": map[string]any{"requests": map[string]any{"cpu": "2"}}}}}}}
+		o := kueueObject(workload, "batch", "w", map[string]any{"podSets": []any{pods}}, map[string]any{"admissionChecks": []any{map[string]any{"name": "clean", "state": state}},
+			"conditions": []any{map[string]any{"type": "QuotaReserved", "status": "True"}, map[string]any{"type": "Finished", "status": finished}}})
+		a := map[string]string{ReleasedAnnotation: night.Add(-time.Minute).Format(time.RFC3339), DurationAnnotation: "1h"}
+		o.SetAnnotations(a)
+		return o
+	}
+	elsewhere := pod("other", noon, map[string]string{DurationAnnotation: "1h", MaxDelayAnnotation: "1s"})
+	dry := pod("other", noon, map[string]string{DurationAnnotation: "1h"})
+	dry.Namespace = "dry"
+	for name, c := range map[string]struct {
+		other client.Object
+		holds bool // the pod that would start now
+	}{
+		"nothing":                   {nil, false},
+		"a pod that must start":     {elsewhere, true},
+		"a dry run":                 {dry, true},
+		"a CronJob that runs":       {cron(10*time.Minute, 1), true},
+		"a CronJob that does not":   {cron(10*time.Minute, 0), false},
+		"a Workload that runs":      {load("Ready", "False"), true},
+		"a Workload that has ended": {load("Ready", "True"), false},
+	} {
+		objects := []client.Object{pod("p", noon, map[string]string{DurationAnnotation: "1h", MaxDelayAnnotation: "14h"}), kueueObject(check, "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{})}
+		if c.other != nil {
+			objects = append(objects, c.other)
+		}
+		l := &lab{t: t, now: night, events: &events{}}
+		l.day = &day{now: func() time.Time { return l.now }}
+		l.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).WithStatusSubresource(objects...).Build()
+		x, err := New(l.c, l.day, Options{Policies: policies(t, "default: {zone: DE}\nnamespaces: {dry: {dryRun: true}}\ncores: {DE: 2}\n"), Kueue: true, Now: func() time.Time { return l.now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Controller = x
+		l.round()
+		if got := gated(l.pod("p")); got != c.holds {
+			t.Errorf("beside %s: held %v, want %v", name, got, c.holds)
+		}
+	}
+}
+
+// In a dry run of everything what would have been saved counts the room that there would have been.
+func TestDryRunHasRoomInItsOwnPlan(t *testing.T) {
+	var objects []client.Object
+	for i := range 2 { // of the six clean hours there is room for one
+		objects = append(objects, pod(fmt.Sprint("p", i), noon, map[string]string{DurationAnnotation: "6h", MaxDelayAnnotation: "11h"}))
+	}
+	l := newLab(t, "default: {zone: DE, dryRun: true}\ncores: {DE: 2}\n", objects...)
+	l.round()
+	one := 0.016 * 6 * (500 - 100)
+	if got := counter(t, l.metrics.would.WithLabelValues("batch")); !(got >= one-1e-9 && got < 1.5*one) {
+		t.Errorf("%v g would have been saved, want those of one pod, %v", got, one)
+	}
+}
+
 func counter(t *testing.T, c interface{ Write(*dto.Metric) error }) float64 {
 	t.Helper()
 	var m dto.Metric
