@@ -50,7 +50,7 @@ func TestChart(t *testing.T) {
 		x := &installation{T: t, helm: helm{program, t.TempDir(), c}, kubelet: kubelet{c, client}, values: file, hall: hall}
 		x.more = []string{"metricsAdapter.enabled=true", "controller.enabled=true", "scheduler.profiles=true", "scheduler.spreadRate.enabled=true", "scheduler.powerCap.enabled=true",
 			"scheduler.powerCap.args.caps[0].name=node", "scheduler.powerCap.args.caps[0].watts=100000", "scheduler.extraProfiles[0].schedulerName=leastwatt-green", "scheduler.extraProfiles[0].objective.minimize=grams",
-			"scheduler.extraProfiles[0].objective.intensity[0].type=static", "scheduler.extraProfiles[0].objective.intensity[0].value=300", "shift.enabled=true", "shift.grid=static:100", "jobs.enabled=true", "jobsPush.enabled=true",
+			"scheduler.extraProfiles[0].objective.intensity[0].type=static", "scheduler.extraProfiles[0].objective.intensity[0].value=300", "shift.enabled=true", "shift.grid=static:100", "shift.replicas=1", "shift.persistence.enabled=true", "jobs.enabled=true", "jobsPush.enabled=true",
 			"monitoring.podMonitors.enabled=true", "monitoring.rules.enabled=true", "monitoring.dashboard.enabled=true"}
 		for _, step := range []func(context.Context) error{func(ctx context.Context) error { return x.define(ctx, monitoringDefinitions) }, x.readme, x.install, x.strict, x.profile,
 			func(ctx context.Context) error { return x.schedule(ctx, bin.Scheduler) }, x.trouble,

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	apps "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
 	rbac "k8s.io/api/rbac/v1"
@@ -302,6 +303,8 @@ func TestValuesAreChecked(t *testing.T) {
 		"scheduler.powerCap.enabled=true":                                                  "caps",
 		"jobs.enabled=true,jobs.kubernetes=false":                                          "nodes",
 		"jobs.persistence.accessModes={ReadWriteMany}":                                     "accessModes",
+		"shift.enabled=true,shift.persistence.enabled=true":                                "shift.replicas",
+		"shift.persistence.accessModes={ReadWriteMany}":                                    "accessModes",
 		"jobs.ingress.enabled=true":                                                        "host",
 		"jobs.port=80":                                                                     "port",
 		"jobsPush.scaphandre=ftp://n1":                                                     "scaphandre",
@@ -326,6 +329,46 @@ func TestValuesAreChecked(t *testing.T) {
 	}
 	if _, err := render(t, "--set=metricsAdapter.enabled=true,metricsAdapter.tls.existingSecret=mine"); err == nil || !strings.Contains(err.Error(), "caBundle") {
 		t.Errorf("a certificate without its authority: %v", err)
+	}
+}
+
+// With persistence the one process of shift keeps what its forecast has learned in a claim, the chart's or the user's, and nowhere else; without it nothing is asked for.
+func TestTemplateShiftKeeps(t *testing.T) {
+	const file = "-grid-history-file=/var/lib/leastwatt-shift/grid-history.json"
+	for set, want := range map[string]string{"shift.enabled=true": "", "shift.enabled=true,shift.replicas=1,shift.persistence.enabled=true": "lw-leastwatt-shift",
+		"shift.enabled=true,shift.replicas=1,shift.persistence.enabled=true,shift.persistence.existingClaim=mine": "mine"} {
+		all, err := render(t, "--set="+set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims, mounted := 0, false
+		for _, o := range all {
+			if o.Kind == "PersistentVolumeClaim" {
+				claims++
+			}
+			if o.Kind != "Deployment" || o.Metadata.Name != "lw-leastwatt-shift" {
+				continue
+			}
+			var d apps.DeploymentSpec
+			if err := json.Unmarshal(o.Spec, &d); err != nil {
+				t.Fatal(err)
+			}
+			c := d.Template.Spec.Containers[0]
+			secure(t, set, d.Template.Spec, c)
+			for _, v := range d.Template.Spec.Volumes {
+				if x := v.PersistentVolumeClaim; x != nil {
+					mounted = x.ClaimName == want && slices.ContainsFunc(c.VolumeMounts, func(m v1.VolumeMount) bool {
+						return m.Name == v.Name && m.MountPath == filepath.Dir(strings.TrimPrefix(file, "-grid-history-file=")) && !m.ReadOnly
+					})
+				}
+			}
+			if slices.Contains(c.Args, file) != (want != "") || (d.Strategy.Type == apps.RecreateDeploymentStrategyType) != (want != "") {
+				t.Errorf("%s: arguments %q, strategy %q", set, c.Args, d.Strategy.Type)
+			}
+		}
+		if mounted != (want != "") || (claims == 1) != (want == "lw-leastwatt-shift") {
+			t.Errorf("%s: claim %q mounted: %v, %d made", set, want, mounted, claims)
+		}
 	}
 }
 
