@@ -29,7 +29,6 @@ const most = 2000
 func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point, cores map[string]float64, expects arriving) ([]decision, error) {
 	out := make([]decision, len(items))
 	var open []int
-	running = slices.Clone(running)
 	for k, i := range items {
 		d := &out[k]
 		d.grams, d.atOnce = math.NaN(), i.grams(outlook, now)
@@ -42,9 +41,7 @@ func plan(now time.Time, items, running []*item, outlook map[string][]grid.Point
 			*d = decision{now, fmt.Sprintf("nothing is forecast for zone %q: not held", i.zone), "unknown", d.atOnce, d.atOnce, 0}
 		default:
 			open = append(open, k)
-			continue
 		}
-		running = append(running, i) // from now on
 	}
 	slices.SortStableFunc(open, func(a, b int) int {
 		x, y := items[a], items[b]

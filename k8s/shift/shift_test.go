@@ -593,7 +593,7 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
-// What starts whatever the plan says takes room in it at once: what must start, what nothing is forecast for, and what a dry run lets start; and so does what runs of
+// What starts whatever the plan says takes room in it at once: what must start, and what a dry run lets start; and so does what runs of
 // CronJobs and of Kueue's Workloads that were released, until it ends.
 func TestWhatRunsTakesRoom(t *testing.T) {
 	night := noon.Add(10 * time.Hour) // clean from now on, so that what has room starts now
