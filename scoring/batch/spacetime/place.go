@@ -55,7 +55,7 @@ func (s *solver) orders() [][]int {
 	regret, work := make([]float64, n), make([]float64, n)
 	for i := range s.jobs {
 		j := &s.jobs[i]
-		_, v := s.cheapest(j)
+		_, v := s.cheapest(i)
 		regret[i] = s.atOnce(j) - v
 		work[i] = j.Size * j.Slots()
 	}
@@ -99,7 +99,7 @@ func (s *solver) construct(order []int) *Plan {
 	var left []int
 	for _, i := range order {
 		j := &s.jobs[i]
-		pl := s.feasible(j)
+		pl := s.feasible(i)
 		plan.Placements[i] = pl
 		if pl.Site < 0 {
 			if i < s.real {
@@ -121,13 +121,15 @@ func (s *solver) take(j *Job, pl *Placement, sign float64) {
 	pl.Each(j, func(t int, share float64) { s.free[pl.Site][t] += sign * j.Size * share })
 }
 
-// feasible returns the cheapest placement, prices included, for which there is room in time; Site is -1 if there is none.
-func (s *solver) feasible(j *Job) Placement {
+// feasible returns the cheapest placement of job k, prices included, for which there is room in time; Site is -1 if there is none.
+func (s *solver) feasible(k int) Placement {
 	best, value := Placement{Site: -1}, math.Inf(1)
-	for site, e := range j.Energy {
-		if !runs(e) {
-			continue
+	j := &s.jobs[k]
+	for _, site := range s.search[k] {
+		if s.dearer(k, site, value) {
+			break
 		}
+		e := j.Energy[site]
 		if j.Suspend {
 			if slots, v := s.cheapestSlots(j, site, true); slots != nil && v < value {
 				value, best = v, Placement{Site: site, Start: slots[0], Slots: slots}
@@ -207,7 +209,7 @@ func (s *solver) improve(plan *Plan) {
 				continue
 			}
 			s.take(j, &old, 1)
-			pl := s.feasible(j)
+			pl := s.feasible(i)
 			if pl.Site < 0 || s.value(j, &pl) >= s.value(j, &old)-1e-12 && j.inTime(&old) {
 				pl = old
 			} else {

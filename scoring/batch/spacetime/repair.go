@@ -18,7 +18,7 @@ func (s *solver) repair(plan *Plan, left []int) {
 		i := left[0]
 		left = left[1:]
 		j := &s.jobs[i]
-		pl := s.feasible(j)
+		pl := s.feasible(i)
 		if i >= s.real { // that was lifted: it goes where there is room, or is left out
 			if plan.Placements[i] = pl; pl.Site >= 0 {
 				s.take(j, &pl, -1)

@@ -16,6 +16,8 @@ type solver struct {
 	free   [][]float64
 	sum    [][]float64 // prefix sums of cost
 	priced [][]float64 // prefix sums of lambda
+	least  [][]float64 // by job and site: what it costs there at least, without prices; +Inf where it cannot run
+	search [][]int     // by job: the sites where it can run, the least first
 }
 
 func newSolver(p *Problem) *solver {
@@ -29,6 +31,18 @@ func newSolver(p *Problem) *solver {
 	}
 	for i, c := range s.cost {
 		prefix(c, s.sum[i])
+	}
+	s.least, s.search = make([][]float64, len(s.jobs)), make([][]int, len(s.jobs))
+	for k := range s.jobs {
+		j := &s.jobs[k]
+		least, search := make([]float64, len(p.Sites)), make([]int, 0, len(p.Sites))
+		for site := range p.Sites {
+			if _, least[site] = s.cheapestAt(j, site, math.Inf(1)); !math.IsInf(least[site], 1) {
+				search = append(search, site)
+			}
+		}
+		slices.SortStableFunc(search, func(a, b int) int { return cmp.Compare(least[a], least[b]) })
+		s.least[k], s.search[k] = least, search
 	}
 	return s
 }
@@ -54,37 +68,65 @@ func span(sum []float64, t, length int, share float64) float64 {
 
 func runs(e float64) bool { return e >= 0 && !math.IsInf(e, 0) }
 
-// cheapest returns the placement of least cost plus price, whatever is free; the earliest of equals, and of the first site.
-func (s *solver) cheapest(j *Job) (best Placement, value float64) {
+// cheapest returns the placement of least cost plus price of job k, whatever is free; the earliest of equals, and of the site that costs less without prices,
+// else of the first. A site is passed over where the job costs more without prices than elsewhere with them.
+func (s *solver) cheapest(k int) (best Placement, value float64) {
 	best, value = Placement{Site: -1}, math.Inf(1)
-	for site, e := range j.Energy {
-		if !runs(e) {
-			continue
+	for _, site := range s.search[k] {
+		if s.dearer(k, site, value) {
+			break
 		}
-		from, until := s.window(j, site)
-		if j.Suspend {
-			if slots, v := s.cheapestSlots(j, site, false); slots != nil && v < value {
-				value, best = v, Placement{Site: site, Start: slots[0], Slots: slots}
-			}
-			continue
-		}
-		c, l, f := s.sum[site], s.priced[site], j.last()
-		for t := from; t < until; t++ {
-			if v := e*span(c, t, j.Length, f) + j.Size*span(l, t, j.Length, f); v < value-1e-12*math.Abs(v) {
-				value, best = v, Placement{Site: site, Start: t}
-			}
+		if pl, v := s.cheapestAt(&s.jobs[k], site, value); pl.Site >= 0 {
+			best, value = pl, v
 		}
 	}
 	return best, value
 }
 
-// unconstrained is the cost of all jobs at their cheapest places, whatever is free: a lower bound. It is for prices of 0.
+// dearer tells whether a job costs more than a value at a site, whatever the prices, which are never below 0.
+func (s *solver) dearer(k, site int, value float64) bool {
+	least := s.least[k][site]
+	return least-1e-9*math.Abs(least) > value // sums of the same numbers differ by their order
+}
+
+// cheapestAt is the same of one site, if it costs less than a value; Site is -1 where it does not.
+func (s *solver) cheapestAt(j *Job, site int, value float64) (Placement, float64) {
+	best, e := Placement{Site: -1}, j.Energy[site]
+	if !runs(e) {
+		return best, value
+	}
+	if j.Suspend {
+		if slots, v := s.cheapestSlots(j, site, false); slots != nil && v < value {
+			return Placement{Site: site, Start: slots[0], Slots: slots}, v
+		}
+		return best, value
+	}
+	from, until := s.window(j, site)
+	if from >= until {
+		return best, value
+	}
+	// Starts, the beginnings of last slots, and ends.
+	c, l, n, f := s.sum[site], s.priced[site], j.Length, j.last()
+	c0, c1, c2 := c[from:until], c[from+n-1:until+n-1], c[from+n:until+n]
+	l0, l1, l2 := l[from:until], l[from+n-1:until+n-1], l[from+n:until+n]
+	for t, c0 := range c0 {
+		cost, price := c2[t]-c0, l2[t]-l0[t]
+		if f != 1 { // as span has it
+			cost, price = c1[t]-c0+f*(c2[t]-c1[t]), l1[t]-l0[t]+f*(l2[t]-l1[t])
+		}
+		if v := e*cost + j.Size*price; v < value && v < value-1e-12*math.Abs(v) {
+			value, best = v, Placement{Site: site, Start: from + t}
+		}
+	}
+	return best, value
+}
+
+// unconstrained is the cost of all jobs at their cheapest places, whatever is free and without prices: a lower bound.
 func (s *solver) unconstrained() float64 {
-	s.reset(nil)
 	total := 0.0
-	for i := range s.jobs {
-		if pl, v := s.cheapest(&s.jobs[i]); pl.Site >= 0 {
-			total += v
+	for k, search := range s.search {
+		if len(search) > 0 {
+			total += s.least[k][search[0]]
 		}
 	}
 	return total
@@ -173,7 +215,7 @@ func (s *solver) price(known float64) float64 {
 		bound := 0.0
 		for k := range s.jobs {
 			j := &s.jobs[k]
-			pl, v := s.cheapest(j)
+			pl, v := s.cheapest(k)
 			if pl.Site < 0 {
 				continue
 			}
