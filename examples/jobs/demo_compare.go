@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/leastwatt/leastwatt/scoring/batch"
 	"github.com/leastwatt/leastwatt/scoring/batch/arrivals"
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 	"github.com/leastwatt/leastwatt/sensors/grid"
@@ -30,7 +31,8 @@ type summary struct {
 	MeanHeldSecs float64 `json:"meanHeldSeconds"`
 }
 
-// compare works out what would have been emitted without holding anything back, and by an oracle.
+// compare works out what would have been emitted without holding anything back, and by an oracle: the same planner over all jobs and the intensities that
+// came. What they plan is carried out on the machines and counted as the jobs that ran are.
 func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 	f, err := newFleet(context.Background(), o.machines, o.places)
 	if err != nil {
@@ -38,25 +40,19 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 	}
 	const slot = planSlot
 	const slots = 7 * 24 * 4
-	p := spacetime.Problem{Sites: f.capacity(demoStart, slot, slots, nil)}
-	real := make([][]float64, len(p.Sites))
-	for k := range p.Sites {
-		ps, err := truth.Forecast(context.Background(), f.sites[k].Zone, demoStart, demoStart.Add(slots*slot))
-		if err != nil {
+	tiers := f.tiers()
+	p := spacetime.Problem{Sites: f.capacity(tiers, demoStart, slot, slots, nil)}
+	real := &Outlook{Points: make([][]grid.Point, len(f.sites))}
+	for k := range f.sites {
+		if real.Points[k], err = truth.Forecast(context.Background(), f.sites[k].Zone, demoStart, demoStart.Add(slots*slot)); err != nil {
 			return err
-		}
-		o := &Outlook{Points: [][]grid.Point{ps}}
-		real[k] = make([]float64, slots)
-		for t := range slots {
-			from := demoStart.Add(time.Duration(t) * slot)
-			real[k][t] = o.mean(0, from, from.Add(slot)) * f.sites[k].factor()
 		}
 	}
 	for _, j := range done {
 		length, last := arrivals.Length(j.Duration, slot)
-		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Last: last, Earliest: int(j.Submitted.Sub(demoStart) / slot), Latest: int(j.due(1.2, 0).Add(-times(j.Duration, 1.2)).Sub(demoStart) / slot), Suspend: j.Suspendable, Energy: make([]float64, len(p.Sites))}
-		for k := range p.Sites {
-			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.Duration.Hours() / x.Slots()
+		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Last: last, Earliest: int(j.Submitted.Sub(demoStart) / slot), Latest: int(j.due(1.2, 0).Add(-times(j.Duration, 1.2)).Sub(demoStart) / slot), Suspend: j.Suspendable, Energy: make([]float64, len(tiers))}
+		for k := range tiers {
+			x.Energy[k] = f.tierWatts(&tiers[k], j) / 1000 * j.Duration.Hours() / x.Slots()
 		}
 		p.Jobs = append(p.Jobs, x)
 		if !math.IsNaN(j.Grams) {
@@ -71,9 +67,13 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 	solve := func(atOnce, whole bool) (float64, error) {
 		q := spacetime.Problem{Sites: slices.Clone(p.Sites), Jobs: slices.Clone(p.Jobs)}
 		for k := range q.Sites {
-			q.Sites[k].Cost = real[k]
-			if atOnce { // knows nothing of the grid
-				q.Sites[k].Cost = slices.Repeat([]float64{f.sites[k].factor()}, slots)
+			q.Sites[k].Cost = make([]float64, slots)
+			for t := range slots {
+				from := demoStart.Add(time.Duration(t) * slot)
+				q.Sites[k].Cost[t] = f.sites[tiers[k].site].factor()
+				if !atOnce { // else it knows nothing of the grid
+					q.Sites[k].Cost[t] *= real.mean(tiers[k].site, from, from.Add(slot))
+				}
 			}
 		}
 		for i := range q.Jobs {
@@ -86,11 +86,24 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 		if err != nil {
 			return 0, err
 		}
-		sum := 0.0
+		var pieces []piece
 		for i, x := range plan.Placements {
-			x.Each(&q.Jobs[i], func(t int, share float64) { sum += share * q.Jobs[i].Energy[x.Site] * real[x.Site][t] })
+			if x.Site < 0 {
+				continue
+			}
+			j, site := done[i], &tiers[x.Site]
+			if x.Slots == nil {
+				pieces = append(pieces, piece{j, site, latest(j.Submitted, demoStart.Add(time.Duration(x.Start)*slot)), j.Duration})
+				continue
+			}
+			left := j.Duration
+			for _, r := range spans(x.Slots, demoStart, slot) {
+				d := min(left, r.until.Sub(r.from))
+				pieces = append(pieces, piece{j, site, latest(j.Submitted, r.from), d})
+				left -= d
+			}
 		}
-		return sum, nil
+		return carryOut(o, pieces, real)
 	}
 	if len(done) == 0 {
 		return nil
@@ -110,6 +123,90 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 		s.OracleShare = (s.AtOnceGrams - s.Grams) / d
 	}
 	return nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// A piece is a job, or a part of one, that is to run on machines of a tier from a time on.
+type piece struct {
+	job  *Job
+	tier *tier
+	from time.Time
+	d    time.Duration
+}
+
+// carryOut runs pieces on empty machines, each on the one of its tier where it adds the least, when there is room on one, or else on one of its site that the
+// service would choose, and returns the grams.
+func carryOut(o *options, pieces []piece, real *Outlook) (grams float64, err error) {
+	ctx := context.Background()
+	f, err := newFleet(ctx, o.machines, o.places)
+	if err != nil {
+		return 0, err
+	}
+	s, err := batch.New(placerOf(SpaceTime), batch.Options{Seed: 1})
+	if err != nil {
+		return 0, err
+	}
+	slices.SortStableFunc(pieces, func(a, b piece) int { return a.from.Compare(b.from) })
+	var now time.Time
+	for len(pieces) > 0 {
+		next := pieces[len(pieces)-1].from // what comes or ends first
+		for id, h := range f.held {
+			if !h.until.After(now) {
+				f.release(id)
+			}
+		}
+		var waiting []piece
+		for _, p := range pieces {
+			if p.from.After(now) {
+				waiting = append(waiting, p)
+				if p.from.Before(next) {
+					next = p.from
+				}
+				continue
+			}
+			site, b := p.tier.site, asBatch(p.job, now)
+			b.Demand.Lifetime = p.d
+			m, least := -1, math.Inf(1)
+			for _, i := range p.tier.machines {
+				if w := f.machines[i].watts(p.job.CPU, f.use(i)); f.all.Fits(f.at[i].all, &b) && (m < 0 || w < least) {
+					m, least = i, w
+				}
+			}
+			if m < 0 {
+				c := f.parts[site]
+				plan, err := s.Plan(ctx, now.Sub(epoch), []batch.Job{b}, c)
+				if err != nil {
+					return 0, err
+				}
+				if len(plan.Assigned) == 0 {
+					waiting = append(waiting, p)
+					continue
+				}
+				m = f.find(c.Node(plan.Assigned[0].Node).Name)
+				c.Release(plan.Assigned[0].Node, &b) // the fleet keeps both clusters alike
+			}
+			if w := f.machines[m].watts(p.job.CPU, f.use(m)); !math.IsNaN(w) {
+				grams += w / 1000 * p.d.Hours() * real.mean(site, now, now.Add(p.d)) * f.sites[site].factor()
+			}
+			f.reserve(p.job.ID+p.from.String(), m, b, now.Add(p.d))
+		}
+		if pieces = waiting; len(pieces) > 0 && len(f.held) == 0 && !pieces[len(pieces)-1].from.After(now) {
+			return 0, fmt.Errorf("job %s fits on no machine of site %q", pieces[0].job.ID, f.sites[pieces[0].tier.site].Name)
+		}
+		for _, h := range f.held {
+			if !next.After(now) || h.until.Before(next) {
+				next = h.until
+			}
+		}
+		now = next
+	}
+	return grams, nil
 }
 
 func (s *summary) print(out io.Writer) error {

@@ -86,7 +86,7 @@ func TestPartsOfSlots(t *testing.T) {
 	// What runs for a third of a slot leaves the rest of it.
 	fleet.reserve("r", 0, asBatch(&Job{ID: "r", CPU: 32, Duration: time.Hour}, noon), noon.Add(planSlot+planSlot/3))
 	for slot, want := range []float64{0, 32 * 2 / 3.0, 32} {
-		if got := fleet.capacity(noon, planSlot, 3, nil)[0].Capacity[slot]; got < want-1e-6 || got > want+1e-6 {
+		if got := fleet.capacity(fleet.tiers(), noon, planSlot, 3, nil)[0].Capacity[slot]; got < want-1e-6 || got > want+1e-6 {
 			t.Errorf("slot %d has %v cores free, want %v", slot, got, want)
 		}
 	}

@@ -62,6 +62,7 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 		return cmp.Or(latest(a).Compare(latest(b)), cmp.Compare(b.Priority, a.Priority))
 	})
 	jobs = jobs[:min(len(jobs), window)]
+	tiers := f.tiers()
 	if len(jobs) == 0 || len(f.sites) == 0 {
 		return nil, nil
 	}
@@ -85,12 +86,12 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 			costs[k][t] = o.mean(k, from, from.Add(slot)) * f.sites[k].factor()
 		}
 	}
-	var p spacetime.Problem
+	p := spacetime.Problem{Quick: len(jobs) > window/3}
 	var planned []*Job
 	moving := make(map[string]bool) // what they hold is theirs to plan with
 	for _, j := range jobs {
 		length, last := arrivals.Length(j.left(now), slot)
-		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Last: last, Latest: int(max(latest(j).Sub(now), 0) / slot), Energy: make([]float64, len(f.sites)), Suspend: j.Suspendable}
+		x := spacetime.Job{Name: j.ID, Size: j.CPU, Length: length, Last: last, Latest: int(max(latest(j).Sub(now), 0) / slot), Energy: make([]float64, len(tiers)), Suspend: j.Suspendable}
 		x.Latest = min(x.Latest, max(slots-length, 0))
 		home := f.site(j.Site)
 		switch {
@@ -105,84 +106,54 @@ func planJobs(now time.Time, jobs []*Job, f *Fleet, o *Outlook, latest func(*Job
 		if !x.Suspend && x.Latest > 0 { // what has the rest of its first slot may go on into that: it starts within the slot
 			x.Latest--
 		}
-		for k := range f.sites {
-			x.Energy[k] = f.leastWatts(k, j) / 1000 * j.left(now).Hours() / x.Slots()
-			if j.State != Queued && k != home && home >= 0 { // what it has kept is there
+		for k := range tiers {
+			x.Energy[k] = f.tierWatts(&tiers[k], j) / 1000 * j.left(now).Hours() / x.Slots()
+			if j.State != Queued && tiers[k].site != home && home >= 0 { // what it has kept is there
 				x.Energy[k] = math.Inf(1)
 			}
 		}
 		planned, p.Jobs = append(planned, j), append(p.Jobs, x)
 	}
-	if len(planned) == 0 {
-		return nil, nil
+	out := make(map[string]plannedStart, len(planned))
+	if len(planned) == 0 || len(tiers) == 0 { // nothing to choose
+		for _, j := range planned {
+			if j.State != Running {
+				out[j.ID] = plannedStart{at: now, site: -1}
+			}
+		}
+		return out, nil
 	}
-	p.Sites = f.capacity(now, slot, slots, moving)
+	p.Sites = f.capacity(tiers, now, slot, slots, moving)
 	for k := range p.Sites {
-		p.Sites[k].Cost = costs[k]
+		p.Sites[k].Cost = costs[tiers[k].site]
 	}
 	if expects.any(now) {
-		p.Expected = expects.expect(f.expected(now, slot, p.Jobs, slots))
+		p.Expected = expects.expect(f.expected(tiers, now, slot, p.Jobs, slots))
 	}
 	plan, err := spacetime.Solve(p)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]plannedStart, len(planned))
 	for i, x := range plan.Placements {
 		if x.Site < 0 {
 			out[planned[i].ID] = plannedStart{at: now, site: -1}
 			continue
 		}
-		out[planned[i].ID] = plannedStart{now.Add(time.Duration(x.Start) * slot), x.Site, spans(x.Slots, now, slot)}
+		out[planned[i].ID] = plannedStart{now.Add(time.Duration(x.Start) * slot), tiers[x.Site].site, spans(x.Slots, now, slot)}
 	}
 	return out, nil
 }
 
-// expected says in which slots work is expected that may take the room of jobs, and what a core of it draws at each site.
-func (f *Fleet) expected(now time.Time, slot time.Duration, jobs []spacetime.Job, slots int) arrivals.Plan {
-	p := arrivals.Plan{From: now.Sub(epoch), Slot: slot, Slots: slots, Every: max(1, int(time.Hour/slot)), Energy: make([]float64, len(f.sites))}
+// expected says in which slots work is expected that may take the room of jobs, and what a core of it draws in each tier.
+func (f *Fleet) expected(tiers []tier, now time.Time, slot time.Duration, jobs []spacetime.Job, slots int) arrivals.Plan {
+	p := arrivals.Plan{From: now.Sub(epoch), Slot: slot, Slots: slots, Every: max(1, int(time.Hour/slot)), Energy: make([]float64, len(tiers))}
 	for i := range jobs {
 		p.Until = max(p.Until, jobs[i].Latest+jobs[i].Length)
 	}
-	for k := range f.sites {
-		p.Energy[k] = f.leastWatts(k, &Job{CPU: 1}) / 1000 * slot.Hours()
+	for k := range tiers {
+		p.Energy[k] = f.tierWatts(&tiers[k], &Job{CPU: 1}) / 1000 * slot.Hours()
 	}
 	return p
-}
-
-// capacity returns the cores that each site has to give in each slot: all but what runs there until it is expected to end. What the jobs of
-// but hold is free.
-func (f *Fleet) capacity(now time.Time, slot time.Duration, slots int, but map[string]bool) []spacetime.Site {
-	sites := make([]spacetime.Site, len(f.sites))
-	for k := range sites {
-		sites[k] = spacetime.Site{Name: f.sites[k].Name, Capacity: make([]float64, slots)}
-	}
-	for i := range f.machines {
-		if !f.machines[i].Down {
-			for t := range slots {
-				sites[f.siteOf[i]].Capacity[t] += f.machines[i].Cores
-			}
-		}
-	}
-	for id, h := range f.held {
-		if h.machine < 0 || but[id] {
-			continue
-		}
-		left := h.until.Sub(now)
-		if left <= 0 { // overdue: for this slot
-			left = slot
-		}
-		c := sites[f.siteOf[h.machine]].Capacity
-		length, last := arrivals.Length(left, slot)
-		for t := range min(slots, length) {
-			share := 1.0
-			if t == length-1 {
-				share = last
-			}
-			c[t] = max(0, c[t]-share*h.job.Requests.CPU)
-		}
-	}
-	return sites
 }
 
 // leastWatts is what a job adds on the machine of a site that draws the least for it at half load; a machine without a model
