@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/util/workqueue"
 	resourcehelper "k8s.io/component-helpers/resource"
 	fwk "k8s.io/kube-scheduler/framework"
 
@@ -105,6 +106,14 @@ func newHandle(nodes ...*v1.Node) *fakeHandle {
 
 func (h *fakeHandle) SharedInformerFactory() informers.SharedInformerFactory { return h.factory }
 func (h *fakeHandle) ProfileName() string                                    { return h.profile }
+func (h *fakeHandle) Parallelizer() fwk.Parallelizer                         { return twoCores{} }
+
+// twoCores is a parallelizer of two workers, as kube-scheduler's, which is not to be had outside of it.
+type twoCores struct{}
+
+func (twoCores) Until(ctx context.Context, pieces int, do workqueue.DoWorkPieceFunc, _ string) {
+	workqueue.ParallelizeUntil(ctx, 2, pieces, do)
+}
 
 // fleetSite is a Site whose readings and machines a test sets itself.
 type fleetSite struct {

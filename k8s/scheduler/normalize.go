@@ -52,6 +52,7 @@ func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, pod *v1.Po
 
 func normalize(scores fwk.NodeScoreList, s *state) {
 	lo, hi, best, tied := int64(rawMost+1), int64(-rawMost-1), -1, false
+	sure := s.first(scores)
 	for i := range scores {
 		raw := scores[i].Score
 		if raw < rawOver {
@@ -68,12 +69,15 @@ func normalize(scores fwk.NodeScoreList, s *state) {
 			lo, best, tied = raw, i, false
 			hi = max(hi, raw)
 		case raw == lo:
-			if tied = true; s.before(scores[i].Name, scores[best].Name) {
+			if tied = true; sure < 0 && s.before(scores[i].Name, scores[best].Name) {
 				best = i
 			}
 		default:
 			hi = max(hi, raw)
 		}
+	}
+	if sure >= 0 && scores[sure].Score == lo {
+		best = sure
 	}
 	l := levels{lo: lo, hi: hi, top: levelTied}
 	if tied {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -31,7 +32,8 @@ type prepared struct {
 	round  uint32
 	few    []int32 // the places of this round's candidates, where they are few
 
-	generations []int64 // memory for those of this round's candidates
+	generations []int64 // of this round's candidates, in the order that they came in
+	seated      []int32 // their places in the view; -1 is none
 	sheets      [2]sheet
 
 	usage *Usage
@@ -190,9 +192,46 @@ func (w *prepared) hear() {
 	}
 }
 
-// seat marks the server of a NodeInfo of a generation as the k-th candidate of this round, and returns its place in the
-// view, or -1. A NodeInfo that was seen before, and has the same generation, is of the same server as it was.
-func (w *prepared) seat(info fwk.NodeInfo, generation int64, k int) int {
+// From crowd candidates on all cores look at them, each at a stretch of them at a time. To look at one is to wait for its
+// memory, some hundred nanoseconds beside the scheduler's work; to have other cores help costs some ten thousand.
+const (
+	crowd   = 1024
+	stretch = 256
+)
+
+// seatAll seats the candidates of this round and leaves their places in w.seated. Nearly all are as they were when they were
+// seen last, and are marked on all cores; the others are then seated one by one.
+func (w *prepared) seatAll(ctx context.Context, on fwk.Parallelizer, nodes []fwk.NodeInfo) {
+	w.seated = slices.Grow(w.seated[:0], len(nodes))[:len(nodes)]
+	for k := range w.seated {
+		w.seated[k] = -1
+	}
+	w.generations = slices.Grow(w.generations[:0], len(nodes))[:len(nodes)]
+	mark := func(from, to int) {
+		// This alone, in a loop that does nothing else, the processor can ask of many nodes at once.
+		for k := from; k < to; k++ {
+			w.generations[k] = nodes[k].GetGeneration()
+		}
+		for k := from; k < to; k++ {
+			w.seated[k] = int32(w.unchanged(nodes[k], w.generations[k], k))
+		}
+	}
+	if n := len(nodes); n < crowd {
+		mark(0, n)
+	} else {
+		on.Until(ctx, (n+stretch-1)/stretch, func(i int) { mark(i*stretch, min((i+1)*stretch, n)) }, Name)
+	}
+	for k, i := range w.seated {
+		if i < 0 {
+			w.seated[k] = int32(w.seat(nodes[k], nodes[k].GetGeneration(), k))
+		}
+	}
+}
+
+// unchanged marks the server of a NodeInfo of a generation as the k-th candidate of this round, and returns its place in
+// the view, if the NodeInfo was seen before and has the same generation: then it is of the same server as it was. Else it
+// returns -1. Cores may do this at once, for different servers.
+func (w *prepared) unchanged(info fwk.NodeInfo, generation int64, k int) int {
 	g := w.places.guess(generation)
 	for way := range g {
 		if i := int(g[way].Load()); i < len(w.infos) && w.infos[i] == info && w.marks[i].generation == generation {
@@ -200,6 +239,15 @@ func (w *prepared) seat(info fwk.NodeInfo, generation int64, k int) int {
 			mark.round, mark.candidate = w.round, int32(k)
 			return i
 		}
+	}
+	return -1
+}
+
+// seat marks the server of a NodeInfo of a generation as the k-th candidate of this round, looks into what has changed on
+// it, and returns its place in the view, or -1.
+func (w *prepared) seat(info fwk.NodeInfo, generation int64, k int) int {
+	if i := w.unchanged(info, generation, k); i >= 0 {
+		return i
 	}
 	node := info.Node()
 	i := w.places.find(generation, node, w.found)

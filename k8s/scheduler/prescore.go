@@ -27,6 +27,8 @@ type state struct {
 	cost   []float64      // beside few or the view: NaN is unknown, +Inf over capacity
 	tie    []float32
 	best   []int32 // places among the candidates of the best, best first
+	among  int     // how many candidates there are
+	name   string  // of the best
 	per    float64 // raw score of one unit of cost
 	sheet  *sheet  // has the memory of the slices
 }
@@ -100,6 +102,18 @@ func (s *state) before(a, b string) bool {
 	return a < b
 }
 
+// first returns the place of the preferred node in the scores of all candidates, or -1 where they are of others too or none
+// has a cost: to ask before about every node of the lowest raw score takes as long as the rest of a normalization.
+func (s *state) first(scores fwk.NodeScoreList) int {
+	if s == nil || len(s.best) == 0 || len(scores) != s.among {
+		return -1
+	}
+	if k := int(s.best[0]); scores[k].Name == s.name {
+		return k
+	}
+	return -1
+}
+
 // known returns where the cost of a server stands, or -1 where it is not known.
 func (s *state) known(name string) int {
 	if i := s.at(s.view.Index(name)); i >= 0 && !math.IsNaN(s.cost[i]) {
@@ -159,18 +173,12 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	w.round++
 	few := len(nodes) <= fewest
 	w.few = w.few[:0]
-	// Nothing else is looked at of most nodes. This alone, in a loop that does nothing else, the processor can ask of many
-	// nodes at once: what takes time is to wait for their memory.
-	w.generations = slices.Grow(w.generations[:0], len(nodes))[:len(nodes)]
-	for k, info := range nodes {
-		w.generations[k] = info.GetGeneration()
-	}
-	for k, info := range nodes {
-		i := w.seat(info, w.generations[k], k)
+	w.seatAll(ctx, p.parallel, nodes)
+	for _, i := range w.seated {
 		if i < 0 {
 			t.unknown[notWatched]++
 		} else if few {
-			w.few = append(w.few, int32(i))
+			w.few = append(w.few, i)
 		}
 	}
 	all, err := p.score(ctx, d, now)
@@ -185,7 +193,7 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 	}
 	w.lent = true
 	s := m.state(n)
-	s.view, s.places, s.found = w.view, w.places, w.found
+	s.view, s.places, s.found, s.among = w.view, w.places, w.found, len(nodes)
 	if few {
 		s.few = m.few
 	}
@@ -219,7 +227,7 @@ func (p *Plugin) predict(ctx context.Context, d scoring.Demand, nodes []fwk.Node
 		}
 	}
 	if t.known > 0 {
-		s.per = rawPer(all[t.best[0]].unit)
+		s.per, s.name = rawPer(all[t.best[0]].unit), w.nodes[t.best[0]].Name
 	}
 	m.best = m.best[:0]
 	for _, k := range t.best {
