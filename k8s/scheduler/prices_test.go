@@ -19,8 +19,13 @@ import (
 // Whatever happens to nodes, pods and readings, a plugin that keeps what it found out gives the scores of one that
 // has just started.
 func TestKeptPricesAreTheTruePrices(t *testing.T) {
+	t.Run("nodes=60", func(t *testing.T) { testKeptPrices(t, 60, 400) })
+	t.Run("nodes=1500", func(t *testing.T) { testKeptPrices(t, crowd+476, 40) }) // enough for all cores
+}
+
+func testKeptPrices(t *testing.T, nodes, steps int) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	s := newSite(curves(t, 60)...)
+	s := newSite(curves(t, nodes)...)
 	specs := make(map[string]scoring.Spec)
 	for _, sp := range s.specs {
 		specs[sp.Name] = sp
@@ -35,7 +40,7 @@ func TestKeptPricesAreTheTruePrices(t *testing.T) {
 	}
 	refresh()
 	infos := s.infos()
-	for step := range 400 {
+	for step := range steps {
 		switch rng.IntN(8) {
 		case 0:
 			s.now = s.now.Add(2 * time.Second)
