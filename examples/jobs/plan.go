@@ -156,8 +156,8 @@ func (f *Fleet) expected(tiers []tier, now time.Time, slot time.Duration, jobs [
 	return p
 }
 
-// leastWatts is what a job adds on the machine of a site that draws the least for it at half load; a machine without a model
-// counts as the mean of the site's, and a site without any as 1 W a core, as all others like it. +Inf: it fits on none.
+// leastWatts is what a job adds on the machine of a site that draws the least for it at half load; machines without a model do not count, and a site
+// without any counts as 1 W a core, as all others like it. +Inf: it fits on none.
 func (f *Fleet) leastWatts(site int, j *Job) float64 {
 	best, fits := math.Inf(1), false
 	for i := range f.machines {

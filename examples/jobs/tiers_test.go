@@ -171,3 +171,40 @@ func BenchmarkPlan(b *testing.B) {
 		}
 	}
 }
+
+// What is planned is carried out on the tier that it is planned for, on another machine of the site where there is no room, or later, and counted by the hours in
+// which it runs and by what the machine draws for it there.
+func TestCarryOut(t *testing.T) {
+	o := &options{machines: []Machine{machineOf(t, "a", "x", 8, 10), machineOf(t, "b", "x", 8, 20)}, places: []Site{{Name: "x", Zone: "x", PUE: 1.5}}}
+	ps, err := hoursOf(100, 200, 400).Forecast(t.Context(), "x", noon, noon.Add(3*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := &Outlook{Points: [][]grid.Point{ps}}
+	fleet, err := newFleet(t.Context(), o.machines, o.places)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tiers := fleet.tiers()
+	job := func(id string, k int, hour int) piece {
+		return piece{&Job{ID: id, CPU: 8, Duration: time.Hour}, &tiers[k], noon.Add(time.Duration(hour) * time.Hour), time.Hour}
+	}
+	for name, c := range map[string]struct {
+		pieces []piece
+		grams  float64
+	}{
+		"as planned":     {[]piece{job("a", 0, 0), job("b", 1, 0), job("c", 1, 1)}, 1.5 * (0.08*100 + 0.16*100 + 0.16*200)},
+		"another":        {[]piece{job("a", 0, 0), job("b", 0, 0)}, 1.5 * (0.08*100 + 0.16*100)},
+		"later":          {[]piece{job("a", 0, 0), job("b", 1, 0), job("c", 0, 0)}, 1.5 * (0.08*100 + 0.16*100 + 0.08*200)},
+		"from its start": {[]piece{job("a", 0, 2), job("b", 0, 1)}, 1.5 * (0.08*400 + 0.08*200)},
+	} {
+		if got, err := carryOut(o, c.pieces, real); err != nil || math.Abs(got-c.grams) > 1e-9 {
+			t.Errorf("%s: %v g (%v), want %v", name, got, err, c.grams)
+		}
+	}
+	large := job("a", 0, 0)
+	large.job.CPU = 9
+	if _, err := carryOut(o, []piece{large}, real); err == nil {
+		t.Error("a job that fits nowhere is carried out")
+	}
+}

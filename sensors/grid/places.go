@@ -9,7 +9,8 @@ type place struct {
 }
 
 // places is made of public facts. Which town a region is named by: AWS, "AWS Regions and Availability Zones"; Google, "Cloud
-// locations"; Microsoft, "Azure regions list". Zone names: Electricity Maps' list of zones (/v3/zones), where a
+// locations"; Microsoft, "Azure regions list". Of those that came later: asia-southeast3 is Bangkok (AlloyDB release notes, 20 January 2026), eusc-de-east-1 lies in
+// Brandenburg (AWS, "Overview of the AWS European Sovereign Cloud"), around Berlin. Zone names: Electricity Maps' list of zones (/v3/zones), where a
 // country with one zone has its ISO 3166 code. Zones of the United States are balancing authorities, whose names are those
 // of the U.S. Energy Information Administration's form EIA-930; where several meet in a town (Oregon, Arizona,
 // Wyoming), the one that other public tables of cloud regions have.
