@@ -68,7 +68,7 @@ func (c *Controller) jobs(ctx context.Context, p *Policies, add func(*item, bool
 	for k := range jobs.Items {
 		o := &jobs.Items[k]
 		waits := o.Spec.Suspend != nil && *o.Spec.Suspend && !released(o)
-		if !waits && (o.Annotations[ReleasedAnnotation] == "" || o.Status.CompletionTime != nil || o.Status.Active == 0) {
+		if !waits && (o.Annotations[ReleasedAnnotation] == "" || o.Spec.Suspend != nil && *o.Spec.Suspend || ended(o)) {
 			continue
 		}
 		i := jobItem("Job", o, p.Of(o.Namespace), &o.Spec)
@@ -76,6 +76,13 @@ func (c *Controller) jobs(ctx context.Context, p *Policies, add func(*item, bool
 		add(i, waits)
 	}
 	return nil
+}
+
+// ended tells whether a Job has ended. One without pods may not have got them yet.
+func ended(o *batchv1.Job) bool {
+	return o.Status.CompletionTime != nil || slices.ContainsFunc(o.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == v1.ConditionTrue
+	})
 }
 
 func (c *Controller) cronJobs(ctx context.Context, p *Policies, add func(*item, bool)) error {

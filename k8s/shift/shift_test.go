@@ -594,7 +594,7 @@ func TestCapacity(t *testing.T) {
 }
 
 // What starts whatever the plan says takes room in it at once: what must start, and what a dry run lets start; and so does what runs of
-// CronJobs and of Kueue's Workloads that were released, until it ends.
+// Jobs, CronJobs and Kueue's Workloads that were released, until it ends.
 func TestWhatRunsTakesRoom(t *testing.T) {
 	night := noon.Add(10 * time.Hour) // clean from now on, so that what has room starts now
 	released := map[string]string{ReleasedAnnotation: noon.Format(time.RFC3339), DurationAnnotation: "1h"}
@@ -604,6 +604,14 @@ func TestWhatRunsTakesRoom(t *testing.T) {
 		o.Status.LastScheduleTime = &metav1.Time{Time: night.Add(-ago)}
 		for i := range active {
 			o.Status.Active = append(o.Status.Active, v1.ObjectReference{Kind: "Job", Name: fmt.Sprint("c-", i)})
+		}
+		return o
+	}
+	job := func(suspend bool, conditions ...batchv1.JobConditionType) *batchv1.Job {
+		o := suspended("j", noon, map[string]string{ReleasedAnnotation: night.Add(-time.Minute).Format(time.RFC3339), DurationAnnotation: "1h"})
+		o.Spec.Suspend = &suspend
+		for _, c := range conditions {
+			o.Status.Conditions = append(o.Status.Conditions, batchv1.JobCondition{Type: c, Status: v1.ConditionTrue})
 		}
 		return o
 	}
@@ -627,6 +635,9 @@ func TestWhatRunsTakesRoom(t *testing.T) {
 		"a dry run":                 {dry, true},
 		"a CronJob that runs":       {cron(10*time.Minute, 1), true},
 		"a CronJob that does not":   {cron(10*time.Minute, 0), false},
+		"a Job without pods yet":    {job(false), true},
+		"a Job that failed":         {job(false, batchv1.JobFailed), false},
+		"a Job somebody suspended":  {job(true), false},
 		"a Workload that runs":      {load("Ready", "False"), true},
 		"a Workload that has ended": {load("Ready", "True"), false},
 	} {
