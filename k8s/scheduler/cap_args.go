@@ -89,7 +89,15 @@ func (a *CapArgs) validate() error {
 		if !(c.Watts >= 0 && c.Watts <= 1e9) || c.Watts == 0 && len(c.Groups) == 0 {
 			return fail("watts", "is %v: want more than 0, or groups", c.Watts)
 		}
+		for k, v := range c.NodeLabels {
+			if wrong := append(validation.IsQualifiedName(k), validation.IsValidLabelValue(v)...); len(wrong) > 0 {
+				return fail("nodeLabels", "has %q: %q, which no node has: %s", k, v, wrong[0])
+			}
+		}
 		for g, w := range c.Groups {
+			if g == "" {
+				return fail("groups", "has one without a name: want a value of the label, or the name of a node")
+			}
 			if !(w > 0 && w <= 1e9) {
 				return fail("groups", "of %q is %v: want more than 0", g, w)
 			}

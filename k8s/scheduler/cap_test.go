@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 )
@@ -178,6 +179,37 @@ func TestPowerCapPreemption(t *testing.T) {
 	}
 }
 
+// A pod of which a node's model cannot tell what its GPUs draw takes no power away from the node, coming or going: it counts with
+// its cores, as it does once it is there.
+func TestPowerCapSimulatesGPUs(t *testing.T) {
+	s := newSite(line(t, "a", 10, 100, 10), line(t, "b", 10, 100, 10))
+	p, _ := capped(t, s, `{"caps":[{"name":"rack","label":"rack","watts":310}]}`)
+	s.refresh(t, s.now, 0.5, 0.5) // 300 W
+	infos := inRacks(s.infos(), "r1", "r1")
+	learner := pod("learner", "1")
+	learner.Spec.Containers[0].Resources.Requests["nvidia.com/gpu"] = resource.MustParse("1")
+	for name, x := range map[string]struct {
+		simulate func(cs fwk.CycleState)
+		fits     map[string]string // by the cores of the pod
+	}{
+		"comes": {func(cs fwk.CycleState) { p.AddPod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0]) },
+			map[string]string{"0.5": "", "1": ""}},
+		"goes": {func(cs fwk.CycleState) { p.RemovePod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0]) },
+			map[string]string{"2": "a b", "3": ""}},
+		"comes and goes": {func(cs fwk.CycleState) {
+			p.AddPod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0])
+			p.RemovePod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0])
+		}, map[string]string{"1": "a b", "2": ""}},
+	} {
+		for cpu, want := range x.fits {
+			got, why := allowed(t, p, pod("p", cpu), infos, func(cs fwk.CycleState) fwk.CycleState { x.simulate(cs); return cs })
+			if got != want {
+				t.Errorf("a GPU's pod %s: one of %s cores may go to %q: want %q (%v)", name, cpu, got, want, why)
+			}
+		}
+	}
+}
+
 // A group counts whole, also where the framework tries a pod group on some of its nodes.
 func TestPowerCapCountsAllNodes(t *testing.T) {
 	s := newSite(line(t, "a", 10, 100, 10), line(t, "b", 10, 100, 10))
@@ -235,17 +267,20 @@ func TestPowerCapEvents(t *testing.T) {
 func TestCapArgs(t *testing.T) {
 	const ok = `"caps":[{"name":"a","watts":1}]`
 	for json, want := range map[string]string{
-		`{}`:                                              "caps is empty",
-		`{"caps":[{"watts":1}]}`:                          "caps[0].name",
-		`{"caps":[{"name":"a"}]}`:                         "caps[0].watts",
-		`{"caps":[{"name":"a","watts":-1}]}`:              "caps[0].watts",
-		`{"caps":[{"name":"a","groups":{"r":0}}]}`:        "caps[0].groups",
-		`{"caps":[{"name":"a","watts":1,"label":"a b"}]}`: "caps[0].label",
-		`{"caps":[{"name":"a","watts":1,"labels":{}}]}`:   "caps[0].labels",
-		`{` + ok + `,"unknown":"maybe"}`:                  "unknown",
-		`{` + ok + `,"retry":"10ms"}`:                     "retry",
-		`{` + ok + `,"retry":"often"}`:                    "retry",
-		`{` + ok + `,"podUsageAssumption":0}`:             "podUsageAssumption",
+		`{}`: "caps is empty",
+		`{"caps":[{"name":"a","watts":1,"nodeLabels":{"ra ck":"x"}}]}`:  "caps[0].nodeLabels",
+		`{"caps":[{"name":"a","watts":1,"nodeLabels":{"rack":"x y"}}]}`: "caps[0].nodeLabels",
+		`{"caps":[{"name":"a","watts":1,"groups":{"":5}}]}`:             "caps[0].groups",
+		`{"caps":[{"watts":1}]}`:                                        "caps[0].name",
+		`{"caps":[{"name":"a"}]}`:                                       "caps[0].watts",
+		`{"caps":[{"name":"a","watts":-1}]}`:                            "caps[0].watts",
+		`{"caps":[{"name":"a","groups":{"r":0}}]}`:                      "caps[0].groups",
+		`{"caps":[{"name":"a","watts":1,"label":"a b"}]}`:               "caps[0].label",
+		`{"caps":[{"name":"a","watts":1,"labels":{}}]}`:                 "caps[0].labels",
+		`{` + ok + `,"unknown":"maybe"}`:                                "unknown",
+		`{` + ok + `,"retry":"10ms"}`:                                   "retry",
+		`{` + ok + `,"retry":"often"}`:                                  "retry",
+		`{` + ok + `,"podUsageAssumption":0}`:                           "podUsageAssumption",
 	} {
 		if _, err := DecodeCapArgs(rawArgs(json)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), CapName) {
 			t.Errorf("%s: error %v: want one with %q", json, err, want)

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	resourcehelper "k8s.io/component-helpers/resource"
 	fwk "k8s.io/kube-scheduler/framework"
 	"sigs.k8s.io/json"
@@ -81,8 +83,8 @@ func (u *Usage) validate() error {
 		return fmt.Errorf(`utilization is %q: want ["sensors"], ["sensors", "requests"] or ["requests"]: requests are always known, so nothing comes after them`, u.Utilization)
 	}
 	for i, name := range u.GPUResources {
-		if name == "" || slices.Contains(u.GPUResources[:i], name) {
-			return fmt.Errorf("gpuResources[%d] is %q: want distinct names of resources", i, name)
+		if wrong := validation.IsQualifiedName(name); len(wrong) > 0 || !strings.Contains(name, "/") || slices.Contains(u.GPUResources[:i], name) {
+			return fmt.Errorf("gpuResources[%d] is %q: want distinct names of extended resources, such as nvidia.com/gpu", i, name)
 		}
 	}
 	if !(u.GPUUsageAssumption > 0 && u.GPUUsageAssumption <= 1) {

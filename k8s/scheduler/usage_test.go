@@ -412,7 +412,9 @@ func TestUsageArgs(t *testing.T) {
 		`{"utilization":["requests","sensors"]}`: "utilization",
 		`{"utilization":[]}`:                     "utilization",
 		`{"gpuResources":[""]}`:                  "gpuResources[0]",
-		`{"gpuResources":["a","a"]}`:             "gpuResources[1]",
+		`{"gpuResources":["nvidia.com/gpu "]}`:   "gpuResources[0]",
+		`{"gpuResources":["cpu"]}`:               "gpuResources[0]",
+		`{"gpuResources":["x.io/a","x.io/a"]}`:   "gpuResources[1]",
 		`{"gpuUsageAssumption":1.1}`:             "gpuUsageAssumption",
 		`{"gpuUsageAssumption":0}`:               "gpuUsageAssumption",
 	} {
