@@ -166,11 +166,16 @@ func (p *Provider) known(metric string) []kepler.NodePods {
 }
 
 func (p *Provider) fresh(node string, at, now time.Time) error {
-	if age := now.Sub(at); age > p.opts.MaxAge {
-		return &sensors.Error{Source: "kepler", Node: node, Kind: sensors.CPUPower,
-			Err: fmt.Errorf("%w: %v old, at most %v", sensors.ErrStale, age.Round(time.Second), p.opts.MaxAge)}
+	var why error
+	switch age := now.Sub(at); {
+	case age > p.opts.MaxAge:
+		why = fmt.Errorf("%w: %v old, at most %v", sensors.ErrStale, age.Round(time.Second), p.opts.MaxAge)
+	case age < -p.opts.MaxAge: // it would be new for ever
+		why = fmt.Errorf("%w: its clock is %v ahead of ours", sensors.ErrImplausible, -age.Round(time.Second))
+	default:
+		return nil
 	}
-	return nil
+	return &sensors.Error{Source: "kepler", Node: node, Kind: sensors.CPUPower, Err: why}
 }
 
 // Objects finds objects by their labels.

@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -234,6 +235,26 @@ func TestBecomesStale(t *testing.T) {
 			t.Errorf("31 s old: %v", err)
 		}
 	})
+}
+
+// A Kepler whose clock runs far ahead tells nothing, of its pods as of its node: what it said would never grow stale.
+func TestKeplerAhead(t *testing.T) {
+	now := time.Now()
+	text := func(at time.Time) string {
+		return fmt.Sprintf(`kepler_node_cpu_watts{zone="package"} 50 %[1]d
+kepler_pod_cpu_watts{pod_name="web-1",pod_namespace="shop",state="running",zone="package"} 10.5 %[1]d
+`, at.UnixMilli())
+	}
+	for ahead, found := range map[time.Duration]bool{-2 * time.Minute: false, 0: true, 20 * time.Second: true, 2 * time.Minute: false} {
+		p := New(site(t, now), Options{MaxAge: time.Minute, Pods: readPods(t, map[string]string{"new": text(now.Add(ahead))})})
+		_, pod := p.GetMetricByName(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web-1"}, of(pods, cpuPower), nil)
+		_, space := p.GetMetricByName(t.Context(), types.NamespacedName{Name: "shop"}, of(namespaces, cpuPower), nil)
+		for _, err := range []error{pod, space} {
+			if found != (err == nil) || err != nil && !apierrors.IsNotFound(err) {
+				t.Errorf("%v ahead: %v: want it found %v", ahead, err, found)
+			}
+		}
+	}
 }
 
 var _ Site = (*scoring.Site)(nil)
