@@ -181,7 +181,7 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 	*into = r
 	if log.Enabled() {
 		e := into.explain(ctx)
-		log.Info("Predicted", "pod", klog.KObj(pod), "cpu", demand.CPU, "candidates", e.Candidates, "known", e.Known,
+		log.Info("Predicted", "pod", klog.KObj(pod), "cpu", demand.CPU, "gpus", demand.GPUs, "candidates", e.Candidates, "known", e.Known,
 			"overCapacity", e.OverCapacity, "unknown", e.Unknown)
 		for i := range e.Best {
 			c := &e.Best[i]

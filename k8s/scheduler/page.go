@@ -46,7 +46,8 @@ type (
 		Namespace    string          `json:"namespace"`
 		Name         string          `json:"name"`
 		UID          string          `json:"uid"`
-		CPU          float64         `json:"cpu"` // cores that the pod is expected to use
+		CPU          float64         `json:"cpu"`  // cores that the pod is expected to use
+		GPUs         float64         `json:"gpus"` // that it is expected to keep busy
 		Candidates   int             `json:"candidates"`
 		Known        int             `json:"known"`
 		OverCapacity int             `json:"overCapacity"`
@@ -129,7 +130,7 @@ func (d *Decisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func viewOf(d *Decision) decisionView {
-	v := decisionView{Time: d.Time, Profile: d.Profile, Namespace: d.Namespace, Name: d.Name, UID: string(d.UID), CPU: d.Demand.CPU,
+	v := decisionView{Time: d.Time, Profile: d.Profile, Namespace: d.Namespace, Name: d.Name, UID: string(d.UID), CPU: d.Demand.CPU, GPUs: d.Demand.GPUs,
 		Candidates: d.Candidates, Known: d.Known, OverCapacity: d.OverCapacity, Unknown: d.Unknown, Best: make([]candidateView, len(d.Best)), UnknownNodes: make([]candidateView, len(d.UnknownNodes)),
 		Chosen: d.Chosen, Shadow: d.Shadow, Undone: d.Undone}
 	if v.Unknown == nil {

@@ -7,6 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 func served(t *testing.T, h http.Handler, url, accept string) (*http.Response, string) {
@@ -16,6 +19,28 @@ func served(t *testing.T, h http.Handler, url, accept string) (*http.Response, s
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w.Result(), w.Body.String()
+}
+
+// Two pods that differ in their GPUs alone are told apart, in JSON and on the page.
+func TestDecisionsTellGPUs(t *testing.T) {
+	s := newSite(line(t, "a", 10, 50, 5))
+	p := s.start(t, `{"gpuUsageAssumption":0.5}`)
+	s.refresh(t, s.now, 0.5)
+	with := pod("learner", "2")
+	with.Spec.Containers[0].Resources.Requests["nvidia.com/gpu"] = resource.MustParse("3")
+	for _, pd := range []*v1.Pod{with, pod("web", "2")} {
+		p.Reserve(t.Context(), newState(), pd, "a")
+	}
+	_, body := served(t, p.decisions, DecisionsPath+"?pod=learner", "application/json")
+	_, other := served(t, p.decisions, DecisionsPath+"?pod=web", "application/json")
+	if !strings.Contains(body, `"cpu": 2,`) || !strings.Contains(body, `"gpus": 1.5,`) || !strings.Contains(other, `"gpus": 0,`) {
+		t.Errorf("served %s and %s: want GPUs kept busy", body, other)
+	}
+	_, body = served(t, p.decisions, DecisionsPath+"?pod=learner", "text/html")
+	_, other = served(t, p.decisions, DecisionsPath+"?pod=web", "text/html")
+	if !strings.Contains(body, "2.000 cores, 1.5 GPUs.") || strings.Contains(other, "GPU") {
+		t.Errorf("the pages are %s and %s", body, other)
+	}
 }
 
 func TestDecisionsAreServed(t *testing.T) {
