@@ -222,6 +222,7 @@ func (p *Plugin) Reserve(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, nod
 	p.chose(pod, node, n)
 	if p.shadow != nil {
 		p.shadow.placed(ctx, pod.UID, &p.watched, p.scorer, n)
+		p.watched = shadowed{} // of this try
 	}
 	return nil
 }
@@ -232,6 +233,11 @@ func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, nod
 	p.decisions.undone(pod, node)
 	if p.shadow != nil {
 		p.shadow.gone(pod.UID)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.watched.uid == pod.UID { // another plugin reserved nothing, so we were not asked to
+			p.watched = shadowed{}
+		}
 	}
 }
 

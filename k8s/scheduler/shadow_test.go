@@ -96,6 +96,27 @@ leastwatt_shadow_saving_watts{profile="default-scheduler"} %v
 	})
 }
 
+// What was found for a try of a pod says nothing of its next try, where there may be one candidate.
+func TestShadowOfNextTry(t *testing.T) {
+	s := newSite(line(t, "cheap", 10, 50, 5), line(t, "dear", 10, 50, 30))
+	p := s.start(t, `{"mode":"shadow"}`)
+	s.refresh(t, s.now, 0.5, 0.5)
+	for name, reserved := range map[string]bool{"its binding failed": true, "another plugin reserved nothing": false} {
+		before := testutil.ToFloat64(p.shadow.unasked)
+		pd := pod("web", "2")
+		cycle(t, p, pd, s.infos())
+		if reserved {
+			p.Reserve(t.Context(), newState(), pd, "dear")
+		}
+		p.Unreserve(t.Context(), newState(), pd, "dear")
+		p.Reserve(t.Context(), newState(), pd, "dear") // the only one by now: PreScore is not asked
+		if got := testutil.ToFloat64(p.shadow.unasked) - before; got != 1 || p.shadow.saving != 0 {
+			t.Errorf("%s: %v tries were unasked, and %v W would be saved: want 1 and 0", name, got, p.shadow.saving)
+		}
+		p.Unreserve(t.Context(), newState(), pd, "dear")
+	}
+}
+
 type events []string
 
 func (e *events) Eventf(about, _ runtime.Object, kind, reason, _, note string, args ...any) {
