@@ -162,7 +162,7 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 	p.decisions.mu.Lock()
 	defer p.decisions.mu.Unlock()
 	into := p.decisions.latest(pod.UID)
-	if into == nil || into.Chosen != "" {
+	if into == nil || into.Chosen != "" || into.Undone {
 		into = p.decisions.slot()
 	}
 	if into == nil {
@@ -218,7 +218,7 @@ func (p *Plugin) chose(pod *v1.Pod, node string, n *scoring.Node) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := d.latest(pod.UID)
-	if r == nil || r.Chosen != "" {
+	if r == nil || r.Chosen != "" || r.Undone {
 		if r = d.slot(); r == nil {
 			return
 		}
@@ -231,12 +231,12 @@ func (p *Plugin) chose(pod *v1.Pod, node string, n *scoring.Node) {
 	p.told.put(*r)
 }
 
-// undone notes that a pod did not get to its node.
+// undone notes that a pod did not get to its node; no node is noted where another plugin reserved nothing, before us.
 func (d *Decisions) undone(pod *v1.Pod, node string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.ring {
-		if r := &d.ring[i]; r.UID == pod.UID && r.Chosen == node {
+		if r := &d.ring[i]; r.UID == pod.UID && (r.Chosen == node || r.Chosen == "") {
 			r.Undone = true
 		}
 	}

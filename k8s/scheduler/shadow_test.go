@@ -113,6 +113,9 @@ func TestShadowOfNextTry(t *testing.T) {
 		if got := testutil.ToFloat64(p.shadow.unasked) - before; got != 1 || p.shadow.saving != 0 {
 			t.Errorf("%s: %v tries were unasked, and %v W would be saved: want 1 and 0", name, got, p.shadow.saving)
 		}
+		if d := p.decisions.Last(t.Context()); d[0].Candidates != 0 || len(d[0].Best) != 0 || d[0].Undone || !d[1].Undone || d[1].Candidates != 2 {
+			t.Errorf("%s: the decisions are %+v", name, d)
+		}
 		p.Unreserve(t.Context(), newState(), pd, "dear")
 	}
 }
