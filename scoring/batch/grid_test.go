@@ -256,41 +256,6 @@ func TestEarlyStartsLeaveRoom(t *testing.T) {
 	}
 }
 
-// TestKeptRoomMoves: who must start now takes the room that a server keeps for another, for which other room is found at once; that goes to no job
-// with time, even if it is due sooner, before it must start.
-func TestKeptRoomMoves(t *testing.T) {
-	s, c := carbon(t, "spacetime", hourly{"a": {500, 400, 100, 100, 100, 100, 100}}, CarbonOptions{Margin: 1}), twin(t)
-	b := s.(*overTime)
-	of := func(name string, life, deadline time.Duration) Job {
-		j := work(name, life, deadline)
-		j.Requests.CPU, j.Demand.CPU = 3, 3
-		return j
-	}
-	if p := plan(t, s, 0, c, of("kept", 3*time.Hour, 5*time.Hour)); len(p.Waiting) != 1 {
-		t.Fatalf("%+v, want to wait for the clean hours", p)
-	}
-	was, ok := b.keptAt["kept"]
-	if !ok {
-		t.Fatal("no room is kept")
-	}
-	first := of("first", 4*time.Hour, 4*time.Hour)
-	first.Node = c.nodes[was].Name
-	if p := plan(t, s, time.Minute, c, first); len(p.Assigned) != 1 {
-		t.Fatalf("%+v, want the first to start", p)
-	}
-	is, ok := b.keptAt["kept"]
-	if !ok || is == was {
-		t.Fatalf("room is kept on server %d, which is full, want on %d", is, 1-was)
-	}
-	sooner := of("sooner", 3*time.Hour, 270*time.Minute) // due at 1:30, and the other at 2:00
-	if b.bestNodes(&sooner, 2*time.Minute, c); b.best[0] >= 0 {
-		t.Errorf("a job with time gets server %d, where room is kept for another", b.best[0])
-	}
-	if b.bestNodes(&sooner, 45*time.Minute, c); b.best[0] != is {
-		t.Errorf("a job that must start within the hour and is due first gets server %d, want %d", b.best[0], is)
-	}
-}
-
 // TestUrgentFirst: of those whose latest start has come the one that is due first gets the room, and a server that becomes free goes to the one that waits
 // for it, not to one with time that is asked about before it.
 func TestUrgentFirst(t *testing.T) {

@@ -325,7 +325,6 @@ func (b *overTime) start(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, 
 	n, _ := slices.BinarySearchFunc(b.runs[node], now+life, func(r run, end time.Duration) int { return cmp.Compare(r.end, end) })
 	b.runs[node] = slices.Insert(b.runs[node], n, run{now + life, j.Requests.CPU})
 	b.unkeep(j.Name)
-	b.displaced(c, node, now)
 	if stretch == 0 {
 		b.coming.Forget(j.Name)
 	}

@@ -104,11 +104,7 @@ func (b *overTime) roomNow(x int, now time.Duration, j *Job) bool {
 // bestNodes finds the node of each site where the job adds the fewest watts now, and fills b.cost with the kilowatts: of that node, else the mean
 // of all that could take the job once they are free, else +Inf. A site whose models are unknown costs as much as the dearest that is known.
 func (b *overTime) bestNodes(j *Job, now time.Duration, c *Cluster) {
-	// Who may wait takes no room that is kept, for none is due before it is; when it must start, the order is that of who is due first.
 	due := b.due(j)
-	if due >= now+b.grid.Slot() {
-		due = math.MaxInt64
-	}
 	type sum struct{ total, n float64 }
 	means := make([]sum, len(b.sites))
 	for s := range b.sites {

@@ -1,7 +1,6 @@
 package batch
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -15,10 +14,11 @@ type run struct {
 
 // A keep is room on a server that others leave to a job from a time on, because it must start then.
 type keep struct {
-	job   Job
+	name  string
 	at    time.Duration
 	due   time.Duration // the latest start: who is due first comes first
-	asked int64         // the slot in which the job was asked about last
+	cpu   float64
+	asked int64 // the slot in which the job was asked about last
 }
 
 const (
@@ -38,12 +38,6 @@ func (b *overTime) keep(c *Cluster, j *Job, now time.Duration) {
 	if j.Deadline <= 0 || due >= now+keepAhead*b.grid.Slot() || due > now && j.Requests.CPU < keepFrom*c.largest.CPU {
 		return // it may wait
 	}
-	b.reserve(c, j, now, b.at)
-}
-
-// reserve keeps room for a job.
-func (b *overTime) reserve(c *Cluster, j *Job, now time.Duration, asked int64) {
-	due := b.due(j)
 	from := max(due-b.early(c, j), now)
 	best, at, spare := -1, time.Duration(0), 0.0
 	for i := range c.nodes {
@@ -66,7 +60,7 @@ func (b *overTime) reserve(c *Cluster, j *Job, now time.Duration, asked int64) {
 		}
 	}
 	if best >= 0 {
-		b.keeps[best] = append(b.keeps[best], keep{*j, at, due, asked})
+		b.keeps[best] = append(b.keeps[best], keep{j.Name, at, due, j.Requests.CPU, b.at})
 		b.keptAt[j.Name] = best
 	}
 }
@@ -93,7 +87,7 @@ func (b *overTime) spare(c *Cluster, i int, j *Job, now, due, start time.Duratio
 		}
 		for _, k := range b.keeps[i] {
 			if k.at <= t && k.before(j, due) && (k.at > now || !b.idle) {
-				v -= k.job.Requests.CPU
+				v -= k.cpu
 			}
 		}
 		return v
@@ -109,31 +103,13 @@ func (b *overTime) spare(c *Cluster, i int, j *Job, now, due, start time.Duratio
 
 // before tells whether what is kept comes before another job that is due at a time.
 func (k *keep) before(j *Job, due time.Duration) bool {
-	return k.job.Name != j.Name && (k.due < due || k.due == due && k.job.Name < j.Name)
+	return k.name != j.Name && (k.due < due || k.due == due && k.name < j.Name)
 }
 
 func (b *overTime) unkeep(name string) {
 	if i, ok := b.keptAt[name]; ok {
 		delete(b.keptAt, name)
-		b.keeps[i] = slices.DeleteFunc(b.keeps[i], func(k keep) bool { return k.job.Name == name })
-	}
-}
-
-// displaced finds other room for what was kept on a server where another job has just started, which is due sooner or was there first: else
-// the next that starts takes for free what is left for it elsewhere.
-func (b *overTime) displaced(c *Cluster, node int, now time.Duration) {
-	var lost []keep
-	for n := range b.keeps[node] {
-		if k := &b.keeps[node][n]; b.spare(c, node, &k.job, now, k.due, max(k.at, now)) < 0 {
-			lost = append(lost, *k)
-		}
-	}
-	for n := range lost {
-		b.unkeep(lost[n].job.Name)
-	}
-	slices.SortStableFunc(lost, func(k, l keep) int { return cmp.Compare(k.due, l.due) })
-	for n := range lost {
-		b.reserve(c, &lost[n].job, now, lost[n].asked)
+		b.keeps[i] = slices.DeleteFunc(b.keeps[i], func(k keep) bool { return k.name == name })
 	}
 }
 
@@ -146,7 +122,7 @@ func (b *overTime) ended(now time.Duration) {
 		return
 	}
 	for name, i := range b.keptAt {
-		if slices.ContainsFunc(b.keeps[i], func(k keep) bool { return k.job.Name == name && k.asked < b.at-1 }) {
+		if slices.ContainsFunc(b.keeps[i], func(k keep) bool { return k.name == name && k.asked < b.at-1 }) {
 			b.unkeep(name)
 		}
 	}
