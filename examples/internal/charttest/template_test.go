@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -732,6 +732,11 @@ func TestTemplatePodValues(t *testing.T) {
 		if reads := slices.ContainsFunc(c.VolumeMounts, func(x v1.VolumeMount) bool { return x.Name == "secret-0" }); mounted != reads {
 			t.Errorf("%s: it reads config: %t, and has the further volume: %t", component, reads, mounted)
 		}
+		for _, x := range c.VolumeMounts {
+			if !slices.ContainsFunc(p.Volumes, func(v v1.Volume) bool { return v.Name == x.Name && (v.Name != "models" || v.ConfigMap != nil) }) {
+				t.Errorf("%s mounts %q, which its pod has not: %+v", component, x.Name, p.Volumes)
+			}
+		}
 	}
 	if found != len(sections) {
 		t.Errorf("%d programs, want %d", found, len(sections))
@@ -811,50 +816,97 @@ func TestTemplateOfAPackedChart(t *testing.T) {
 	}
 }
 
-// A program may go where its values send it, and no further.
-func TestTemplateEgress(t *testing.T) {
-	all, err := render(t, append(everything, `--set-json=config={"sensors":{"sources":[{"type":"prometheus","url":"http://prometheus.monitoring:9090/prom","ready":["node-exporter"]},`+
-		`{"type":"kepler","url":"http://{{.Address}}:28283/metrics"},{"type":"redfish","perNode":{"n1":{"url":"https://10.0.0.1:8443"},"n2":{"url":"http://10.0.0.2"}}}]},"models":[{"kind":"prior"}]}`,
-		"--set=shift.grid=watttime:https://proxy.example:3129/v3,metricsAdapter.profiles=false")...)
+// Without a word, replicas go to different nodes where that is possible, and run on one where it is not; programs that mount Secrets
+// are in the group that may read them.
+func TestTemplateReplicasAreSpread(t *testing.T) {
+	all, err := render(t, everything...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const base, config = "443 6443 28282", "80 8443 9090 28283"
-	want := map[string]string{"scheduler": base + " " + config + " 2020 8501 9290", "controller": base + " " + config + " 2020 8501 9290", "metrics-adapter": base + " " + config, "gateway": base + " " + config,
-		"shift": base + " 3129", "jobs": base + " 8080", "jobs-push": "8080"}
+	spread := 0
 	for _, o := range all {
-		if o.Kind != "NetworkPolicy" {
+		var spec struct {
+			Selector metav1.LabelSelector
+			Template v1.PodTemplateSpec
+		}
+		if o.Kind != "Deployment" && o.Kind != "DaemonSet" {
 			continue
 		}
-		var spec networking.NetworkPolicySpec
 		if err := json.Unmarshal(o.Spec, &spec); err != nil {
 			t.Fatal(err)
 		}
-		ports := make(map[int]bool)
-		for _, e := range spec.Egress {
-			for _, p := range e.Ports {
-				if *p.Protocol == v1.ProtocolTCP && p.Port.IntValue() != 53 {
-					ports[p.Port.IntValue()] = true
-				}
+		p := spec.Template.Spec
+		for _, v := range p.Volumes {
+			if s := p.SecurityContext; v.Secret != nil && (s == nil || s.RunAsUser == nil || *s.RunAsUser != 0) && (s == nil || s.FSGroup == nil || *s.FSGroup == 0) {
+				t.Errorf("%s: Secret %s is mounted, whose files nobody but root can read: %+v", o.Metadata.Name, v.Secret.SecretName, s)
 			}
 		}
-		component := strings.TrimPrefix(o.Metadata.Name, "lw-leastwatt-")
-		may := make(map[int]bool)
-		for p := range strings.FieldsSeq(want[component]) {
-			n, err := strconv.Atoi(p)
+		for _, c := range p.TopologySpreadConstraints {
+			spread++
+			if want := (v1.TopologySpreadConstraint{MaxSkew: 1, TopologyKey: v1.LabelHostname, WhenUnsatisfiable: v1.ScheduleAnyway, LabelSelector: &spec.Selector}); !reflect.DeepEqual(c, want) {
+				t.Errorf("%s: its pods are spread by %+v, want %+v", o.Metadata.Name, c, want)
+			}
+		}
+	}
+	if spread != 5 {
+		t.Errorf("%d programs are spread, want 5", spread)
+	}
+}
+
+// A program may go where its values send it, and no further: to the ports of what WAO and PEAKS left too, where it goes by profiles.
+func TestTemplateEgress(t *testing.T) {
+	const base, config, left = "443 6443 28282", " 80 8443 9090 28283", " 2020 8501 9290"
+	for profiles, more := range map[string]string{"true": left, "false": ""} {
+		t.Run("profiles="+profiles, func(t *testing.T) {
+			all, err := render(t, append(everything, `--set-json=config={"sensors":{"sources":[{"type":"prometheus","url":"http://prometheus.monitoring:9090/prom","ready":["node-exporter"]},`+
+				`{"type":"kepler","url":"http://{{.Address}}:28283/metrics"},{"type":"redfish","perNode":{"n1":{"url":"https://10.0.0.1:8443"},"n2":{"url":"http://10.0.0.2"}}}]},"models":[{"kind":"prior"}]}`,
+				"--set=shift.grid=watttime:https://proxy.example:3129/v3,scheduler.metricsServer=false,scheduler.profiles="+profiles+",metricsAdapter.profiles="+profiles)...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			may[n] = true
-		}
-		if !maps.Equal(ports, may) {
-			t.Errorf("%s may go to %v, want %v", component, slices.Sorted(maps.Keys(ports)), slices.Sorted(maps.Keys(may)))
-		}
-		delete(want, component)
+			want := map[string]string{"scheduler": base + config + more, "controller": base + config + left, "metrics-adapter": base + config + more, "gateway": base + config,
+				"shift": base + " 3129", "jobs": base + " 8080", "jobs-push": "8080"}
+			for _, o := range all {
+				if o.Kind != "NetworkPolicy" {
+					continue
+				}
+				component := strings.TrimPrefix(o.Metadata.Name, "lw-leastwatt-")
+				if got, may := egress(t, o), strings.Fields(want[component]); !maps.Equal(got, set(may)) {
+					t.Errorf("%s may go to %v, want %v", component, slices.Sorted(maps.Keys(got)), may)
+				}
+				delete(want, component)
+			}
+			if len(want) > 0 {
+				t.Errorf("no policy of %v", want)
+			}
+		})
 	}
-	if len(want) > 0 {
-		t.Errorf("no policy of %v", want)
+}
+
+// egress are the TCP ports that a policy lets its pods reach, but for DNS.
+func egress(t *testing.T, o object) map[string]bool {
+	t.Helper()
+	var spec networking.NetworkPolicySpec
+	if err := json.Unmarshal(o.Spec, &spec); err != nil {
+		t.Fatal(err)
 	}
+	ports := make(map[string]bool)
+	for _, e := range spec.Egress {
+		for _, p := range e.Ports {
+			if *p.Protocol == v1.ProtocolTCP && p.Port.IntValue() != 53 {
+				ports[p.Port.String()] = true
+			}
+		}
+	}
+	return ports
+}
+
+func set(all []string) map[string]bool {
+	m := make(map[string]bool)
+	for _, x := range all {
+		m[x] = true
+	}
+	return m
 }
 
 // One replica has no budget, with which its node could not be drained.
@@ -866,8 +918,16 @@ func TestTemplateDisruptionBudgets(t *testing.T) {
 		}
 		n := 0
 		for _, o := range all {
-			if o.Kind == "PodDisruptionBudget" {
-				n++
+			if o.Kind != "PodDisruptionBudget" {
+				continue
+			}
+			n++
+			var b policy.PodDisruptionBudgetSpec
+			if err := json.Unmarshal(o.Spec, &b); err != nil {
+				t.Fatal(err)
+			}
+			if b.MinAvailable.IntValue() != 1 || b.UnhealthyPodEvictionPolicy == nil || *b.UnhealthyPodEvictionPolicy != policy.AlwaysAllow {
+				t.Errorf("%s: %+v: want that one of two replicas may leave, and those that are not ready any time", o.Metadata.Name, b)
 			}
 		}
 		if n != want {
