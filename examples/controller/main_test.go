@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -179,12 +180,13 @@ func newNode(name, address string, labels map[string]string) *v1.Node {
 		Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: address}, {Type: v1.NodeHostName, Address: name}}}}
 }
 
-// Every document in testdata/bad is refused, with the message that its first line tells.
+// Every document in testdata/bad is refused, with the message that its first line tells, and every rule of the definitions refuses one.
 func (s *server) testCEL(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")
-	if err != nil || len(files) < 33 {
+	if err != nil || len(files) < 45 {
 		t.Fatal(len(files), err)
 	}
+	silent := rules(t)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
 			data, err := os.ReadFile(file)
@@ -193,12 +195,55 @@ func (s *server) testCEL(t *testing.T) {
 			}
 			first, _, _ := strings.Cut(string(data), "\n")
 			want := strings.TrimPrefix(first, "# ")
+			maps.DeleteFunc(silent, func(message string, _ bool) bool { return strings.Contains(message, want) })
 			err = s.client.Create(t.Context(), object(t, string(data)), client.DryRunAll)
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want an error with %q", err, want)
 			}
 		})
 	}
+	for message := range silent {
+		t.Errorf("no document in testdata/bad is refused with %q", message)
+	}
+}
+
+// rules are the messages of the rules of our resource definitions.
+func rules(t *testing.T) map[string]bool {
+	t.Helper()
+	all := make(map[string]bool)
+	var walk func(any)
+	walk = func(in any) {
+		switch in := in.(type) {
+		case map[string]any:
+			list, _ := in["x-kubernetes-validations"].([]any)
+			for _, r := range list {
+				message, _ := r.(map[string]any)["message"].(string)
+				all[message] = true
+			}
+			for _, x := range in {
+				walk(x)
+			}
+		case []any:
+			for _, x := range in {
+				walk(x)
+			}
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(crds, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		walk(object(t, string(data)).Object)
+	}
+	if len(all) < 25 {
+		t.Fatalf("%d rules: they are not read", len(all))
+	}
+	return all
 }
 
 // Every kind of reading that there is can be named wherever a profile names kinds.
