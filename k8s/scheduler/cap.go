@@ -208,7 +208,7 @@ func (p *PowerCap) simulate(ctx context.Context, cs fwk.CycleState, d scoring.De
 	if n.GPU == nil {
 		d.GPUs = 0 // as of the pods that are there: see count
 	}
-	before, was := s.now(ctx, node.Name)
+	before, _ := s.now(ctx, node.Name)
 	if s.changed == nil {
 		s.changed = make(map[string]scoring.Demand)
 	}
@@ -216,10 +216,7 @@ func (p *PowerCap) simulate(ctx context.Context, cs fwk.CycleState, d scoring.De
 	sum.CPU += sign * d.CPU
 	sum.GPUs += sign * d.GPUs
 	s.changed[node.Name] = sum
-	after, is := s.now(ctx, node.Name)
-	if !was || !is {
-		return nil // what was measured and what is predicted have no difference that the pod makes
-	}
+	after, _ := s.now(ctx, node.Name) // of what is not known both are what was measured
 	for i := range p.args.Caps {
 		if group, _, ok := p.args.Caps[i].group(node); ok {
 			if s.shifted[i] == nil {
