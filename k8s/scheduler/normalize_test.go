@@ -180,6 +180,11 @@ func TestBatchedCyclesMix(t *testing.T) {
 	if list[2].Score != 100 || list[1].Score != 0 || list[4].Score != 0 || list[3].Score < list[0].Score && fresh < raw["c"] {
 		t.Errorf("scores are %v: want b at 100, what is not known at 0", list)
 	}
+	for _, few := range []fwk.NodeScoreList{{}, {{Name: "a", Score: fresh}}} { // fewer than there are candidates
+		if st := p.NormalizeScore(t.Context(), cs, pd, few); !st.IsSuccess() || len(few) > 0 && few[0].Score != 100 {
+			t.Errorf("alone a has %v (%v), want 100", few, st)
+		}
+	}
 }
 
 func FuzzNormalize(f *testing.F) {

@@ -222,7 +222,6 @@ func (p *Plugin) Reserve(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, nod
 	p.chose(pod, node, n)
 	if p.shadow != nil {
 		p.shadow.placed(ctx, pod.UID, &p.watched, p.scorer, n)
-		p.watched = shadowed{} // of this try
 	}
 	return nil
 }

@@ -117,6 +117,13 @@ func TestShadowOfNextTry(t *testing.T) {
 			t.Errorf("%s: the decisions are %+v", name, d)
 		}
 		p.Unreserve(t.Context(), newState(), pd, "dear")
+		for range 2 { // and again with all, where another plugin reserves nothing
+			cycle(t, p, pd, s.infos())
+			p.Unreserve(t.Context(), newState(), pd, "dear")
+		}
+		if d := p.decisions.Last(t.Context()); d[0].Chosen+d[1].Chosen != "" || d[0].Candidates != 2 || d[1].Candidates != 2 || d[2].Chosen != "dear" {
+			t.Errorf("%s: the decisions of the last three tries are %+v", name, d)
+		}
 	}
 }
 
