@@ -93,13 +93,13 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 			}
 			j, site := done[i], &tiers[x.Site]
 			if x.Slots == nil {
-				pieces = append(pieces, piece{j, site, latest(j.Submitted, demoStart.Add(time.Duration(x.Start)*slot)), j.Duration})
+				pieces = append(pieces, piece{j, site, notBefore(j.Submitted, demoStart.Add(time.Duration(x.Start)*slot)), j.Duration})
 				continue
 			}
 			left := j.Duration
 			for _, r := range spans(x.Slots, demoStart, slot) {
 				d := min(left, r.until.Sub(r.from))
-				pieces = append(pieces, piece{j, site, latest(j.Submitted, r.from), d})
+				pieces = append(pieces, piece{j, site, notBefore(j.Submitted, r.from), d})
 				left -= d
 			}
 		}
@@ -125,11 +125,12 @@ func (s *summary) compare(done []*Job, o *options, truth *grid.Series) error {
 	return nil
 }
 
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+// notBefore returns a time, or the earliest one allowed.
+func notBefore(earliest, t time.Time) time.Time {
+	if t.Before(earliest) {
+		return earliest
 	}
-	return b
+	return t
 }
 
 // A piece is a job, or a part of one, that is to run on machines of a tier from a time on.
@@ -157,7 +158,7 @@ func carryOut(o *options, pieces []piece, real *Outlook) (grams float64, err err
 	for len(pieces) > 0 {
 		next := pieces[len(pieces)-1].from // what comes or ends first
 		for id, h := range f.held {
-			if !h.until.After(now) {
+			if h.until.IsZero() {
 				f.release(id)
 			}
 		}
