@@ -304,6 +304,7 @@ func TestValuesAreChecked(t *testing.T) {
 		"jobs.enabled=true,jobs.kubernetes=false":                                          "nodes",
 		"jobs.persistence.accessModes={ReadWriteMany}":                                     "accessModes",
 		"shift.enabled=true,shift.persistence.enabled=true":                                "shift.replicas",
+		"scheduler.args.gpuResources={cpu}":                                                "gpuResources",
 		"shift.persistence.accessModes={ReadWriteMany}":                                    "accessModes",
 		"jobs.ingress.enabled=true":                                                        "host",
 		"jobs.port=80":                                                                     "port",
@@ -345,6 +346,9 @@ func TestTemplateShiftKeeps(t *testing.T) {
 		for _, o := range all {
 			if o.Kind == "PersistentVolumeClaim" {
 				claims++
+				if o.Metadata.Annotations["helm.sh/resource-policy"] != "keep" {
+					t.Errorf("%s: the claim goes with the release", set)
+				}
 			}
 			if o.Kind != "Deployment" || o.Metadata.Name != "lw-leastwatt-shift" {
 				continue
