@@ -158,7 +158,7 @@ func carryOut(o *options, pieces []piece, real *Outlook) (grams float64, err err
 	for len(pieces) > 0 {
 		next := pieces[len(pieces)-1].from // what comes or ends first
 		for id, h := range f.held {
-			if h.until.IsZero() {
+			if !h.until.After(now) {
 				f.release(id)
 			}
 		}
