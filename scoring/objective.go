@@ -60,8 +60,9 @@ func (t Tariff) validate(node string) error {
 // Objective scores in grams of CO2 equivalent or in money what another scorer scores in watts. Watts, grams and
 // money meet in one unit, money per hour, through a price of energy and a price of carbon.
 //
-// A node whose tariff is not known ranks below all whose tariff is. If no node's is, the costs stay watts:
-// grams that nobody knows decide nothing, and energy still does.
+// A node whose tariff is not known ranks below all whose tariff is. If none is known of those that are asked about and whose
+// watts are known, the costs stay watts: grams that nobody knows decide nothing, and energy still does. Who asks about
+// some of the nodes at a time asks the scorer that Among returns.
 type Objective struct {
 	// Power scores in watts.
 	Power Scorer
@@ -75,6 +76,19 @@ type Objective struct {
 	// Tariff tells what a node's electricity costs now, from memory. It is safe for concurrent use. Nil asks
 	// the node's meter.
 	Tariff func(node *Node) Tariff
+
+	sure bool // the costs are in Unit, whatever is known
+}
+
+// Among implements [AmongScorer].
+func (o Objective) Among(nodes []Node) Scorer {
+	for i := range nodes {
+		if n := &nodes[i]; o.sure || n.Err == nil && o.tells(n) {
+			o.sure = true
+			return o
+		}
+	}
+	return o.Power
 }
 
 // Score implements [Scorer].
@@ -89,7 +103,7 @@ func (o Objective) AppendScore(ctx context.Context, costs []Cost, d Demand, node
 	}
 	first := len(costs)
 	costs, err := AppendScore(ctx, o.Power, costs, d, nodes)
-	if err != nil || !o.anyKnown(nodes) {
+	if err != nil || !o.sure && !o.anyKnown(nodes, costs[first:]) {
 		return costs, err
 	}
 	var seen rates
@@ -147,13 +161,20 @@ func (o *Objective) tariff(n *Node) Tariff {
 	return o.Tariff(n)
 }
 
-func (o *Objective) anyKnown(nodes []Node) bool {
+// anyKnown tells whether the tariff is known of any node whose watts are.
+func (o *Objective) anyKnown(nodes []Node, costs []Cost) bool {
 	for i := range nodes {
-		if t := o.tariff(&nodes[i]); o.lacks(&t, nodes[i].Name) == nil {
+		if costs[i].Err == nil && o.tells(&nodes[i]) {
 			return true
 		}
 	}
 	return false
+}
+
+// tells reports whether the tariff of a node is known.
+func (o *Objective) tells(n *Node) bool {
+	t := o.tariff(n)
+	return o.lacks(&t, n.Name) == nil
 }
 
 // lacks returns why the tariff does not tell what the objective needs, or nil.

@@ -76,6 +76,59 @@ func TestUnknownTariff(t *testing.T) {
 	}
 }
 
+// The tariff of a server that nobody can place work on, because its watts are not known or it is full, tells no unit: watts decide
+// between the others.
+func TestTariffOfUselessServer(t *testing.T) {
+	known, dark := scoring.NewMeter("known"), scoring.NewMeter("dark")
+	known.Set(scoring.Tariff{Intensity: 100})
+	for _, useless := range []scoring.Node{
+		{Name: "dead", Err: errAway, Meter: known},
+		{Name: "full", Capacity: power.Capacity{Cores: 10}, State: power.State{Utilization: 1}, Predictor: curve(t, 50, 60), Meter: known},
+	} {
+		nodes := []scoring.Node{useless, {Name: "n", Capacity: power.Capacity{Cores: 10}, Predictor: curve(t, 50, 60), Meter: dark}}
+		costs, err := scoring.Objective{Power: scoring.MarginalPower{}, Unit: scoring.GramsPerHour}.Score(t.Context(), scoring.Demand{CPU: 1}, nodes)
+		if err != nil || costs[0].Err == nil || !costs[1].Known() || costs[1].Unit != scoring.Watts || costs[0].Unit != scoring.Watts {
+			t.Errorf("beside %s: %+v, %v; want watts", useless.Name, costs, err)
+		}
+	}
+}
+
+// Who asks about some servers at a time gets costs that can be compared: where the tariff of any of all is known, a server
+// whose tariff is not has no cost, not even alone.
+func TestObjectiveAmong(t *testing.T) {
+	known, dark := scoring.NewMeter("known"), scoring.NewMeter("dark")
+	known.Set(scoring.Tariff{Intensity: 100, PUE: 1.5})
+	of := func(name string, m *scoring.Meter) scoring.Node {
+		return scoring.Node{Name: name, Capacity: power.Capacity{Cores: 10}, Predictor: curve(t, 50, 60), Meter: m}
+	}
+	lit, unlit, dead := of("lit", known), of("unlit", dark), of("dead", known)
+	dead.Err = errAway
+	for _, unit := range []scoring.Unit{scoring.Watts, scoring.GramsPerHour} {
+		o := scoring.Objective{Power: scoring.MarginalPower{}, Unit: unit}
+		for _, c := range []struct {
+			all  []scoring.Node
+			cost float64 // of the server that is not lit; NaN is not known
+		}{
+			{[]scoring.Node{unlit, lit}, math.NaN()},
+			{[]scoring.Node{unlit}, 1},
+			{[]scoring.Node{unlit, dead}, 1},
+		} {
+			for _, s := range []scoring.Scorer{scoring.Among(o, c.all), scoring.Among(scoring.Among(o, c.all), c.all[:1])} {
+				costs, err := s.Score(t.Context(), scoring.Demand{CPU: 1}, []scoring.Node{unlit})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if k := costs[0]; k.Known() == math.IsNaN(c.cost) || k.Known() && (math.Abs(k.Value-c.cost) > 1e-12 || k.Unit != scoring.Watts) {
+					t.Errorf("%v among %d: %+v, want %v", unit, len(c.all), k, c.cost)
+				}
+			}
+		}
+	}
+	if s := scoring.Among(scoring.MarginalPower{}, nil); s != (scoring.MarginalPower{}) {
+		t.Errorf("a scorer that asks nobody became %#v", s)
+	}
+}
+
 // A nonsensical tariff is as good as none, and says what is wrong with it.
 func TestImplausibleTariff(t *testing.T) {
 	node := []scoring.Node{

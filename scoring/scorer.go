@@ -32,6 +32,21 @@ type SeparateScorer interface {
 	ScoresSeparately() bool
 }
 
+// An AmongScorer is one whose cost of a node may depend on which others it is asked about at the same time.
+type AmongScorer interface {
+	Scorer
+	// Among returns the scorer for those who ask about some of these nodes at a time: the costs of all of them can be compared.
+	Among(nodes []Node) Scorer
+}
+
+// Among returns a scorer whose costs of some of these nodes can be compared with those that it gives of the others.
+func Among(s Scorer, nodes []Node) Scorer {
+	if a, ok := s.(AmongScorer); ok {
+		return a.Among(nodes)
+	}
+	return s
+}
+
 // AppendScore appends the scorer's costs to costs, without allocation where the scorer can.
 func AppendScore(ctx context.Context, s Scorer, costs []Cost, d Demand, nodes []Node) ([]Cost, error) {
 	if a, ok := s.(AppendScorer); ok {
