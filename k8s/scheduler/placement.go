@@ -99,6 +99,7 @@ func (p *PlacementScore) cost(ctx context.Context, a *fwk.PodGroupAssignments) (
 	w.look(p.site.View())
 	w.hear()
 	w.round++
+	scorer := scoring.Among(p.scorer, w.nodes) // placements are asked about one by one
 	var total scoring.Cost
 	first := true
 	for k, info := range a.Nodes {
@@ -110,7 +111,7 @@ func (p *PlacementScore) cost(ctx context.Context, a *fwk.PodGroupAssignments) (
 		if w.seat(info, info.GetGeneration(), k) < 0 {
 			return total, fmt.Errorf("node %q is not watched", info.Node().Name)
 		}
-		costs, err := p.scorer.Score(ctx, d, []scoring.Node{*w.node(info.Node().Name)})
+		costs, err := scorer.Score(ctx, d, []scoring.Node{*w.node(info.Node().Name)})
 		if err != nil {
 			return total, err
 		}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 
@@ -79,5 +80,55 @@ func TestPlacementScore(t *testing.T) {
 	}
 	if _, err := DecodePlacementArgs(rawArgs(`{"mode":"shadow"}`)); err == nil {
 		t.Error("an argument that does not exist was taken")
+	}
+}
+
+// A rack in a place whose intensity or price is not known does not win over one where it is, though watts are fewer than grams; where none
+// is known, watts decide.
+func TestPlacementWithoutTariff(t *testing.T) {
+	away := errors.New("away")
+	for unit, known := range map[scoring.Unit]scoring.Tariff{
+		scoring.GramsPerHour: {Intensity: 600, PriceErr: away},
+		scoring.MoneyPerHour: {Price: 0.3, IntensityErr: away},
+		scoring.Watts:        {PUE: 2},
+	} {
+		s := newSite(line(t, "lit", 10, 50, 10), line(t, "dark", 10, 50, 10), line(t, "dead", 10, 50, 1))
+		lit, dark := meter("lit", known), meter("dark", scoring.Tariff{IntensityErr: away, PriceErr: away})
+		if unit == scoring.Watts {
+			dark.Set(scoring.Tariff{Err: away})
+		}
+		s.specs[0].Meter, s.specs[1].Meter, s.specs[2].Meter = lit, dark, lit
+		for _, sp := range s.specs {
+			s.fleet.Put(sp)
+		}
+		all, err := NewAll(func(string) (Setup, error) {
+			return Setup{Site: s, Scorer: scoring.Objective{Power: scoring.MarginalPower{}, Unit: unit}}, nil
+		}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pl, err := all[PlacementName](t.Context(), nil, newHandle())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := pl.(*PlacementScore)
+		s.refresh(t, s.now, 0.5, 0.5, math.NaN())
+		nodes := s.infos()
+		costs := func() (of [2]int64) {
+			for i, name := range []string{"lit", "dark"} {
+				var st *fwk.Status
+				if of[i], st = p.ScorePlacement(t.Context(), nil, fakeGroup{}, placed(name, nodes[i:i+1], name, name)); !st.IsSuccess() {
+					t.Fatal(st)
+				}
+			}
+			return of
+		}
+		if got := costs(); got[0] >= rawOver || got[1] != rawUnknown {
+			t.Errorf("%v: the rack whose tariff is known costs %d and the other %d: want that unknown", unit, got[0], got[1])
+		}
+		lit.Set(scoring.Tariff{Err: away})
+		if got := costs(); got != [2]int64{10_000, 10_000} {
+			t.Errorf("%v: without any tariff the racks cost %v: want 10 W each", unit, got)
+		}
 	}
 }
