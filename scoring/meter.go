@@ -10,6 +10,7 @@ import (
 type Meter struct {
 	zone   string
 	tariff atomic.Pointer[Tariff]
+	still  atomic.Pointer[Meter] // of a tariff before or now
 }
 
 // NewMeter returns a meter of a zone of which nothing is known yet.
@@ -29,6 +30,22 @@ func (m *Meter) Zone() string { return m.zone }
 
 // Set says what electricity costs from now on.
 func (m *Meter) Set(t Tariff) { m.tariff.Store(&t) }
+
+// Still returns a meter of the place that tells for ever what this one tells now; nil of nil. It is for those who keep a node to
+// explain it later, and costs little: it is the same one for as long as nothing is set.
+func (m *Meter) Still() *Meter {
+	if m == nil {
+		return nil
+	}
+	now := m.tariff.Load()
+	if s := m.still.Load(); s != nil && s.tariff.Load() == now {
+		return s
+	}
+	s := &Meter{zone: m.zone}
+	s.tariff.Store(now)
+	m.still.Store(s)
+	return s
+}
 
 // Tariff returns what electricity costs now. That of a nil meter is not known.
 func (m *Meter) Tariff() Tariff {

@@ -177,6 +177,22 @@ func TestPerWatt(t *testing.T) {
 	}
 }
 
+// A meter that is still tells what the other told when it was asked for.
+func TestStillMeter(t *testing.T) {
+	m := scoring.NewMeter("SE")
+	nothing := m.Still()
+	m.Set(scoring.Tariff{Price: 1})
+	one := m.Still()
+	if same := m.Still(); same != one {
+		t.Error("nothing was set, and there is another meter")
+	}
+	m.Set(scoring.Tariff{Price: 2})
+	two := m.Still()
+	if nothing.Tariff().Err == nil || one.Tariff().Price != 1 || two.Tariff().Price != 2 || one.Zone() != "SE" || (*scoring.Meter)(nil).Still() != nil {
+		t.Errorf("meters tell %+v, %+v and %+v", nothing.Tariff(), one.Tariff(), two.Tariff())
+	}
+}
+
 func ExampleObjective() {
 	curve, _ := power.EvenPiecewise(100, 200)
 	nodes := []scoring.Node{

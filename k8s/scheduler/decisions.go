@@ -173,10 +173,10 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 	}
 	r.best, r.lost, r.scores = into.best[:0], into.lost[:0], into.scores[:0]
 	for _, i := range t.best {
-		r.best = append(r.best, p.work.nodes[i])
+		r.best = append(r.best, still(&p.work.nodes[i]))
 	}
 	for _, i := range t.lost {
-		r.lost = append(r.lost, p.work.nodes[i])
+		r.lost = append(r.lost, still(&p.work.nodes[i]))
 	}
 	*into = r
 	if log.Enabled() {
@@ -192,6 +192,13 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 			log.Info("Unknown", "pod", klog.KObj(pod), "node", e.UnknownNodes[i].Node, "reason", e.UnknownNodes[i].Reason)
 		}
 	}
+}
+
+// still returns a server as it is now, whatever electricity costs there later.
+func still(n *scoring.Node) scoring.Node {
+	s := *n
+	s.Meter = n.Meter.Still()
+	return s
 }
 
 // scored notes the scores of the best candidates, which are at these places in the list.
@@ -226,7 +233,7 @@ func (p *Plugin) chose(pod *v1.Pod, node string, n *scoring.Node) {
 	}
 	r.Chosen = node
 	if n != nil {
-		r.chosen, r.known = *n, true
+		r.chosen, r.known = still(n), true
 	}
 	p.told.put(*r)
 }
@@ -290,9 +297,12 @@ func (d *Decisions) at(i int, pod string) (r record, ok, more bool) {
 }
 
 func (r *record) explain(ctx context.Context) Decision {
-	e := r.Decision
+	e, scorer := r.Decision, r.scorer
+	if len(r.best) > 0 {
+		scorer = scoring.Among(scorer, r.best) // what decided the unit of all
+	}
 	// An error concerns the call (its ctx has ended): the counts still tell something.
-	best, _ := scoring.Explain(ctx, r.scorer, r.Demand, r.best, r.Time)
+	best, _ := scoring.Explain(ctx, scorer, r.Demand, r.best, r.Time)
 	e.Best = make([]Candidate, len(best))
 	for i := range best {
 		e.Best[i] = Candidate{Candidate: best[i], Score: -1}
@@ -303,7 +313,7 @@ func (r *record) explain(ctx context.Context) Decision {
 			e.ChosenCandidate = &e.Best[i]
 		}
 	}
-	lost, _ := scoring.Explain(ctx, r.scorer, r.Demand, r.lost, r.Time)
+	lost, _ := scoring.Explain(ctx, scorer, r.Demand, r.lost, r.Time)
 	for i := range lost {
 		lost[i].Rank = 0
 		e.UnknownNodes = append(e.UnknownNodes, Candidate{Candidate: lost[i], Score: -1})
@@ -315,7 +325,7 @@ func (r *record) explain(ctx context.Context) Decision {
 	if len(r.best) > 0 {
 		nodes = append(nodes, r.best[0]) // to be compared with
 	}
-	all, _ := scoring.Explain(ctx, r.scorer, r.Demand, nodes, r.Time)
+	all, _ := scoring.Explain(ctx, scorer, r.Demand, nodes, r.Time)
 	for i := range all {
 		if all[i].Node == e.Chosen {
 			e.ChosenCandidate = &Candidate{Candidate: all[i], Score: -1}

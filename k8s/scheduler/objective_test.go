@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,32 @@ func TestShadowCountsGramsByPlace(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// What is told of a decision later is by the prices that it was made with, and a node that lost because its price was missing says so.
+func TestDecisionKeepsItsPrices(t *testing.T) {
+	s := newSite(line(t, "a", 10, 50, 10), line(t, "b", 10, 50, 10), line(t, "c", 10, 50, 10), line(t, "dark", 10, 50, 1))
+	a, b := meter("A", scoring.Tariff{Price: 0.10, Source: "a"}), meter("B", scoring.Tariff{Price: 0.20, Source: "b"})
+	dark := meter("dark", scoring.Tariff{PriceErr: errors.New("provider is away")})
+	s.specs[0].Meter, s.specs[1].Meter, s.specs[2].Meter, s.specs[3].Meter = a, b, b, dark
+	s.scorer = scoring.Objective{Power: scoring.EnvelopePower{}, Unit: scoring.MoneyPerHour}
+	p := s.start(t, `{"explainCandidates":2}`)
+	s.refresh(t, s.now, 0.5)
+	pd := pod("p", "1")
+	cycle(t, p, pd, s.infos())
+	p.Reserve(t.Context(), newState(), pd, "c") // not among the two best
+	a.Set(scoring.Tariff{Price: 0.90})
+	b.Set(scoring.Tariff{Err: errors.New("later")})
+	dark.Set(scoring.Tariff{Price: 0.01})
+	d := p.decisions.Last(t.Context())[0]
+	for _, c := range append(d.Best, *d.ChosenCandidate) {
+		if want := map[string]float64{"a": 0.10, "b": 0.20, "c": 0.20}[c.Node]; c.Tariff == nil || c.Tariff.Price != want || math.Abs(c.Cost.Value-want/100) > 1e-12 {
+			t.Errorf("%s is told to cost %v at %+v: want %v money/h at %v a kWh", c.Node, c.Cost, c.Tariff, want/100, want)
+		}
+	}
+	if d.Best[0].Node != "a" || len(d.UnknownNodes) != 1 || d.UnknownNodes[0].Cost.Known() || !strings.Contains(d.UnknownNodes[0].Reason, "provider is away") {
+		t.Errorf("best is %s, unknown are %+v: want a, and that of dark the price is away", d.Best[0].Node, d.UnknownNodes)
+	}
 }
 
 // gauge adds up a metric over its series.
