@@ -149,7 +149,7 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	late := newLater(mgr.GetRESTMapper(), wao, log, func(ctx context.Context) error {
+	late := newLater(mgr.GetRESTMapper(), wao, log, func(ctx context.Context) (*controllers.Added, error) {
 		if wao != nil {
 			o.Watches = append(o.Watches, wao.Watches()...)
 		}

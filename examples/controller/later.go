@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,51 +16,89 @@ import (
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/compat"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
 )
 
 // later adds the controllers as soon as the cluster has the resources that they are about: those may be installed after the program,
-// as kubectl apply of the rendered chart may.
+// as kubectl apply of the rendered chart may. A group of WAO's that comes later still is read from then on.
 type later struct {
 	mapper meta.RESTMapper
 	wao    *compat.WAO // nil where WAO's objects are not read; its groups are set before add
 	log    *slog.Logger
-	add    func(context.Context) error
+	add    func(context.Context) (*controllers.Added, error)
 
 	mu  sync.Mutex
 	why error // guarded by mu: why it waits
 }
 
-func newLater(m meta.RESTMapper, wao *compat.WAO, log *slog.Logger, add func(context.Context) error) *later {
+func newLater(m meta.RESTMapper, wao *compat.WAO, log *slog.Logger, add func(context.Context) (*controllers.Added, error)) *later {
 	return &later{mapper: m, wao: wao, log: log, add: add, why: errors.New("the cluster's resources are not looked at yet")}
 }
 
-// again is how long to wait before the cluster is asked again for resources that it did not have.
-const again = 5 * time.Second
+// again is how long to wait before the cluster is asked again for resources that it did not have, and further before it is asked for
+// a group of WAO's while the other one is read, which most clusters never get.
+const (
+	again   = 5 * time.Second
+	further = 20 * time.Second
+)
 
 // Start implements manager.Runnable.
 func (l *later) Start(ctx context.Context) error {
-	tick := time.NewTicker(again)
-	defer tick.Stop()
 	told := ""
 	for {
 		err := l.look()
 		if err == nil {
-			if err := l.add(ctx); err != nil {
-				return err
-			}
-			l.set(nil)
-			return nil
+			break
 		}
 		l.set(err)
 		if text := err.Error(); text != told {
 			told = text
 			l.log.ErrorContext(ctx, "the controllers wait", "err", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx, again) {
 			return nil
-		case <-tick.C:
 		}
+	}
+	added, err := l.add(ctx)
+	if err != nil {
+		return err
+	}
+	l.set(nil)
+	if l.wao == nil {
+		return nil
+	}
+	return l.more(ctx, added)
+}
+
+// more reads the groups of WAO's that the cluster gets from now on.
+func (l *later) more(ctx context.Context, added *controllers.Added) error {
+	missing := slices.DeleteFunc(slices.Clone(compat.WAOGroups), func(g schema.GroupVersion) bool { return slices.Contains(l.wao.Groups, g) })
+	for len(missing) > 0 && pause(ctx, further) {
+		var still []schema.GroupVersion
+		for _, g := range missing {
+			if lacks, err := l.lacks(g, "NodeConfig", "NodeConfigTemplate"); lacks != "" || err != nil { // asked again
+				still = append(still, g)
+				continue
+			}
+			if err := added.Watch(ctx, func() { l.wao.Add(g) }, compat.WatchesOf(g)...); err != nil {
+				return err
+			}
+			l.log.InfoContext(ctx, "WAO's objects of one more group are read", "group", g.Group)
+		}
+		missing = still
+	}
+	return nil
+}
+
+// pause waits, and returns false when ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -91,7 +130,7 @@ func (l *later) look() error {
 	if l.wao == nil {
 		return nil
 	}
-	l.wao.Groups = nil
+	l.wao.Groups = nil // nobody reads them before add
 	for _, g := range compat.WAOGroups {
 		if missing, err = l.lacks(g, "NodeConfig", "NodeConfigTemplate"); err != nil {
 			return err

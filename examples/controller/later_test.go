@@ -78,7 +78,14 @@ func (s *server) testLater(t *testing.T) {
 	if code, body := ask("/readyz?verbose"); code != http.StatusInternalServerError || !strings.Contains(body, "[-]resources failed") || followed(t, registry) != 0 {
 		t.Errorf("without WAO's definitions it answers %d: %s", code, body)
 	}
-	install("testdata/wao")
+	// Of WAO's groups one is enough.
+	group := func(name string) (files []string) {
+		for _, resource := range []string{"nodeconfigs", "nodeconfigtemplates"} {
+			files = append(files, filepath.Join("testdata/wao", resource+"."+name+".yaml"))
+		}
+		return files
+	}
+	install(group("wao.bitmedia.co.jp")...)
 	s.apply(t, object(t, `
 apiVersion: wao.bitmedia.co.jp/v1beta1
 kind: NodeConfig
@@ -89,9 +96,33 @@ spec:
 `))
 	until(t, "it goes by the NodeConfig", func() bool { return urlOf(s.profile(t, "late")) == "http://127.0.0.1:1" })
 	until(t, "it is ready", func() bool { code, _ := ask("/readyz"); return code == http.StatusOK && followed(t, registry) == 1 })
+	// The other one is read as soon as it is there.
+	install(group("node.waok8s.github.io")...)
+	s.apply(t, newNode("later", "10.0.0.2", map[string]string{"late": "yes"}), object(t, `
+apiVersion: node.waok8s.github.io/v1beta1
+kind: NodeConfig
+metadata: {name: late, namespace: `+namespace+`}
+spec:
+  nodeName: late
+  metricsCollector: {inletTemp: {type: Redfish, endpoint: "http://127.0.0.1:2"}}
+`), object(t, `
+apiVersion: node.waok8s.github.io/v1beta1
+kind: NodeConfigTemplate
+metadata: {name: later, namespace: `+namespace+`}
+spec:
+  nodeSelector: {matchLabels: {late: "yes"}}
+  template: {metricsCollector: {inletTemp: {type: Redfish, endpoint: "http://127.0.0.1:3"}}}
+`))
+	until(t, "it goes by the newer group's NodeConfig", func() bool { return urlOf(s.profile(t, "late")) == "http://127.0.0.1:2" })
+	until(t, "it goes by the newer group's NodeConfigTemplate", func() bool { return urlOf(s.profile(t, "later")) == "http://127.0.0.1:3" })
+	if code, body := ask("/readyz"); code != http.StatusOK {
+		t.Errorf("with both groups it answers %d: %s", code, body)
+	}
 	stop()
-	if err := client.IgnoreNotFound(s.client.Delete(context.Background(), s.profile(t, "late"))); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"late", "later"} {
+		if err := client.IgnoreNotFound(s.client.Delete(context.Background(), s.profile(t, name))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.client.List(t.Context(), new(v1alpha1.NodeProfileTemplateList)); err != nil {
 		t.Fatal(err)

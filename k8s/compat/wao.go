@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,7 +54,7 @@ type NodeConfigTemplate struct {
 // WAO makes profiles of WAO's objects: of a node's NodeConfig, else of the first NodeConfigTemplate that fits it, by
 // namespace and name.
 type WAO struct {
-	// Groups are those of [WAOGroups] that the cluster has.
+	// Groups are those of [WAOGroups] that the cluster has; see [WAO.Add] for those that it gets later.
 	Groups []schema.GroupVersion
 
 	// Namespace is where Secrets are read. Objects of another namespace that name a Secret are errors of their nodes.
@@ -65,6 +66,9 @@ type WAO struct {
 	// CPUUsageFormat is the argument cpuUsageFormat of WAO's scheduler plugin, which its objects do not tell: in what its
 	// models of power want CPU in use. "" is Raw.
 	CPUUsageFormat CPUUsageFormat
+
+	mu    sync.Mutex
+	later []schema.GroupVersion // guarded by mu, and what it points to is not changed
 }
 
 // A CPUUsageFormat is how WAO sends CPU in use to its models, as it spells it.
@@ -84,15 +88,42 @@ func ParseCPUUsageFormat(text string) (CPUUsageFormat, error) {
 	return "", fmt.Errorf("cpuUsageFormat is %.64q: want %s or %s", text, Raw, Percent)
 }
 
+// Add adds a group that the cluster has got since. It may be called while profiles are made.
+func (w *WAO) Add(g schema.GroupVersion) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.later = append(slices.Clone(w.later), g)
+}
+
+// groups returns the groups that the cluster has, those of [WAOGroups] in their order.
+func (w *WAO) groups() []schema.GroupVersion {
+	w.mu.Lock()
+	later := w.later
+	w.mu.Unlock()
+	if len(later) == 0 {
+		return w.Groups
+	}
+	all := slices.Concat(w.Groups, later)
+	slices.SortStableFunc(all, func(a, b schema.GroupVersion) int {
+		return cmp.Compare(slices.Index(WAOGroups, a), slices.Index(WAOGroups, b))
+	})
+	return all
+}
+
 // Watches returns what [controllers.Options] are to watch for it.
 func (w *WAO) Watches() (all []controllers.Watch) {
-	for _, g := range w.Groups {
-		config, template := new(unstructured.Unstructured), new(unstructured.Unstructured)
-		config.SetGroupVersionKind(g.WithKind("NodeConfig"))
-		template.SetGroupVersionKind(g.WithKind("NodeConfigTemplate"))
-		all = append(all, controllers.Watch{Object: config, Node: nodeOf}, controllers.Watch{Object: template})
+	for _, g := range w.groups() {
+		all = append(all, WatchesOf(g)...)
 	}
 	return all
+}
+
+// WatchesOf returns what is to be watched of one group of WAO's.
+func WatchesOf(g schema.GroupVersion) []controllers.Watch {
+	config, template := new(unstructured.Unstructured), new(unstructured.Unstructured)
+	config.SetGroupVersionKind(g.WithKind("NodeConfig"))
+	template.SetGroupVersionKind(g.WithKind("NodeConfigTemplate"))
+	return []controllers.Watch{{Object: config, Node: nodeOf}, {Object: template}}
 }
 
 // nodeOf returns the node that a NodeConfig is for.
@@ -107,12 +138,13 @@ func nodeOf(o client.Object) string {
 
 // Want implements [controllers.Maker]. It needs the index [controllers.NodeIndex] of NodeConfigs.
 func (w *WAO) Want(ctx context.Context, c client.Reader, n *v1.Node) (*controllers.Wanted, error) {
+	groups := w.groups()
 	for _, kind := range []string{"NodeConfig", "NodeConfigTemplate"} {
 		o := []client.ListOption{client.UnsafeDisableDeepCopy}
 		if kind == "NodeConfig" {
 			o = append(o, client.MatchingFields{controllers.NodeIndex: n.Name})
 		}
-		for _, g := range w.Groups {
+		for _, g := range groups {
 			list := new(unstructured.UnstructuredList)
 			list.SetGroupVersionKind(g.WithKind(kind + "List"))
 			if err := c.List(ctx, list, o...); err != nil {

@@ -72,7 +72,7 @@ const NodeIndex = "spec.nodeName"
 
 // Add adds the controllers to a manager, with the provider, which runs while the manager leads. The manager's cache
 // should have [profiles.Slim] as its transform.
-func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options) error {
+func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options) (*Added, error) {
 	if o.Workers <= 0 {
 		o.Workers = 4
 	}
@@ -91,45 +91,91 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	actions, wrong, found := newActions(), newProblems(), newCensus()
 	if o.Registerer != nil {
 		if err := errors.Join(o.Registerer.Register(actions), o.Registerer.Register(wrong), o.Registerer.Register(found)); err != nil {
-			return fmt.Errorf("controllers: %w", err)
+			return nil, fmt.Errorf("controllers: %w", err)
 		}
 	}
 	count := func(action string) { actions.WithLabelValues(action).Inc() }
 	r := &profiler{client: mgr.GetClient(), makers: append([]Maker{templates{}}, o.Makers...), problems: wrong, count: count}
-	everyNode := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
+	added := &Added{mgr: mgr, everyNode: handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
 		return allNodes(ctx, mgr.GetClient())
-	})
+	})}
 	b := ctrl.NewControllerManagedBy(mgr).Named("nodeprofiles").
 		WithOptions(controller.Options{MaxConcurrentReconciles: o.Workers}).
 		Watches(&v1.Node{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(nodeChanges)).
 		Watches(&v1alpha1.NodeProfile{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
-		Watches(&v1alpha1.NodeProfileTemplate{}, everyNode, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+		Watches(&v1alpha1.NodeProfileTemplate{}, added.everyNode, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
 	again := make(chan event.GenericEvent, 1)
-	b = b.WatchesRawSource(source.Channel(again, everyNode))
-	for _, w := range o.Watches {
-		nodes := everyNode
-		if w.Node != nil {
-			nodes = handler.EnqueueRequestsFromMapFunc(w.requests)
-			if err := mgr.GetFieldIndexer().IndexField(ctx, w.Object, NodeIndex, w.index); err != nil {
-				return fmt.Errorf("controllers: index %T by its node: %w", w.Object, err)
-			}
-		}
-		b = b.Watches(w.Object, nodes, builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
+	b = b.WatchesRawSource(source.Channel(again, added.everyNode))
+	if err := added.index(ctx, o.Watches); err != nil {
+		return nil, err
 	}
-	if err := b.Complete(r); err != nil {
-		return fmt.Errorf("controllers: %w", err)
+	for _, w := range o.Watches {
+		b = b.Watches(w.Object, added.nodesOf(w), builder.WithPredicates(predicate.ResourceVersionChangedPredicate{}))
+	}
+	var err error
+	if added.profiles, err = b.Build(r); err != nil {
+		return nil, fmt.Errorf("controllers: %w", err)
 	}
 	s := &sweeper{client: mgr.GetClient(), provider: p, problems: wrong, census: found, count: count, period: o.Period, every: o.Sweep, models: o.Models, learned: o.Learned, again: again, log: o.Logger}
 	if err := mgr.Add(s); err != nil {
-		return fmt.Errorf("controllers: %w", err)
+		return nil, fmt.Errorf("controllers: %w", err)
 	}
 	if err := p.Follow(ctx, mgr.GetCache()); err != nil {
-		return err
+		return nil, err
 	}
 	if err := p.FollowNodes(ctx, mgr.GetCache()); err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(provider{p}); err != nil {
+		return nil, fmt.Errorf("controllers: %w", err)
+	}
+	return added, nil
+}
+
+// Added is the controllers that [Add] added.
+type Added struct {
+	mgr       ctrl.Manager
+	profiles  controller.Controller
+	everyNode handler.EventHandler
+}
+
+// Watch watches further objects that makers look at, as of a kind that the cluster did not have when [Add] was called. When its index is
+// there, before the first object comes, it calls ready, from when on makers can list the kind; nil is nothing. After an error some of the
+// objects may be watched already.
+func (a *Added) Watch(ctx context.Context, ready func(), watches ...Watch) error {
+	if err := a.index(ctx, watches); err != nil {
 		return err
 	}
-	return mgr.Add(provider{p})
+	if ready != nil {
+		ready()
+	}
+	for _, w := range watches {
+		if err := a.profiles.Watch(source.Kind(a.mgr.GetCache(), w.Object, a.nodesOf(w), predicate.ResourceVersionChangedPredicate{})); err != nil {
+			return fmt.Errorf("controllers: watch %T: %w", w.Object, err)
+		}
+	}
+	return nil
+}
+
+// index lets makers list what is for one node.
+func (a *Added) index(ctx context.Context, watches []Watch) error {
+	for _, w := range watches {
+		if w.Node == nil {
+			continue
+		}
+		if err := a.mgr.GetFieldIndexer().IndexField(ctx, w.Object, NodeIndex, w.index); err != nil {
+			return fmt.Errorf("controllers: index %T by its node: %w", w.Object, err)
+		}
+	}
+	return nil
+}
+
+// nodesOf returns what has the nodes of an object looked at.
+func (a *Added) nodesOf(w Watch) handler.EventHandler {
+	if w.Node == nil {
+		return a.everyNode
+	}
+	return handler.EnqueueRequestsFromMapFunc(w.requests)
 }
 
 func newActions() *prometheus.CounterVec {
