@@ -44,11 +44,13 @@ models:
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		config.WriteString(fmt.Sprintf(`- schedulerName: %s
-  plugins: {multiPoint: {enabled: [{name: LeastWattPlacement, weight: 100}]}}
+		config.WriteString(fmt.Sprintf(`- schedulerName: %[1]s
+  plugins: {multiPoint: {enabled: [{name: LeastWattPlacement, weight: 100}, {name: LeastWatt}]}}
   pluginConfig:
+  - name: LeastWatt
+    args: {config: %[2]s, utilization: [requests], mode: shadow, annotate: true}
   - name: LeastWattPlacement
-    args: {config: %s, utilization: [requests]}
+    args: {config: %[2]s, utilization: [requests]}
 `, frugal, file))
 	}
 	opts := controlplane.Options{Kwok: true, Parent: t.TempDir(), APIServer: []string{podGroups, "--runtime-config=scheduling.k8s.io/v1beta1=true"}}
@@ -121,7 +123,44 @@ models:
 				}
 			}
 		}
-		return nil
+		// Each pod was tried on two racks. It counts once, by the candidates that it had in the better one.
+		var same, other, all float64
+		if err := until(ctx, func() (bool, error) {
+			families, err := s.Metrics(ctx)
+			same, other, all = 0, 0, 0
+			for _, m := range families["leastwatt_shadow_decisions_total"].GetMetric() {
+				all += value(m)
+				for _, l := range m.GetLabel() {
+					switch l.GetValue() {
+					case "same":
+						same += value(m)
+					case "other":
+						other += value(m)
+					}
+				}
+			}
+			return all >= 24, err
+		}); err != nil {
+			return fmt.Errorf("waiting for 24 pods that are counted in shadow mode: %v are: %w", all, err)
+		}
+		if all != 24 || same+other != 24 {
+			t.Errorf("of 24 pods of groups %v were counted in shadow mode, %v where the plugin would have them and %v elsewhere", all, same, other)
+		}
+		return until(ctx, func() (bool, error) {
+			pods, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return false, err
+			}
+			for _, p := range pods.Items {
+				switch note, ok := p.Annotations[scheduler.DecisionAnnotation]; {
+				case !ok:
+					return false, nil
+				case !strings.Contains(note, "of 2 candidates 2 were known"):
+					t.Errorf("%s: %s", p.Name, note)
+				}
+			}
+			return true, nil
+		})
 	})
 	if err != nil {
 		t.Fatal(err)

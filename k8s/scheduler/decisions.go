@@ -142,6 +142,25 @@ func (d *Decisions) latest(uid types.UID) *record {
 	return nil
 }
 
+// number returns the number of the last record if it is of the pod, else 0.
+func (d *Decisions) number(uid types.UID) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.latest(uid) == nil {
+		return 0
+	}
+	return d.made
+}
+
+// numbered returns the record of a number, or nil where it is not kept.
+func (d *Decisions) numbered(i int) *record {
+	back := d.made - i // from the newest
+	if i <= 0 || back < 0 || back >= len(d.ring) {
+		return nil
+	}
+	return &d.ring[(d.next+2*len(d.ring)-1-back)%len(d.ring)]
+}
+
 func (p *Plugin) decision(pod *v1.Pod, demand scoring.Demand, at time.Time) Decision {
 	return Decision{Time: at, Profile: p.profile, Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Demand: demand, Shadow: p.shadow != nil}
 }
@@ -219,12 +238,16 @@ func (d *Decisions) scored(pod *v1.Pod, best []int32, list fwk.NodeScoreList) {
 	}
 }
 
-// chose notes the node that the scheduler chose; n is what was known of it, or nil.
-func (p *Plugin) chose(pod *v1.Pod, node string, n *scoring.Node) {
+// chose notes the node that the scheduler chose; n is what was known of it, or nil. The number is that of the decision when the pod was
+// tried as one of a group, or 0.
+func (p *Plugin) chose(pod *v1.Pod, node string, n *scoring.Node, tried int) {
 	d := p.decisions
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := d.latest(pod.UID)
+	if t := d.numbered(tried); t != nil && t.UID == pod.UID && t.Chosen == "" {
+		r, t.Undone = t, false
+	}
 	if r == nil || r.Chosen != "" || r.Undone {
 		if r = d.slot(); r == nil {
 			return
@@ -285,11 +308,10 @@ func (d *Decisions) last(ctx context.Context, n int, pod string) []Decision {
 func (d *Decisions) at(i int, pod string) (r record, ok, more bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	back := d.made - i // from the newest
-	if back >= len(d.ring) {
+	x := d.numbered(i)
+	if x == nil {
 		return record{}, false, false
 	}
-	x := &d.ring[(d.next+2*len(d.ring)-1-back)%len(d.ring)]
 	if !strings.Contains(x.Namespace+"/"+x.Name, pod) {
 		return record{}, false, true
 	}

@@ -19,9 +19,12 @@ type eventRecorder interface {
 	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
 }
 
-// PostBind implements the framework's PostBindPlugin: it tells on the pod why it is where it is, where the
-// argument events or annotate asks for it.
+// PostBind implements the framework's PostBindPlugin: it counts the pod in shadow mode, and tells on it why it is where it is,
+// where the argument events or annotate asks for it.
 func (p *Plugin) PostBind(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, node string) {
+	if p.shadow != nil {
+		p.shadow.bound(pod.UID)
+	}
 	if p.events == nil && p.annotator == nil {
 		return
 	}

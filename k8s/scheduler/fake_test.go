@@ -72,8 +72,11 @@ func (r *fakeResource) GetScalarResources() map[v1.ResourceName]int64 {
 
 type fakeState struct {
 	fwk.CycleState
-	data map[fwk.StateKey]fwk.StateData
+	data  map[fwk.StateKey]fwk.StateData
+	group bool
 }
+
+func (s *fakeState) IsPodGroupSchedulingCycle() bool { return s.group }
 
 func newState() *fakeState { return &fakeState{data: make(map[fwk.StateKey]fwk.StateData)} }
 

@@ -72,6 +72,7 @@ func TestShadowCountsGramsByPlace(t *testing.T) {
 		web := pod("web", "1")
 		cycle(t, p, web, s.infos())
 		p.Reserve(ctx, newState(), web, "coal") // 10 W at 0.8 g/Wh, where 10 W at 0.03 g/Wh would do
+		p.PostBind(ctx, newState(), web, "coal")
 		near := func(metric string, want float64) {
 			t.Helper()
 			if got, ok := gauge(t, r, metric); !ok || math.Abs(got-want) > 1e-9 {
@@ -93,7 +94,7 @@ func TestShadowCountsGramsByPlace(t *testing.T) {
 		if g, ok := gauge(t, r, "leastwatt_shadow_saving_grams_per_hour"); ok {
 			t.Errorf("%v grams are saved an hour, with one intensity unknown", g)
 		}
-		p.Unreserve(ctx, newState(), web, "coal")
+		p.shadow.gone(web.UID)
 		near("leastwatt_shadow_saving_grams_per_hour", 0)
 		cancel()
 		synctest.Wait()

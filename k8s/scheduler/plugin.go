@@ -212,16 +212,17 @@ func (p *Plugin) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, 
 
 // Reserve implements the framework's ReservePlugin: it notes which node the scheduler chose, which other
 // plugins have a say in.
-func (p *Plugin) Reserve(ctx context.Context, _ fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
+func (p *Plugin) Reserve(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, node string) *fwk.Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.work.node(node)
-	if n == nil {
-		n = p.site.View().Node(node)
+	if cs.IsPodGroupSchedulingCycle() {
+		p.try(cs, pod, node)
+		return nil
 	}
-	p.chose(pod, node, n)
+	t := p.tried(cs, node)
+	p.chose(pod, node, t.chosen, t.decision)
 	if p.shadow != nil {
-		p.shadow.placed(ctx, pod.UID, &p.watched, p.scorer, n)
+		p.shadow.placed(ctx, pod.UID, &t.watched, p.scorer, t.chosen)
 	}
 	return nil
 }
@@ -231,7 +232,7 @@ func (p *Plugin) Unreserve(_ context.Context, _ fwk.CycleState, pod *v1.Pod, nod
 	p.told.take(pod.UID)
 	p.decisions.undone(pod, node)
 	if p.shadow != nil {
-		p.shadow.gone(pod.UID)
+		p.shadow.undone(pod.UID)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.watched.uid == pod.UID { // another plugin reserved nothing, so we were not asked to

@@ -24,14 +24,23 @@ type shadow struct {
 	same, other, unknown, unasked prometheus.Counter
 	intensity                     func() (gramsPerKWh float64, ok bool)
 
-	mu     sync.Mutex
-	pods   map[types.UID]swap             // guarded by mu
-	saving power.Watts                    // guarded by mu: the sum of pods
-	places map[*scoring.Meter]power.Watts // guarded by mu: what is drawn more at each place than need be
-	since  time.Time                      // guarded by mu: until when the integrals reach
-	joules power.Joules                   // guarded by mu
-	grams  float64                        // guarded by mu
-	dark   float64                        // guarded by mu: seconds in which the intensity was not known
+	mu      sync.Mutex
+	binding map[types.UID]outcome          // guarded by mu: of pods that have a node and are not bound yet
+	pods    map[types.UID]swap             // guarded by mu
+	saving  power.Watts                    // guarded by mu: the sum of pods
+	places  map[*scoring.Meter]power.Watts // guarded by mu: what is drawn more at each place than need be
+	since   time.Time                      // guarded by mu: until when the integrals reach
+	joules  power.Joules                   // guarded by mu
+	grams   float64                        // guarded by mu
+	dark    float64                        // guarded by mu: seconds in which the intensity was not known
+}
+
+// An outcome is what a pod counts for once it is bound.
+type outcome struct {
+	counter prometheus.Counter
+	swap    swap
+	differs bool // the swap is one
+	ended   bool // the pod did, before we were told that it is bound
 }
 
 // A swap is what a pod draws where it is, and would draw where the plugin would have placed it. The places have
@@ -68,44 +77,71 @@ type shadowed struct {
 func newShadow(m *metrics, profile string, intensity func() (float64, bool)) *shadow {
 	of := func(result string) prometheus.Counter { return m.shadow.WithLabelValues(profile, result) }
 	return &shadow{same: of("same"), other: of("other"), unknown: of("unknown"), unasked: of("unasked"), intensity: intensity,
-		pods: make(map[types.UID]swap), places: make(map[*scoring.Meter]power.Watts), since: time.Now()}
+		binding: make(map[types.UID]outcome), pods: make(map[types.UID]swap), places: make(map[*scoring.Meter]power.Watts), since: time.Now()}
 }
 
-// placed compares where a pod was placed with where the plugin would have placed it. The chosen server is nil
-// where it is not known.
+// placed compares where a pod is to go with where the plugin would have placed it. The chosen server is nil
+// where it is not known. Nothing counts before the pod is bound: its binding may fail, and then it is tried again.
 func (s *shadow) placed(ctx context.Context, pod types.UID, was *shadowed, scorer scoring.Scorer, chosen *scoring.Node) {
+	x := s.compare(ctx, pod, was, scorer, chosen)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.binding[pod] = x
+}
+
+func (s *shadow) compare(ctx context.Context, pod types.UID, was *shadowed, scorer scoring.Scorer, chosen *scoring.Node) outcome {
 	switch {
 	case was.uid != pod || !was.asked:
-		s.unasked.Inc()
-		return
+		return outcome{counter: s.unasked}
 	case !was.known || chosen == nil:
-		s.unknown.Inc()
-		return
+		return outcome{counter: s.unknown}
 	case chosen.Name == was.best.Name:
-		s.same.Inc()
-		return
+		return outcome{counter: s.same}
 	}
 	c, err := scoring.Explain(ctx, scorer, was.demand, []scoring.Node{was.best, *chosen}, time.Now())
 	if err != nil || c[0].PowerErr != nil || c[1].PowerErr != nil {
-		s.unknown.Inc()
-		return
+		return outcome{counter: s.unknown}
 	}
-	s.other.Inc()
 	if c[0].Node != was.best.Name {
 		c[0], c[1] = c[1], c[0]
 	}
-	x := swap{is: c[1].After - c[1].Before, be: c[0].After - c[0].Before, here: chosen.Meter, best: was.best.Meter}
+	return outcome{counter: s.other, differs: true,
+		swap: swap{is: c[1].After - c[1].Before, be: c[0].After - c[0].Before, here: chosen.Meter, best: was.best.Meter}}
+}
+
+// bound counts a pod that is bound.
+func (s *shadow) bound(pod types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	x, ok := s.binding[pod]
+	if !ok {
+		return
+	}
+	delete(s.binding, pod)
+	x.counter.Inc()
+	if !x.differs || x.ended {
+		return
+	}
 	s.advance(time.Now())
-	s.pods[pod] = x
-	s.add(x, 1)
+	s.pods[pod] = x.swap
+	s.add(x.swap, 1)
+}
+
+// undone forgets a pod that was not bound.
+func (s *shadow) undone(pod types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.binding, pod)
 }
 
 // gone ends what a pod counts for.
 func (s *shadow) gone(pod types.UID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if b, ok := s.binding[pod]; ok {
+		b.ended = true
+		s.binding[pod] = b
+	}
 	x, ok := s.pods[pod]
 	if !ok {
 		return
