@@ -16,12 +16,12 @@ type podUse struct {
 	from      int64
 	cpu, gpus float64
 	held      float64 // of cpu: what it is expected to use of what it has while it is resized
-	work      bool    // it neither has ended nor is of a DaemonSet
+	work      bool    // it is there to stay, and could be elsewhere
 }
 
 func (u *Usage) of(pi fwk.PodInfo, pod *v1.Pod) podUse {
 	x := u.summed(pi)
-	use := podUse{pod: pod, from: seenFrom(pod), cpu: u.cpu(x.milliCPU), gpus: u.gpus(x.gpus), work: !ofDaemonSet(pod) && !terminal(pod)}
+	use := podUse{pod: pod, from: seenFrom(pod), cpu: u.cpu(x.milliCPU), gpus: u.gpus(x.gpus), work: works(pod)}
 	use.held = use.cpu
 	if pod.Status.Phase == v1.PodRunning && having(pod) != pod {
 		if has := held(pod); x.milliCPU-has > rounding {
@@ -114,7 +114,12 @@ func (w *prepared) gone(uses []podUse, i int) (cpu, gpus float64) {
 	return min(cpu, m.State.Utilization*m.Capacity.Work()*cpu/(cpu+rest)) - more, gpus
 }
 
-func ofDaemonSet(pod *v1.Pod) bool {
+// works tells whether a pod is work that keeps its server on: it does not end, and belongs neither to a DaemonSet nor to the server itself,
+// as what mirrors a static pod does.
+func works(pod *v1.Pod) bool {
+	if terminal(pod) || pod.DeletionTimestamp != nil {
+		return false
+	}
 	c := metav1.GetControllerOfNoCopy(pod)
-	return c != nil && c.Kind == "DaemonSet"
+	return c == nil || c.Kind != "DaemonSet" && c.Kind != "Node"
 }

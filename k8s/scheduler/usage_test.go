@@ -308,6 +308,36 @@ func TestEmptyServers(t *testing.T) {
 	}
 }
 
+// What leaves, and what belongs to the server itself, is no work that keeps it on: pods of a server that was switched off stay in
+// the API, terminating, because nobody is there to end them, and so do those that mirror its static pods.
+func TestServersWithoutWorkThatStays(t *testing.T) {
+	const off, idle, more, waking = 4, 50, 10, 10 // watts; one CPU adds more
+	hour := time.Unix(1_800_000_000, 0).Add(-time.Hour)
+	pods := map[string]*v1.Pod{"leaves": started(pod("leaves", "1"), hour, hour), "stuck": pod("stuck", "1"), "mirror": started(pod("mirror", "1"), hour, hour)}
+	pods["leaves"].DeletionTimestamp, pods["stuck"].DeletionTimestamp = new(metav1.NewTime(hour)), new(metav1.NewTime(hour))
+	pods["mirror"].OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "n", UID: "n", Controller: new(true)}}
+	for name, pd := range pods {
+		s := newSite(line(t, "n", 10, idle, more))
+		s.specs[0].Wake = 3600 * waking
+		s.scorer = scoring.Waking{Power: scoring.MarginalPower{}, Horizon: time.Hour, SwitchOff: true}
+		p := s.start(t, "")
+		s.refresh(t, s.now, 0.1)
+		infos := s.infos()
+		infos[0].(*fakeNode).add(pd)
+		if raw, _ := cycle(t, p, pod("p", "1"), infos); raw["n"] != 1000*(more+waking) {
+			t.Errorf("%s alone, on: %d mW, want what waking takes too", name, raw["n"])
+		}
+		s.specs[0].Off, s.specs[0].OffPower = true, off
+		s.fleet.Put(s.specs[0])
+		s.now = s.now.Add(5 * time.Second)
+		s.refresh(t, s.now, 0)
+		// What it runs once it is on: the mirrored pod is there again, and so may be one that was stuck.
+		if raw, _ := cycle(t, p, pod("p", "1"), infos); raw["n"] < 1000*(idle-off+more+waking) {
+			t.Errorf("%s alone, off: %d mW, want at least what it takes to start", name, raw["n"])
+		}
+	}
+}
+
 // A server that is off starts for the first pod that it gets. The next ones cost there what they add to a server that is on, so that
 // not every server that is off is started in turn; and a cap counts what it will draw.
 func TestOffServerThatWasGivenWork(t *testing.T) {
