@@ -26,6 +26,19 @@ type Readings interface {
 	Run(ctx context.Context) error
 }
 
+// A SoonReader is Readings that can be told to read nodes before they are due. ReadSoon does not block.
+type SoonReader interface {
+	Readings
+	ReadSoon(nodes ...string)
+}
+
+// ReadSoon has nodes read before they are due, where the readings are a [SoonReader], and does nothing where they are not.
+func ReadSoon(r Readings, nodes ...string) {
+	if s, ok := r.(SoonReader); ok {
+		s.ReadSoon(nodes...)
+	}
+}
+
 // A Machine is a server as the cluster knows it.
 type Machine struct {
 	Name    string
@@ -138,6 +151,10 @@ func (s *Site) Machine(name string) (Machine, bool) {
 	m, ok := s.machines[name]
 	return m, ok
 }
+
+// ReadSoon has machines read before they are due, as when what is known of their sensors has changed: see [ReadSoon]. One that has
+// just joined is read at once anyway.
+func (s *Site) ReadSoon(names ...string) { ReadSoon(s.readings, names...) }
 
 func (s *Site) touch() {
 	select {

@@ -83,18 +83,19 @@ type Poller struct {
 	opts    PollerOptions
 	snap    atomic.Pointer[Snapshot]
 	metrics *pollMetrics
-	changed chan struct{} // has room for one: wanted has changed
+	changed chan struct{} // has room for one: wanted or soon has changed
 	running atomic.Bool
 
 	mu      sync.Mutex
 	wanted  map[string]struct{} // guarded by mu
+	soon    map[string]struct{} // guarded by mu: those of them to be read before they are due
 	version uint64              // of wanted; guarded by mu
 }
 
 // NewPoller returns a poller of the nodes. It starts nothing.
 func NewPoller(s SensorSource, nodes []string, o PollerOptions) *Poller {
 	p := &Poller{parts: []SensorSource{s}, opts: o.filled(), metrics: newPollMetrics(),
-		changed: make(chan struct{}, 1), wanted: make(map[string]struct{}, len(nodes))}
+		changed: make(chan struct{}, 1), wanted: make(map[string]struct{}, len(nodes)), soon: make(map[string]struct{})}
 	if m, ok := s.(*merged); ok && len(m.sources) > 0 {
 		p.parts, p.merge = m.sources, m
 	}
@@ -147,6 +148,10 @@ func (p *Poller) change(f func()) {
 	f()
 	p.version++
 	p.mu.Unlock()
+	p.wakeUp()
+}
+
+func (p *Poller) wakeUp() {
 	select {
 	case p.changed <- struct{}{}:
 	default:
@@ -167,6 +172,7 @@ func (p *Poller) Run(ctx context.Context) error {
 	defer close(l.done)
 	for ctx.Err() == nil {
 		l.sync()
+		l.hasten()
 		l.depart()
 		l.start()
 		l.publish()

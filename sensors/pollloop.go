@@ -29,9 +29,10 @@ type pollLoop struct {
 	due     taskHeap    // tasks that wait, of nodes that do well
 	suspect taskHeap    // tasks that wait, of nodes whose last read failed
 
-	busy     int // reads that count against Concurrency
-	inFlight int // reads that have not returned and were not given up
-	suspects int // those of them whose last read failed
+	busy     int       // reads that count against Concurrency
+	inFlight int       // reads that have not returned and were not given up
+	suspects int       // those of them whose last read failed
+	turn     time.Time // until when the nodes that are read before they are due have used up their second
 	stuck    map[*flight]struct{}
 
 	forgetting *forgetting
@@ -47,9 +48,12 @@ type pollTask struct {
 	nodes    []string
 	batch    BatchSource
 	due      time.Time
+	asked    time.Time // when a device was asked last
+	alone    time.Time // until when it wants to be left alone
 	failures int
 	read     bool // at least once
 	flying   bool
+	soon     bool // is to be read again soon after it has landed
 	removed  bool
 	heap     *taskHeap
 	index    int // in heap
@@ -211,11 +215,16 @@ func (l *pollLoop) schedule(f *flight, e pollEvent) {
 	d -= time.Duration(spread * rand.Float64() * float64(d))
 	for _, err := range e.errs {
 		if r, ok := errors.AsType[retryAfter](err); ok {
-			d = max(d, min(r.RetryAfter(), maxRetry))
+			wait := min(r.RetryAfter(), maxRetry)
+			d, t.alone = max(d, wait), f.started.Add(wait)
 		}
 	}
 	t.due = f.started.Add(d)
 	l.put(t)
+	if t.soon {
+		t.soon = false
+		l.advance(t, time.Now())
+	}
 }
 
 // retryAfter is an error that says how long the device wants to be left alone.

@@ -25,9 +25,12 @@ func (l *pollLoop) record(e pollEvent) {
 	for _, n := range e.flight.nodes {
 		s := l.state[n]
 		readings, err := clean(Name(l.parts[t.part]), n, e.readings[n], e.errs[n])
-		if len(readings) == 0 && !errors.Is(err, ErrUnknownNode) { // no device was asked: there is nobody to spare
-			failed++
-		}
+		if len(readings) > 0 || !errors.Is(err, ErrUnknownNode) {
+			t.asked = e.flight.started
+			if len(readings) == 0 {
+				failed++
+			}
+		} // else no device was asked: there is nobody to spare
 		if s == nil || t.removed { // removed meanwhile
 			continue
 		}

@@ -179,6 +179,9 @@ func (p *Provider) put(node string, uid types.UID, spec *v1alpha1.NodeProfileSpe
 	p.close(old)
 	p.forgetPods(node, old, fresh)
 	p.site.Rebind(node)
+	if len(spec.Sensors) > 0 && (old == nil || old.source.waiting.Load() == 0) { // a read that waits for a Secret goes on with the fresh one
+		p.site.ReadSoon(node)
+	}
 }
 
 func (p *Provider) cores(node string) float64 {

@@ -21,12 +21,15 @@ func (r reader) Read(ctx context.Context, node string) ([]sensors.Reading, error
 		return nil, &sensors.Error{Source: "profile", Node: node, Err: sensors.ErrUnknownNode}
 	}
 	if len(n.source.pending) > 0 { // a new Secret: its first answer is moments away
-		for _, s := range n.source.pending {
+		source := n.source
+		source.waiting.Add(1)
+		for _, s := range source.pending {
 			p.secrets.wait(ctx, s)
 		}
 		if now := p.profile(node); now != nil {
 			n = now
 		}
+		source.waiting.Add(-1)
 	}
 	if n.source.all == nil {
 		return nil, &sensors.Error{Source: "profile", Node: node, Err: sensors.ErrUnknownNode}

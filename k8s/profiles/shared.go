@@ -23,7 +23,8 @@ type shared struct {
 
 	mu    sync.Mutex
 	users map[string]int // guarded by mu: nodes
-	last  *round         // guarded by mu
+	last  *round         // guarded by mu: that has begun
+	next  *round         // guarded by mu: that begins when it may; nil is none
 }
 
 // A round is one request for all nodes.
@@ -90,6 +91,7 @@ func (s *shared) String() string { return sensors.Name(s.from) }
 
 const (
 	together = 5 * time.Second  // for how long the answer of one request is used
+	apart    = time.Second      // between two requests, while nodes join
 	patience = 15 * time.Second // of one request for all nodes
 )
 
@@ -107,24 +109,51 @@ func (s *shared) Read(ctx context.Context, node string) ([]sensors.Reading, erro
 	return nil, &sensors.Error{Source: s.String(), Node: node, Err: sensors.ErrNoReading}
 }
 
-// round returns the request that answers for a node, and makes a new one where the last is too old.
+// round returns the request that answers for a node, and makes a new one where the last is too old or did not ask for it.
 func (s *shared) round(node string) *round {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.last; r != nil && r.asked[node] && time.Since(r.began) < together {
-		return r
+	wait := time.Duration(0)
+	if r := s.last; r != nil {
+		age := time.Since(r.began)
+		if r.asked[node] && age < together {
+			return r
+		}
+		wait = apart - age
 	}
+	switch {
+	case s.next != nil: // it asks for all that there are when it begins
+		return s.next
+	case wait > 0:
+		s.next = &round{done: make(chan struct{})}
+		time.AfterFunc(wait, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.begin(s.next)
+			s.next = nil
+		})
+		return s.next
+	}
+	r := &round{done: make(chan struct{})}
+	s.begin(r)
+	return r
+}
+
+// begin makes a request for all nodes. The caller holds mu.
+func (s *shared) begin(r *round) {
 	nodes := slices.Sorted(maps.Keys(s.users))
-	r := &round{done: make(chan struct{}), began: time.Now(), asked: make(map[string]bool, len(nodes))}
+	r.began, r.asked = time.Now(), make(map[string]bool, len(nodes))
 	for _, n := range nodes {
 		r.asked[n] = true
 	}
 	s.last = r
 	go func() {
 		defer close(r.done)
+		if len(nodes) == 0 { // all have gone while it waited
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		r.readings, r.errs = sensors.ReadAll(ctx, s.from, nodes)
 	}()
-	return r
 }

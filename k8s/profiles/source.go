@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
@@ -23,6 +24,7 @@ type source struct {
 	probes  []*probe
 	all     sensors.SensorSource // nil where there is none
 	pending []string             // Secrets that were not read yet
+	waiting atomic.Int32         // reads that wait for these
 }
 
 // A probe is one sensor of a profile, and what it did last.

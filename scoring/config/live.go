@@ -100,6 +100,9 @@ func (l *live) SetNodes(nodes []string) {
 	l.readings.SetNodes(nodes)
 }
 
+// ReadSoon implements [scoring.SoonReader].
+func (l *live) ReadSoon(nodes ...string) { scoring.ReadSoon(l.readings, nodes...) }
+
 // names returns the machines that are read.
 func (l *live) names() []string {
 	if p := l.read.Load(); p != nil {
