@@ -136,12 +136,83 @@ func TestNodeConfigRefuses(t *testing.T) {
 		{"/infer", "/ready", "wao-system", "want …/v2/models/NAME/versions/VERSION/infer"},
 		{"Redfish, endpoint", strings.Repeat("x", 1<<20) + ", endpoint", "wao-system", "measures nothing here"},
 		{"V2InferenceProtocol", "Fake", "wao-system", `predictor.powerConsumption: type "Fake" predicts nothing here`},
+		{"http://10.0.0.200:5000", "", "wao-system", `metricsCollector.deltaP: endpoint "": want https://HOST… or http://HOST…`},
+		{"http://10.0.0.200:5000", "10.0.0.200:5000", "wao-system", `metricsCollector.deltaP: endpoint "10.0.0.200:5000": want`},
+		{"http://10.0.0.200:5000", "http://admin:hunter2@10.0.0.200:5000", "wao-system", `metricsCollector.deltaP: endpoint: holds an @`},
+		{"http://10.0.0.200:5000", "http://hunter2 10.0.0.200:5000", "wao-system", `metricsCollector.deltaP: endpoint: is no URL`},
+		{"http://10.0.0.200:5000", "http://10.0.0.200/" + strings.Repeat("x", 2000), "wao-system", `metricsCollector.deltaP: endpoint: has more than 1024`},
+		{"http://10.0.0.50:8080", "http://admin:hunter2@10.0.0.50:8080", "wao-system", `predictor.powerConsumption: endpoint: holds an @`},
+		{"http://10.0.0.50:8080", "10.0.0.50:8080", "wao-system", `predictor.powerConsumption: endpoint`},
+		{"model1", strings.Repeat("x", 300), "wao-system", `predictor.powerConsumption: endpoint: the model's name has more than 256`},
+		{"worker-0-dp", "Worker 0", "wao-system", `metricsCollector.deltaP: basicAuthSecret: "Worker 0" is no name of a Secret`},
 	} {
 		_, err := w.Profile(parse[compat.NodeConfig](t, strings.Replace(nodeConfig, x.old, x.with, 1)), x.namespace)
 		if err == nil || !strings.Contains(err.Error(), x.want) || len(err.Error()) > 768 {
 			t.Errorf("%.40q: %.300v, want %q", x.with, err, x.want)
 		}
+		if strings.Contains(fmt.Sprint(err), "hunter2") {
+			t.Errorf("the error tells a password: %v", err)
+		}
 	}
+}
+
+// Intervals that the API server lets pass and WAO cannot read are an error of their term alone, and one that is longer than a profile's may
+// be is the longest.
+func TestNodeConfigIntervals(t *testing.T) {
+	for interval, want := range map[string]string{"15": "metricsCollector.deltaP: fetchInterval is \"15\"", "often": "fetchInterval is \"often\"", "48h": "24h0m0s", "-3s": "", "0s": "", "20s": "20s"} {
+		for _, form := range []string{"NodeConfig", "NodeConfigTemplate"} {
+			got := wanted(t, form, strings.Replace(nodeConfig, "20s", "\""+interval+"\"", 1), nil)
+			if strings.HasPrefix(interval, "15") || interval == "often" {
+				if got.Err != nil || got.Lacks == nil || !strings.Contains(got.Lacks.Error(), want) || len(got.Profile.Spec.Sensors) != 1 || got.Profile.Spec.Model != nil {
+					t.Errorf("%s of %q: %+v", form, interval, got)
+				}
+				continue
+			}
+			if got.Err != nil || got.Lacks != nil || len(got.Profile.Spec.Sensors) != 2 {
+				t.Errorf("%s of %q: %+v", form, interval, got)
+				continue
+			}
+			read := ""
+			if i := got.Profile.Spec.Sensors[1].Interval; i != nil {
+				read = i.Duration.String()
+			}
+			if read != want {
+				t.Errorf("%s of %q is read as %q, want %q", form, interval, read, want)
+			}
+		}
+	}
+}
+
+// wanted returns what an object with the spec of a NodeConfig, or a template of it, wants of node worker-0, which has a profile.
+func wanted(t *testing.T, kind, config string, have *v1alpha1.NodeProfile) *controllers.Wanted {
+	t.Helper()
+	w := &compat.WAO{Groups: compat.WAOGroups[:1], Namespace: "wao-system"}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	o := new(unstructured.Unstructured)
+	o.SetGroupVersionKind(w.Groups[0].WithKind(kind))
+	o.SetNamespace("wao-system")
+	o.SetName("worker-0")
+	o.Object["spec"] = *parse[map[string]any](t, config)
+	if kind == "NodeConfigTemplate" {
+		o.Object["spec"] = map[string]any{"nodeSelector": map[string]any{}, "template": o.Object["spec"]}
+	}
+	b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(o)
+	if have != nil {
+		b = b.WithObjects(have)
+	}
+	for _, x := range w.Watches() {
+		if x.Node != nil {
+			b = b.WithIndex(x.Object, controllers.NodeIndex, func(o client.Object) []string { return []string{x.Node(o)} })
+		}
+	}
+	got, err := w.Want(t.Context(), b.Build(), node("worker-0", "10.0.0.1", nil))
+	if err != nil || got == nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	return got
 }
 
 // What a node's profile costs to make does not grow with the NodeConfigs of other nodes, and each has its own, of the newer group first.
@@ -466,7 +537,11 @@ func TestPeaks(t *testing.T) {
 
 func TestParsePeaksRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"n1": {"k0": 1, "kk": 2}}`: "kk", `[]`: "want JSON or YAML", `{"N_1": {"k0": 1}}`: "no node's name", "kind: KubeSchedulerConfiguration": "no pluginConfig",
+		`{"n1": {"k0": 1, "kk": 2}}`: `node "n1": kk`, `{"n1": {"k0": 1, "k2": 2}}`: `node "n1": k1 is missing`, `{"n1": {"k0": "174", "k1": 1, "k2": 1}}`: `node "n1": k0 is "174": want a number`,
+		`{"n1": 3}`: `node "n1": want k0, k1 and k2`, `{"n1": {"k0": 1, "k1": null, "k2": 2}}`: `node "n1": k1 is null`,
+		`{"watcherAddress": "10.0.0.8:2020", "nodePowerModel": {}}`: `watcherAddress "10.0.0.8:2020": want https://`, `{"watcherAddress": "http://a:hunter2@w:2020", "nodePowerModel": {}}`: `watcherAddress: holds an @`,
+		`{"watcherAddress": "http://w:2020", "nodePowerModel": {"n1": {"k0": 1, "k1": 2, "k2": []}}}`: `node "n1": k2 is []`,
+		`{"watcherAddress": 3, "nodePowerModel": {}}`:                                                 "watcherAddress", `[]`: "want JSON or YAML", `{"N_1": {"k0": 1}}`: "no node's name", "kind: KubeSchedulerConfiguration": "no pluginConfig",
 		strings.Repeat(" ", compat.MaxPeaksBytes+1): "more than",
 	} {
 		if _, err := compat.ParsePeaks([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -53,41 +54,84 @@ func ParsePeaks(data []byte) (PeaksArgs, error) {
 	if err := yaml.UnmarshalStrict(data, &probe); err != nil {
 		return a, fmt.Errorf("PEAKS: want JSON or YAML: %w", err)
 	}
+	var raw peaksArgs
 	var err error
 	switch {
 	case probe["kind"] == "KubeSchedulerConfiguration":
-		a, err = fromConfiguration(data)
+		raw, err = fromConfiguration(data)
 	case probe["nodePowerModel"] != nil || probe["watcherAddress"] != nil:
-		err = yaml.Unmarshal(data, &a)
+		err = yaml.Unmarshal(data, &raw)
 	default:
-		err = yaml.UnmarshalStrict(data, &a.NodePowerModel)
+		err = yaml.UnmarshalStrict(data, &raw.NodePowerModel)
 	}
 	if err != nil {
-		return PeaksArgs{}, fmt.Errorf("PEAKS: %w", err)
+		return a, fmt.Errorf("PEAKS: %w", err)
 	}
-	if len(a.NodePowerModel) > MaxPeaksNodes {
-		return PeaksArgs{}, fmt.Errorf("PEAKS: power models of %d nodes: at most %d are read", len(a.NodePowerModel), MaxPeaksNodes)
+	if n := len(raw.NodePowerModel); n > MaxPeaksNodes {
+		return a, fmt.Errorf("PEAKS: power models of %d nodes: at most %d are read", n, MaxPeaksNodes)
 	}
-	for n := range a.NodePowerModel {
+	if a.WatcherAddress = raw.WatcherAddress; a.WatcherAddress != "" {
+		if err := address(a.WatcherAddress); err != nil {
+			return PeaksArgs{}, fmt.Errorf("PEAKS: watcherAddress%w", err)
+		}
+	}
+	a.NodePowerModel = make(map[string]PeaksModel, len(raw.NodePowerModel))
+	for _, n := range slices.Sorted(maps.Keys(raw.NodePowerModel)) {
 		if errs := validation.IsDNS1123Subdomain("peaks-" + n); len(errs) > 0 {
 			return PeaksArgs{}, fmt.Errorf("PEAKS: nodePowerModel: %q is no node's name: %s", n, errs[0])
 		}
+		m, err := peaksModel(raw.NodePowerModel[n])
+		if err != nil {
+			return PeaksArgs{}, fmt.Errorf("PEAKS: nodePowerModel: node %q: %w", n, err)
+		}
+		a.NodePowerModel[n] = m
 	}
 	return a, nil
 }
 
-func fromConfiguration(data []byte) (PeaksArgs, error) {
+// peaksArgs are [PeaksArgs] whose models are not read yet.
+type peaksArgs struct {
+	WatcherAddress string                     `json:"watcherAddress"`
+	NodePowerModel map[string]json.RawMessage `json:"nodePowerModel"`
+}
+
+// peaksModel reads one node's model. PEAKS takes a coefficient that is missing for 0, and the model then for one that costs nothing.
+func peaksModel(data []byte) (PeaksModel, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil || fields == nil {
+		return PeaksModel{}, errors.New("want k0, k1 and k2")
+	}
+	var m PeaksModel
+	want := map[string]*float64{"k0": &m.K0, "k1": &m.K1, "k2": &m.K2}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value, k := fields[name], strings.ToLower(name)
+		v := want[k]
+		if v == nil {
+			return PeaksModel{}, fmt.Errorf("%.64s is none of k0, k1 and k2, or one of them for the second time", name)
+		}
+		if err := json.Unmarshal(value, v); err != nil || string(value) == "null" {
+			return PeaksModel{}, fmt.Errorf("%s is %.64s: want a number", k, value)
+		}
+		delete(want, k)
+	}
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		return PeaksModel{}, fmt.Errorf("%s is missing", k)
+	}
+	return m, nil
+}
+
+func fromConfiguration(data []byte) (peaksArgs, error) {
 	var c struct {
 		Profiles []struct {
 			PluginConfig []struct {
 				Name string    `json:"name"`
-				Args PeaksArgs `json:"args"`
+				Args peaksArgs `json:"args"`
 			} `json:"pluginConfig"`
 		} `json:"profiles"`
 	}
 	// Other plugins' arguments are not ours to judge.
 	if err := yaml.Unmarshal(data, &c); err != nil {
-		return PeaksArgs{}, err
+		return peaksArgs{}, err
 	}
 	for _, p := range c.Profiles {
 		for _, x := range p.PluginConfig {
@@ -96,7 +140,7 @@ func fromConfiguration(data []byte) (PeaksArgs, error) {
 			}
 		}
 	}
-	return PeaksArgs{}, errors.New("the KubeSchedulerConfiguration has no pluginConfig of the name Peaks")
+	return peaksArgs{}, errors.New("the KubeSchedulerConfiguration has no pluginConfig of the name Peaks")
 }
 
 // Peaks is PEAKS' power models and load-watcher as PowerModels and NodeProfiles.

@@ -178,11 +178,14 @@ func (w *WAO) one(ctx context.Context, reader client.Reader, kind string, o *uns
 		if nodeOf(o) != n.Name {
 			return nil, nil
 		}
+		bad = intervals(spec)
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &c); err != nil {
 			return fails(err)
 		}
 	} else {
 		var t NodeConfigTemplate
+		template, _ := spec["template"].(map[string]any)
+		bad = intervals(template)
 		err := runtime.DefaultUnstructuredConverter.FromUnstructured(spec, &t)
 		s, wrong := metav1.LabelSelectorAsSelector(&t.NodeSelector)
 		if err = errors.Join(err, wrong); err != nil { // it may have fitted before somebody mistyped it
@@ -194,7 +197,9 @@ func (w *WAO) one(ctx context.Context, reader client.Reader, kind string, o *uns
 		if !s.Matches(labels.Set(n.Labels)) {
 			return nil, nil
 		}
-		c, bad = expand(&t, n)
+		var more badTerms
+		c, more = expand(&t, n)
+		bad = append(bad, more...)
 	}
 	p, more := w.profile(&c, o.GetNamespace())
 	if bad = append(bad, more...); bad == nil {

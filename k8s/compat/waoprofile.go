@@ -9,6 +9,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/controllers"
@@ -32,6 +33,29 @@ func (b badTerms) err() error {
 		errs[i] = b[i].err
 	}
 	return errors.Join(errs...)
+}
+
+// intervals takes terms out of the spec of a NodeConfig whose fetchInterval is no duration: WAO's definition calls it any text, and what
+// cannot be read of one term would take all of them along.
+func intervals(spec map[string]any) (bad badTerms) {
+	for _, x := range []struct{ part, field, term string }{{"metricsCollector", "inletTemp", "inletTemp"}, {"metricsCollector", "deltaP", "deltaP"},
+		{"predictor", "powerConsumption", predictorTerm}, {"predictor", "powerConsumptionEndpointProvider", predictorTerm}} {
+		part, _ := spec[x.part].(map[string]any)
+		term, _ := part[x.field].(map[string]any)
+		text, ok := term["fetchInterval"].(string)
+		if !ok {
+			continue
+		}
+		if _, err := time.ParseDuration(text); err != nil {
+			bad = append(bad, badTerm{x.term, fmt.Errorf("%s.%s: fetchInterval is %.64q: want a duration, such as 15s", x.part, x.field, text)})
+			if x.term == predictorTerm { // the one is not to stand in for the other
+				delete(spec, x.part)
+			} else {
+				delete(part, x.field)
+			}
+		}
+	}
+	return bad
 }
 
 // Expand returns the NodeConfig that WAO makes of a template and a node. Types, endpoints and names of Secrets are
@@ -126,6 +150,9 @@ func (w *WAO) secret(e *EndpointTerm, namespace string) (string, error) {
 	if e.BasicAuthSecret == nil || e.BasicAuthSecret.Name == "" {
 		return "", nil
 	}
+	if errs := validation.IsDNS1123Subdomain(e.BasicAuthSecret.Name); len(errs) > 0 {
+		return "", fmt.Errorf("basicAuthSecret: %.64q is no name of a Secret: %s", e.BasicAuthSecret.Name, errs[0])
+	}
 	if namespace != w.Namespace {
 		return "", fmt.Errorf("basicAuthSecret: %s/%.64s is in another namespace than %q, the one that is read", namespace, e.BasicAuthSecret.Name, w.Namespace)
 	}
@@ -145,15 +172,35 @@ func (w *WAO) sensor(e *EndpointTerm, namespace string) (v1alpha1.Sensor, error)
 	if s.Type == "" {
 		return s, fmt.Errorf("type %.64q measures nothing here: want Redfish or DifferentialPressureAPI", e.Type)
 	}
-	var err error
+	err := address(e.Endpoint)
+	if err != nil {
+		return s, fmt.Errorf("endpoint%w", err)
+	}
 	if s.SecretName, err = w.secret(e, namespace); err != nil {
 		return s, err
 	}
 	s.Plaintext = s.SecretName != "" && strings.HasPrefix(s.URL, "http://") // as WAO does
 	if f := e.FetchInterval; f != nil && f.Duration >= time.Second {
-		s.Interval = f
+		s.Interval = &metav1.Duration{Duration: min(f.Duration, 24*time.Hour)} // what a profile may say
 	}
 	return s, nil
+}
+
+// address tells what is wrong with a URL that another system's object names, in words that go on after the name of its field: as part of a
+// profile, the API server would refuse the whole of it for that. It does not repeat what may hold a password.
+func address(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case strings.Contains(text, "@"):
+		return errors.New(": holds an @: credentials belong in a Secret")
+	case !strings.HasPrefix(text, "https://") && !strings.HasPrefix(text, "http://") || err == nil && u.Host == "":
+		return fmt.Errorf(" %.64q: want https://HOST… or http://HOST…", text)
+	case err != nil:
+		return errors.New(": is no URL")
+	case len(text) > 1024:
+		return errors.New(": has more than 1024 characters")
+	}
+	return nil
 }
 
 func (w *WAO) predictor(c *NodeConfig, namespace string, spec *v1alpha1.NodeProfileSpec) error {
@@ -167,6 +214,9 @@ func (w *WAO) predictor(c *NodeConfig, namespace string, spec *v1alpha1.NodeProf
 		if direct.Type != "V2InferenceProtocol" {
 			return fmt.Errorf("%s: type %.64q predicts nothing here: want V2InferenceProtocol", field, direct.Type)
 		}
+		if err := address(direct.Endpoint); err != nil {
+			return fmt.Errorf("%s: endpoint%w", field, err)
+		}
 		var err error
 		if r.URL, r.Name, r.Version, err = inferEndpoint(direct.Endpoint); err != nil {
 			return fmt.Errorf("%s: endpoint: %w", field, err)
@@ -175,6 +225,9 @@ func (w *WAO) predictor(c *NodeConfig, namespace string, spec *v1alpha1.NodeProf
 		term, field = provider, "predictor.powerConsumptionEndpointProvider"
 		if provider.Type != "Redfish" {
 			return fmt.Errorf("%s: type %.64q names no model server: want Redfish", field, provider.Type)
+		}
+		if err := address(provider.Endpoint); err != nil {
+			return fmt.Errorf("%s: endpoint%w", field, err)
 		}
 		r.URL, r.Discover = strings.TrimSuffix(provider.Endpoint, "/"), true
 	default:
@@ -208,6 +261,12 @@ func inferEndpoint(endpoint string) (base, name, version string, err error) {
 	}
 	if !ok || len(parts) != 2 || parts[0] == "" || parts[1] != "infer" {
 		return "", "", "", fmt.Errorf("%.64q: want …/v2/models/NAME/versions/VERSION/infer or …/v2/models/NAME/infer", u.Redacted())
+	}
+	if len(parts[0]) > 256 {
+		return "", "", "", errors.New("the model's name has more than 256 characters")
+	}
+	if len(version) > 64 {
+		return "", "", "", errors.New("the model's version has more than 64 characters")
 	}
 	u.Path, u.RawQuery, u.Fragment = before, "", ""
 	return u.String(), parts[0], version, nil
