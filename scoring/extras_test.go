@@ -75,6 +75,30 @@ func TestGPUs(t *testing.T) {
 			}
 		}
 	}
+	// Who knows from elsewhere what the GPUs do, and the CPUs, may use the model: it is as if nothing ran there.
+	for _, c := range []struct {
+		name string
+		read []sensors.Reading
+	}{{"nothing is read", nil}, {"no GPU is read", read[:1]}, {"no CPU is read", read[1:]}} {
+		v := fleetOf(t, map[string][]sensors.Reading{"n": c.read}, scoring.Spec{Name: "n", Capacity: power.Capacity{Cores: 10}, Predictor: gpu(0)})
+		n := *v.Node("n")
+		if n.Err == nil || !n.Unmeasured {
+			t.Errorf("%s: %v, model ready %t: want an error, and it ready", c.name, n.Err, n.Unmeasured)
+		}
+		n.Assume(0.5, "requests")
+		n.GPUActivity = 0
+		if before, after, err := n.Power(t.Context(), &d); err != nil || math.Abs(float64(before)-(150+8*20)) > 1e-9 || math.Abs(float64(after)-(160+8*45)) > 1e-9 {
+			t.Errorf("%s: power is %v and %v, %v", c.name, before, after, err)
+		}
+	}
+	// The GPUs of a server that is off do nothing, whatever was read of them last.
+	for _, read := range [][]sensors.Reading{nil, read} {
+		off := scoring.Spec{Name: "off", Capacity: power.Capacity{Cores: 10}, Predictor: gpu(0), Off: true, OffPower: 7}
+		v := fleetOf(t, map[string][]sensors.Reading{"off": read}, off)
+		if before, after, err := v.Node("off").Power(t.Context(), &d); err != nil || before != 7 || math.Abs(float64(after)-(110+8*45)) > 1e-9 {
+			t.Errorf("a server that is off, of which %d readings are there, draws %v and would draw %v, %v", len(read), before, after, err)
+		}
+	}
 	n := *v.Node("free")
 	n.GPUActivity = 0.75 // work that the measurement does not show
 	if before, after, err := n.Power(t.Context(), &d); err != nil || math.Abs(float64(before)-(150+8*95)) > 1e-9 || math.Abs(float64(after)-(160+8*120)) > 1e-9 {

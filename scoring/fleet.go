@@ -183,7 +183,7 @@ func (f *Fleet) node(ctx context.Context, last *View, s *Spec, r *sensors.NodeRe
 		n.Err, n.Unmeasured = fmt.Errorf("node %q: %w", s.Name, o.Utilization), true
 	}
 	if n.GPU = gpuTerm(s.Predictor); n.GPU != nil {
-		n.GPUActivity = n.State.Inputs[string(n.GPU.Input)] // where it is missing, the model cannot be tabulated
+		n.lookAtGPUs()
 	}
 	if curve, at := last.reuse(s, &n.State, now); curve != nil {
 		n.Predictor = curve

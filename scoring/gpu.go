@@ -3,6 +3,7 @@ package scoring
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/leastwatt/leastwatt/power"
 )
@@ -11,6 +12,25 @@ import (
 var ErrNoGPU = errors.New("the model says nothing of GPUs")
 
 func (n *Node) noGPU() error { return fmt.Errorf("node %q: model %q: %w", n.Name, n.Model, ErrNoGPU) }
+
+// lookAtGPUs takes what the GPUs do from the inputs. Where that was not read they rest, and who knows it from elsewhere may use the
+// model. Those of a server that is off do rest.
+func (n *Node) lookAtGPUs() {
+	input := string(n.GPU.Input)
+	activity, ok := n.State.Inputs[input]
+	if ok && !n.Off {
+		n.GPUActivity = activity
+		return
+	}
+	if !n.Off && n.Err == nil {
+		n.Err, n.Unmeasured = fmt.Errorf("node %q: model %q: %w: %s", n.Name, n.Model, power.ErrMissingInput, input), true
+	}
+	n.State.Inputs = maps.Clone(n.State.Inputs)
+	if n.State.Inputs == nil {
+		n.State.Inputs = make(map[string]float64)
+	}
+	n.State.Inputs[input] = 0
+}
 
 // gpuRise returns the watts that the GPUs of a demand add. The node has a GPU term.
 func (n *Node) gpuRise(d *Demand) power.Watts {

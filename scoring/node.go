@@ -39,8 +39,8 @@ type Node struct {
 	// Prior says that the model is a published or statistical one, not fitted to this server.
 	Prior bool
 
-	// Unmeasured says that Err is about the utilization alone: the model is ready, and what knows the load from
-	// elsewhere may use it, see [Node.Assume].
+	// Unmeasured says that Err is about the utilization alone, of CPUs or of GPUs: the model is ready, and what knows the load
+	// from elsewhere may use it, see [Node.Assume].
 	Unmeasured bool
 
 	// Assumed names where State.Utilization is from when it was not measured: "requests". "" is measured.
