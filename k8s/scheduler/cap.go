@@ -187,12 +187,12 @@ func (p *PowerCap) PreFilterExtensions() fwk.PreFilterExtensions { return p }
 
 // AddPod implements the framework's PreFilterExtensions: what a simulated pod would draw counts.
 func (p *PowerCap) AddPod(ctx context.Context, cs fwk.CycleState, _ *v1.Pod, add fwk.PodInfo, info fwk.NodeInfo) *fwk.Status {
-	return p.simulate(ctx, cs, p.args.demand(add.GetPod()), 1, info.Node())
+	return p.simulate(ctx, cs, p.args.expected(p.args.summed(add)), 1, info.Node())
 }
 
 // RemovePod implements the framework's PreFilterExtensions: what a pod draws that would be evicted no longer counts.
 func (p *PowerCap) RemovePod(ctx context.Context, cs fwk.CycleState, _ *v1.Pod, gone fwk.PodInfo, info fwk.NodeInfo) *fwk.Status {
-	return p.simulate(ctx, cs, p.args.demand(gone.GetPod()), -1, info.Node())
+	return p.simulate(ctx, cs, p.args.expected(p.args.summed(gone)), -1, info.Node())
 }
 
 func (p *PowerCap) simulate(ctx context.Context, cs fwk.CycleState, d scoring.Demand, sign float64, node *v1.Node) *fwk.Status {

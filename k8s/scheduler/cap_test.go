@@ -143,7 +143,7 @@ func TestPowerCapPreemption(t *testing.T) {
 		}
 		trial := newState()
 		trial.Write(capKey, d.Clone())
-		if st := p.RemovePod(t.Context(), trial, pod("p", "2"), &fakePod{pod: pod("victim", "3")}, infos[0]); !st.IsSuccess() {
+		if st := p.RemovePod(t.Context(), trial, pod("p", "2"), newPod(pod("victim", "3")), infos[0]); !st.IsSuccess() {
 			t.Fatal(st)
 		}
 		if st := p.Filter(t.Context(), cs, pod("p", "2"), infos[0]); st.Code() != fwk.Unschedulable {
@@ -156,22 +156,22 @@ func TestPowerCapPreemption(t *testing.T) {
 	}
 	// A trial of a trial leaves the first as it was.
 	got, _ = allowed(t, p, pod("p", "2"), infos, func(cs fwk.CycleState) fwk.CycleState {
-		p.RemovePod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("victim", "1")}, infos[0])
+		p.RemovePod(t.Context(), cs, pod("p", "2"), newPod(pod("victim", "1")), infos[0])
 		d, err := cs.Read(capKey)
 		if err != nil {
 			t.Fatal(err)
 		}
 		trial := newState()
 		trial.Write(capKey, d.Clone())
-		p.RemovePod(t.Context(), trial, pod("p", "2"), &fakePod{pod: pod("another", "3")}, infos[0])
+		p.RemovePod(t.Context(), trial, pod("p", "2"), newPod(pod("another", "3")), infos[0])
 		return cs
 	})
 	if got != "" {
 		t.Errorf("with one core freed, and three more on a copy, allowed on %q: want nowhere", got)
 	}
 	got, _ = allowed(t, p, pod("p", "2"), infos, func(cs fwk.CycleState) fwk.CycleState {
-		p.RemovePod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("victim", "3")}, infos[0])
-		p.AddPod(t.Context(), cs, pod("p", "2"), &fakePod{pod: pod("nominated", "3")}, infos[1])
+		p.RemovePod(t.Context(), cs, pod("p", "2"), newPod(pod("victim", "3")), infos[0])
+		p.AddPod(t.Context(), cs, pod("p", "2"), newPod(pod("nominated", "3")), infos[1])
 		return cs
 	})
 	if got != "" {
@@ -192,13 +192,13 @@ func TestPowerCapSimulatesGPUs(t *testing.T) {
 		simulate func(cs fwk.CycleState)
 		fits     map[string]string // by the cores of the pod
 	}{
-		"comes": {func(cs fwk.CycleState) { p.AddPod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0]) },
+		"comes": {func(cs fwk.CycleState) { p.AddPod(t.Context(), cs, pod("p", "1"), newPod(learner), infos[0]) },
 			map[string]string{"0.5": "", "1": ""}},
-		"goes": {func(cs fwk.CycleState) { p.RemovePod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0]) },
+		"goes": {func(cs fwk.CycleState) { p.RemovePod(t.Context(), cs, pod("p", "1"), newPod(learner), infos[0]) },
 			map[string]string{"2": "a b", "3": ""}},
 		"comes and goes": {func(cs fwk.CycleState) {
-			p.AddPod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0])
-			p.RemovePod(t.Context(), cs, pod("p", "1"), &fakePod{pod: learner}, infos[0])
+			p.AddPod(t.Context(), cs, pod("p", "1"), newPod(learner), infos[0])
+			p.RemovePod(t.Context(), cs, pod("p", "1"), newPod(learner), infos[0])
 		}, map[string]string{"1": "a b", "2": ""}},
 	} {
 		for cpu, want := range x.fits {

@@ -40,7 +40,7 @@ func (n *fakeNode) GetGeneration() int64   { return n.generation }
 var generations atomic.Int64
 
 func (n *fakeNode) add(p *v1.Pod) {
-	n.pods = append(n.pods, &fakePod{pod: p, sum: fakeResource{list: resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{UseStatusResources: true})}})
+	n.pods = append(n.pods, newPod(p))
 	n.generation = generations.Add(1)
 }
 
@@ -48,6 +48,12 @@ type fakePod struct {
 	fwk.PodInfo
 	pod *v1.Pod
 	sum fakeResource
+}
+
+// newPod is a pod as kube-scheduler has it.
+func newPod(p *v1.Pod) *fakePod {
+	return &fakePod{pod: p, sum: fakeResource{list: resourcehelper.PodRequests(p, resourcehelper.PodResourcesOptions{UseStatusResources: true,
+		InPlacePodLevelResourcesVerticalScalingEnabled: true})}}
 }
 
 func (p *fakePod) GetPod() *v1.Pod                    { return p.pod }

@@ -26,7 +26,7 @@ type Usage struct {
 	PodUsageAssumption float64 `json:"podUsageAssumption"`
 
 	// DefaultPodCPU is the CPU that a pod without a request for CPU is expected to use, a quantity above
-	// 0. Default "100m", which is what kube-scheduler assumes of such pods.
+	// 0. Default "100m", which is what kube-scheduler assumes of a container.
 	DefaultPodCPU string `json:"defaultPodCPU"`
 
 	// Utilization is where the load of a node is known from, in order: "sensors", which section sensors of the
@@ -114,7 +114,7 @@ type wants struct {
 }
 
 func (u *Usage) wants(pod *v1.Pod) wants {
-	r := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true})
+	r := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true})
 	w := wants{milliCPU: r.Cpu().MilliValue()}
 	for _, name := range u.GPUResources {
 		if q, ok := r[v1.ResourceName(name)]; ok {
@@ -150,8 +150,10 @@ func (u *Usage) cpu(milli int64) float64 {
 func (u *Usage) gpus(n int64) float64 { return float64(n) * u.GPUUsageAssumption }
 
 // demand returns what a pod is expected to use.
-func (u *Usage) demand(pod *v1.Pod) scoring.Demand {
-	w := u.wants(pod)
+func (u *Usage) demand(pod *v1.Pod) scoring.Demand { return u.expected(u.wants(pod)) }
+
+// expected returns what a pod is expected to use that requests so much.
+func (u *Usage) expected(w wants) scoring.Demand {
 	return scoring.Demand{CPU: u.cpu(w.milliCPU), GPUs: u.gpus(w.gpus)}
 }
 
