@@ -305,3 +305,62 @@ func TestDashboardParses(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// Each alert is seen firing by promtool's tests, from series that the programs export, with all their labels and no others.
+func TestEveryAlertFires(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "rules_test.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Tests []struct {
+			Series []struct{ Series string } `yaml:"input_series"`
+			Alerts []struct {
+				Alert string `yaml:"alertname"`
+				Fires []any  `yaml:"exp_alerts"`
+			} `yaml:"alert_rule_test"`
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	known := exported(t)
+	fires, quiet := make(map[string]bool), make(map[string]bool)
+	series := regexp.MustCompile(`^([a-z0-9_]+)(?:\{(.*)\})?$`)
+	label := regexp.MustCompile(`([a-z_]+)="`)
+	for _, test := range file.Tests {
+		for _, s := range test.Series {
+			m := series.FindStringSubmatch(s.Series)
+			if m == nil || known[m[1]] == nil {
+				t.Errorf("nobody exports %s", s.Series)
+				continue
+			}
+			var has []string
+			for _, l := range label.FindAllStringSubmatch(m[2], -1) {
+				has = append(has, l[1])
+			}
+			for _, l := range has {
+				if !slices.Contains(known[m[1]], l) {
+					t.Errorf("%s: it has no label %s", s.Series, l)
+				}
+			}
+			for _, l := range known[m[1]] {
+				if l != "" && !slices.Contains([]string{"job", "instance"}, l) && !slices.Contains(has, l) {
+					t.Errorf("%s: it has the label %s too", s.Series, l)
+				}
+			}
+		}
+		for _, a := range test.Alerts {
+			if len(a.Fires) > 0 {
+				fires[a.Alert] = true
+			} else {
+				quiet[a.Alert] = true
+			}
+		}
+	}
+	for _, r := range rules(t) {
+		if r.Alert != "" && (!fires[r.Alert] || !quiet[r.Alert]) {
+			t.Errorf("%s: it is tested that it fires: %t, and that it does not: %t", r.Alert, fires[r.Alert], quiet[r.Alert])
+		}
+	}
+}
