@@ -215,6 +215,109 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 {{- end }}
 {{- end -}}
 
+{{/*
+Makes numbers of the texts that a file has where it wants numbers, in place, as helm's --set makes a text of a fraction: (list CONFIG PATH PATTERN), where
+PATTERN is what leastwatt.numberPaths says.
+*/}}
+{{- define "leastwatt.numbers" -}}
+{{- $in := index . 0 -}}
+{{- $pattern := index . 2 -}}
+{{- $number := "^[-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?$" -}}
+{{- range $name, $value := $in -}}
+{{- $at := printf "%s.%s" (index $ 1) $name -}}
+{{- if kindIs "map" $value -}}
+{{- include "leastwatt.numbers" (list $value $at $pattern) -}}
+{{- else if kindIs "slice" $value -}}
+{{- $all := list -}}
+{{- range $value -}}
+{{- if kindIs "map" . }}{{ include "leastwatt.numbers" (list . (print $at "[]") $pattern) }}{{ end -}}
+{{- $all = append $all (ternary (float64 .) . (and (kindIs "string" .) (regexMatch $pattern (print $at "[]")) (regexMatch $number (toString .)))) -}}
+{{- end -}}
+{{- $_ := set $in $name $all -}}
+{{- else if and (kindIs "string" $value) (regexMatch $pattern $at) (regexMatch $number $value) -}}
+{{- $_ := set $in $name (float64 $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "leastwatt.numberPaths" -}}
+{{- $all := list -}}
+{{- range .Files.Lines "files/numbers.txt" }}{{ with trim . }}{{ $all = append $all (. | replace "." "[.]" | replace "[]" "\\[\\]" | replace "*" ".+") }}{{ end }}{{ end -}}
+^[.]({{ join "|" $all }})$
+{{- end -}}
+
+{{/* What programs read of servers, as YAML: (list . CONFIG) */}}
+{{- define "leastwatt.config" -}}
+{{- $config := deepCopy (index . 1) -}}
+{{- include "leastwatt.numbers" (list $config "" (include "leastwatt.numberPaths" (index . 0))) -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/*
+The claim that a component keeps its data in, which is left when the release goes, unless the values name one: (list . "jobs" PERSISTENCE). What cannot change
+of one that there is, is refused before anything is applied.
+*/}}
+{{- define "leastwatt.claim" -}}
+{{- $root := index . 0 -}}
+{{- $kept := index . 2 -}}
+{{- if not $kept.existingClaim -}}
+{{- $name := include "leastwatt.name" . -}}
+{{- $there := (lookup "v1" "PersistentVolumeClaim" $root.Release.Namespace $name).spec | default dict -}}
+{{- $class := get $there "storageClassName" -}}
+{{- if and $there $kept.storageClassName (ne $kept.storageClassName (toString $class)) -}}
+{{- fail (printf "%s.persistence.storageClassName is %q: the claim %s is there with %q, which cannot change: make another, copy what is in it, and name it in %s.persistence.existingClaim" (index . 1) $kept.storageClassName $name (toString $class) (index . 1)) -}}
+{{- end }}
+---
+# What was accepted or learned is in here, so it is left when the release goes.
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {{ $name }}
+  namespace: {{ $root.Release.Namespace }}
+  labels: {{ include "leastwatt.labels" (list $root (index . 1)) | nindent 4 }}
+  annotations: {helm.sh/resource-policy: keep}
+spec:
+  accessModes: {{ toJson $kept.accessModes }}
+  {{- with $kept.storageClassName }}
+  storageClassName: {{ . }}
+  {{- end }}
+  resources: {requests: {storage: {{ $kept.size }}}}
+{{- end }}
+{{- end -}}
+
+{{/* Whether a list of sources, or what they fall back to, has metrics.k8s.io of this cluster: "" is no. */}}
+{{- define "leastwatt.asksMetricsServer" -}}
+{{- range . -}}
+{{- if and (eq (toString .type) "metrics.k8s.io") (not .url) }}true{{ end -}}
+{{- include "leastwatt.asksMetricsServer" (.fallback | default list) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What lets a component read metrics.k8s.io where it is told to, or config has such a source: (list . "scheduler" TOLD) */}}
+{{- define "leastwatt.metricsServerRole" -}}
+{{- $root := index . 0 -}}
+{{- $asks := and (not $root.Values.existingConfigMap) (include "leastwatt.asksMetricsServer" ($root.Values.config.sensors.sources | default list)) -}}
+{{- if or (index . 2) $asks }}
+{{- $name := printf "%s-metrics-server" (include "leastwatt.name" .) }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: {{ $name }}
+  labels: {{ include "leastwatt.labels" (list $root (index . 1)) | nindent 4 }}
+rules:
+  - {apiGroups: [metrics.k8s.io], resources: [nodes], verbs: [get, list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: {{ $name }}
+  labels: {{ include "leastwatt.labels" (list $root (index . 1)) | nindent 4 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ $name }}}
+{{ include "leastwatt.subject" . }}
+{{- end }}
+{{- end -}}
+
 {{/* Arguments of a plugin as it reads them: helm's --set makes a text of a fraction, and a number of a whole quantity. */}}
 {{- define "leastwatt.args" -}}
 {{- $args := deepCopy . -}}
@@ -256,7 +359,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 
 {{/* The port of a URL. */}}
 {{- define "leastwatt.portOf" -}}
-{{- $port := regexReplaceAll "^https?://[^/]*?(:([0-9]+))?(/.*)?$" . "${2}" -}}
+{{- $port := regexReplaceAll "^(?:https?|grpcs?)://[^/]*?(:([0-9]+))?(/.*)?$" . "${2}" -}}
 {{- default (ternary "443" "80" (hasPrefix "https:" .)) $port -}}
 {{- end -}}
 
@@ -268,8 +371,17 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ $name }}}
 {{- $ports := list -}}
 {{- if eq $component "shift" }}{{ $said = $v.shift.grid }}{{ end -}}
 {{- if eq $component "scheduler" }}{{ $said = printf "%s\n%s" $said (toYaml $v.scheduler.extraProfiles) }}{{ end -}}
-{{- if eq $component "jobs" }}{{ $said = printf "%s\n%s" $v.jobs.grid (toYaml $v.jobs.scrape) }}{{ end -}}
-{{- range regexFindAll "https?://[^\n]*" $said -1 }}{{ $ports = append $ports (include "leastwatt.portOf" (trimAll "'\" " .)) }}{{ end -}}
+{{- if eq $component "jobs" }}{{ $said = printf "%s\n%s\n%s" $v.jobs.grid $v.jobs.nodes (toYaml $v.jobs.scrape) }}{{ end -}}
+{{- if eq $component "jobs-push" }}{{ $said = printf "%s\n%s" $v.jobsPush.scaphandre $v.jobsPush.url }}{{ end -}}
+{{- $own := index $v (camelcase $component | untitle) -}}
+{{- $said = printf "%s\n%s" $said (printf "%s\n%s" (toYaml $own.extraArgs) (toYaml $own.extraEnv) | replace "," "\n") -}}
+{{- range regexFindAll "(https?|grpcs?)://[^\n]*" $said -1 -}}
+{{- $port := include "leastwatt.portOf" (trimAll "'\" " .) -}}
+{{- if regexMatch "^[0-9]+$" $port }}{{ $ports = append $ports $port }}{{ end -}}
+{{- end -}}
+{{- if or (eq $component "shift") (eq $component "jobs") }}{{ $ports = append $ports "443" }}{{ end -}}
+{{- /* A policy counts where a Service leads: the port of its pods. */}}
+{{- if and (eq $component "jobs-push") (or (not $v.jobsPush.url) (regexMatch "^http://[^/:]*[.]svc" $v.jobsPush.url)) }}{{ $ports = append $ports (toString $v.jobs.port) }}{{ end -}}
 {{- if or (eq $component "controller") (and (eq $component "scheduler") $v.scheduler.profiles) (and (eq $component "metrics-adapter") $v.metricsAdapter.profiles) -}}
 {{- if $v.controller.compatibility.waoLabels }}{{ $ports = concat $ports (list "9290" "8501") }}{{ end -}}
 {{- if $v.controller.compatibility.peaksConfigMap }}{{ $ports = append $ports "2020" }}{{ end -}}
