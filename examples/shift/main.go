@@ -9,7 +9,7 @@
 //
 //	pods: get, list, watch, patch             jobs.batch, cronjobs.batch: get, list, watch, patch
 //	configmaps: get, create, update           events.events.k8s.io: create, patch
-//	with -kueue: workloads.kueue.x-k8s.io, admissionchecks.kueue.x-k8s.io: get, list, watch, patch; workloads/status, admissionchecks/status: patch
+//	with -kueue: workloads.kueue.x-k8s.io: get, list, watch, patch; admissionchecks.kueue.x-k8s.io: list, watch; workloads/status, admissionchecks/status: patch
 //
 // with -tell-zone in the namespace of -tell-configmap also configmaps: create, and get and delete of that name,
 // and in its own namespace, for leader election, leases.coordination.k8s.io: get, create, update, and events: create, patch. The webhook that refuses new work of

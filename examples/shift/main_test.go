@@ -30,29 +30,6 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/shift"
 )
 
-// kueueCRDs have the shape of Kueue's, as far as is used.
-const kueueCRDs = `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: %[1]s.kueue.x-k8s.io, annotations: {api-approved.kubernetes.io: unapproved}}
-spec:
-  group: kueue.x-k8s.io
-  scope: %[3]s
-  names: {plural: %[1]s, kind: %[2]s}
-  versions:
-  - name: v1beta1
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {openAPIV3Schema: {type: object, properties: {
-      spec: {type: object, x-kubernetes-preserve-unknown-fields: true},
-      status: {type: object, properties: {
-        conditions: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [type], items: {type: object, required: [type, status], properties: {
-          type: {type: string}, status: {type: string}, reason: {type: string}, message: {type: string}, lastTransitionTime: {type: string, format: date-time}}}},
-        admissionChecks: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [name], items: {type: object, required: [name, state, message, lastTransitionTime], properties: {
-          name: {type: string}, state: {type: string, enum: [Pending, Ready, Retry, Rejected]}, message: {type: string}, lastTransitionTime: {type: string, format: date-time}}}}}}}}}
-`
-
 // role is what the program's comment says that it needs.
 func role() []rbacv1.PolicyRule {
 	rule := func(group, verbs string, resources ...string) rbacv1.PolicyRule {
@@ -65,7 +42,8 @@ func role() []rbacv1.PolicyRule {
 		rule("events.k8s.io", "create patch", "events"),
 		rule("", "create patch", "events"),
 		rule("coordination.k8s.io", "get create update", "leases"),
-		rule("kueue.x-k8s.io", "get list watch patch", "workloads", "admissionchecks"),
+		rule("kueue.x-k8s.io", "get list watch patch", "workloads"),
+		rule("kueue.x-k8s.io", "list watch", "admissionchecks"),
 		rule("kueue.x-k8s.io", "patch", "workloads/status", "admissionchecks/status"),
 	}
 }
@@ -90,9 +68,13 @@ func setUp(ctx context.Context, client kubernetes.Interface, config *rest.Config
 		return nil, err
 	}
 	crds := d.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	for _, k := range [][3]string{{"workloads", "Workload", "Namespaced"}, {"admissionchecks", "AdmissionCheck", "Cluster"}} {
+	for _, name := range []string{"workloads", "admissionchecks"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "kueue", name+".kueue.x-k8s.io.yaml"))
+		if err != nil {
+			return nil, err
+		}
 		o := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(fmt.Appendf(nil, kueueCRDs, k[0], k[1], k[2]), &o.Object); err != nil {
+		if err := yaml.Unmarshal(text, &o.Object); err != nil {
 			return nil, err
 		}
 		if _, err := crds.Create(ctx, o, metav1.CreateOptions{}); err != nil {

@@ -20,8 +20,8 @@
 //
 // get, list, watch and patch on pods, jobs.batch and cronjobs.batch; get, create and update on configmaps in the namespaces with budgets
 // (one, [LedgerName], holds the day's sums); create and patch on events.events.k8s.io; for leader election get, create and update on
-// leases.coordination.k8s.io, and create and patch on events, in its own namespace. With Kueue also get, list and watch on workloads.kueue.x-k8s.io and
-// admissionchecks.kueue.x-k8s.io, and patch or update on the status of both.
+// leases.coordination.k8s.io, and create and patch on events, in its own namespace. With Kueue also get, list, watch and patch on workloads.kueue.x-k8s.io,
+// list and watch on admissionchecks.kueue.x-k8s.io, and patch on the status of both.
 package shift
 
 import "time"

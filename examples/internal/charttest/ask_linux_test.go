@@ -17,9 +17,6 @@ import (
 
 // get asks a program with the token of a service account of the namespace; "" is no token.
 func (x *installation) get(ctx context.Context, url, account string, verify *tls.Config) (int, string, error) {
-	if verify == nil {
-		verify = &tls.Config{InsecureSkipVerify: true} // the scheduler's certificate is of its own making
-	}
 	token := ""
 	if account != "" {
 		var err error
@@ -27,18 +24,22 @@ func (x *installation) get(ctx context.Context, url, account string, verify *tls
 			return 0, "", err
 		}
 	}
-	transport := &http.Transport{TLSClientConfig: verify}
-	defer transport.CloseIdleConnections()
-	return send(ctx, &http.Client{Transport: transport}, http.MethodGet, url, token, "")
+	return send(ctx, http.MethodGet, url, token, "", verify)
 }
 
-// ask sends JSON to the job service.
+// ask sends JSON to a program.
 func (x *installation) ask(ctx context.Context, method, url, token, body string) (int, string, error) {
-	return send(ctx, http.DefaultClient, method, url, token, body)
+	return send(ctx, method, url, token, body, nil)
 }
 
 // send returns status 0 where nobody answers yet.
-func send(ctx context.Context, client *http.Client, method, url, token, body string) (int, string, error) {
+func send(ctx context.Context, method, url, token, body string, verify *tls.Config) (int, string, error) {
+	if verify == nil {
+		verify = &tls.Config{InsecureSkipVerify: true} // the scheduler's certificate is of its own making
+	}
+	transport := &http.Transport{TLSClientConfig: verify}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err

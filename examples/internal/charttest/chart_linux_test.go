@@ -39,7 +39,7 @@ func TestChart(t *testing.T) {
 	if err := os.WriteFile(file, []byte(hall.values), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := controlplane.Run(t.Context(), bin, controlplane.Options{Kwok: true, Parent: t.TempDir(), Progress: t.Output()}, func(ctx context.Context, c *controlplane.Cluster) error {
+	err := controlplane.Run(t.Context(), bin, controlplane.Options{Kwok: true, Audit: true, Parent: t.TempDir(), Progress: t.Output()}, func(ctx context.Context, c *controlplane.Cluster) error {
 		client, err := c.Client()
 		if err != nil {
 			return err
@@ -48,18 +48,22 @@ func TestChart(t *testing.T) {
 			return err
 		}
 		x := &installation{T: t, helm: helm{program, t.TempDir(), c}, kubelet: kubelet{c, client}, values: file, hall: hall}
-		x.more = []string{"metricsAdapter.enabled=true", "controller.enabled=true", "scheduler.profiles=true", "scheduler.spreadRate.enabled=true", "scheduler.powerCap.enabled=true",
+		x.more = []string{"metricsAdapter.enabled=true", "controller.enabled=true", "scheduler.profiles=true", "scheduler.metricsServer=true", "scheduler.args.events=true", "scheduler.args.annotate=true",
+			"metricsAdapter.profiles=true", "metricsAdapter.metricsServer=true", "controller.metricsServer=true", "scheduler.spreadRate.enabled=true", "scheduler.powerCap.enabled=true",
 			"scheduler.powerCap.args.caps[0].name=node", "scheduler.powerCap.args.caps[0].watts=100000", "scheduler.extraProfiles[0].schedulerName=leastwatt-green", "scheduler.extraProfiles[0].objective.minimize=grams",
-			"scheduler.extraProfiles[0].objective.intensity[0].type=static", "scheduler.extraProfiles[0].objective.intensity[0].value=300", "shift.enabled=true", "shift.grid=static:100", "shift.replicas=1", "shift.persistence.enabled=true", "jobs.enabled=true", "jobsPush.enabled=true",
+			"scheduler.extraProfiles[0].objective.intensity[0].type=static", "scheduler.extraProfiles[0].objective.intensity[0].value=300", "shift.enabled=true", "shift.kueue=true", "shift.grid=static:100", "shift.replicas=1", "shift.persistence.enabled=true", "jobs.enabled=true", "jobsPush.enabled=true",
 			"monitoring.podMonitors.enabled=true", "monitoring.rules.enabled=true", "monitoring.dashboard.enabled=true"}
-		for _, step := range []func(context.Context) error{func(ctx context.Context) error { return x.define(ctx, monitoringDefinitions) }, x.readme, x.install, x.strict, x.profile,
+		for _, step := range []func(context.Context) error{func(ctx context.Context) error { return x.define(ctx, monitoringDefinitions) },
+			func(ctx context.Context) error { return x.define(ctx, kueueDefinitions) }, x.readme, x.install, x.granted, x.strict, x.profile,
 			func(ctx context.Context) error { return x.schedule(ctx, bin.Scheduler) }, x.trouble,
 			func(ctx context.Context) error { return x.jobs(ctx, jobs) },
 			func(context.Context) error { x.stop(x.scheduler.Process); return nil },
 			func(ctx context.Context) error { return x.adapt(ctx, adapter) },
 			func(ctx context.Context) error { return x.control(ctx, controller) },
 			func(ctx context.Context) error { return x.shift(ctx, shift) },
-			x.upgrade, func(ctx context.Context) error { return x.elsewhere(ctx, controller) }, x.uninstall} {
+			func(ctx context.Context) error { return x.compat(ctx, controller) },
+			x.upgrade, x.granted, func(ctx context.Context) error { return x.elsewhere(ctx, controller) },
+			func(context.Context) error { return x.rights(spare) }, x.uninstall} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -114,6 +118,7 @@ type installation struct {
 	hall   *machines
 
 	tokens    map[string]string
+	grants    map[grant]bool // what programs were let do since the start
 	ports     [ports]int
 	tls       map[string][]byte // of the adapter
 	jobsToken string

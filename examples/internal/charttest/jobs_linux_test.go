@@ -32,6 +32,9 @@ func (x *installation) jobs(ctx context.Context, program string) error {
 			x.Errorf("GET /metrics with the token %q: %d, %v; want %d", token, status, err, want)
 		}
 	}
+	if err := x.scrape(ctx, "jobs", p.template); err != nil {
+		return err
+	}
 	const n = 30
 	post := func(from, to int) error {
 		var list []string

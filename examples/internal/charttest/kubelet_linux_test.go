@@ -1,6 +1,7 @@
 package charttest
 
 import (
+	"cmp"
 	"context"
 	"debug/elf"
 	"errors"
@@ -125,7 +126,37 @@ func (p *pod) start(ctx context.Context, ready func(context.Context) error) (*co
 	if err != nil {
 		return nil, err
 	}
-	return p.cluster.Start(ctx, controlplane.Program{Name: p.name, Path: path, Args: args, Env: env, Ready: ready, Attr: attr})
+	process, err := p.cluster.Start(ctx, controlplane.Program{Name: p.name, Path: path, Args: args, Env: env, Ready: ready, Attr: attr})
+	if err != nil {
+		return nil, err
+	}
+	if ready == nil { // it serves nothing
+		return process, nil
+	}
+	return process, p.probe(ctx)
+}
+
+// probe asks what the template has a kubelet ask, at the ports that it names; all must answer.
+func (p *pod) probe(ctx context.Context) error {
+	c := p.spec.Containers[0]
+	for _, probe := range []*v1.Probe{c.LivenessProbe, c.ReadinessProbe} {
+		if probe == nil || probe.HTTPGet == nil {
+			return fmt.Errorf("%s: container %s lacks a probe: %v", p.name, c.Name, probe)
+		}
+		get := probe.HTTPGet
+		port := get.Port.IntValue()
+		for _, named := range c.Ports {
+			if named.Name == get.Port.String() {
+				port = int(named.ContainerPort)
+			}
+		}
+		at := fmt.Sprintf("%s://127.0.0.1:%d%s", strings.ToLower(string(cmp.Or(get.Scheme, v1.URISchemeHTTP))), port, get.Path)
+		var said error
+		if err := until(ctx, func(ctx context.Context) (bool, error) { said = answers(at)(ctx); return said == nil, nil }); err != nil {
+			return fmt.Errorf("%s: a probe of container %s: %w: %w", p.name, c.Name, err, said)
+		}
+	}
+	return nil
 }
 
 // command is how a container is run.

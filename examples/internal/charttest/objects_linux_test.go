@@ -22,7 +22,7 @@ import (
 )
 
 // A definitions is where the CustomResourceDefinitions of somebody else are: in files of a module that a folder beside
-// this one pins.
+// this one pins, or of the folder itself.
 type definitions struct {
 	folder, module string
 	files          []string
@@ -32,24 +32,29 @@ var (
 	gatewayDefinitions    = definitions{"gatewaycrds", "sigs.k8s.io/gateway-api", []string{"config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"}}
 	monitoringDefinitions = definitions{"monitoringcrds", "github.com/prometheus-operator/prometheus-operator",
 		[]string{"example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"}}
+	kueueDefinitions = definitions{folder: "../shift/testdata/kueue", files: []string{"workloads.kueue.x-k8s.io.yaml", "admissionchecks.kueue.x-k8s.io.yaml"}}
+	waoDefinitions   = definitions{folder: "../controller/testdata/wao", files: []string{"nodeconfigs.node.waok8s.github.io.yaml", "nodeconfigtemplates.node.waok8s.github.io.yaml",
+		"nodeconfigs.wao.bitmedia.co.jp.yaml", "nodeconfigtemplates.wao.bitmedia.co.jp.yaml"}}
 )
 
 var crds = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
 // define gives the API server kinds of somebody else, and waits until it serves them.
 func (x *installation) define(ctx context.Context, d definitions) error {
-	c := exec.CommandContext(ctx, "go", "mod", "download", "-json", d.module)
-	c.Dir = filepath.Join("..", d.folder)
-	c.Env = append(os.Environ(), "GOWORK=off")
-	out, err := c.Output()
-	if err != nil {
-		return fmt.Errorf("module %s: %w", d.module, err)
+	m := struct{ Dir, Version string }{Dir: filepath.Join("..", filepath.FromSlash(d.folder))}
+	if d.module != "" {
+		c := exec.CommandContext(ctx, "go", "mod", "download", "-json", d.module)
+		c.Dir = m.Dir
+		c.Env = append(os.Environ(), "GOWORK=off")
+		out, err := c.Output()
+		if err != nil {
+			return fmt.Errorf("module %s: %w", d.module, err)
+		}
+		if err := json.Unmarshal(out, &m); err != nil {
+			return err
+		}
+		x.Logf("%s %s", d.module, m.Version)
 	}
-	var m struct{ Dir, Version string }
-	if err := json.Unmarshal(out, &m); err != nil {
-		return err
-	}
-	x.Logf("%s %s", d.module, m.Version)
 	client, err := dynamic.NewForConfig(x.kubelet.cluster.RESTConfig())
 	if err != nil {
 		return err

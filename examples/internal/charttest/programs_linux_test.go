@@ -7,16 +7,21 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	authorization "k8s.io/api/authorization/v1"
+	batch "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/leastwatt/leastwatt/k8s/shift"
 )
 
 // adapt runs the metrics adapter as its Deployment says, with the certificate that the chart made.
@@ -53,7 +58,12 @@ func (x *installation) adapt(ctx context.Context, program string) error {
 	if status, _, err := x.get(ctx, path, "lw-leastwatt-scheduler", verify); err != nil || status != http.StatusForbidden {
 		x.Errorf("an account without the role gets %d, %v", status, err)
 	}
-	return nil
+	for _, by := range []string{"default/pods/*/cpu_power_watts?labelSelector=app%3Dcrowd", "*/metrics/cpu_power_watts"} {
+		if status, body, err := x.get(ctx, url+"/apis/custom.metrics.k8s.io/v1beta2/namespaces/"+by, "autoscaler", verify); err != nil || status != http.StatusOK {
+			x.Errorf("%s: %d, %v: %.300s", by, status, err, body)
+		}
+	}
+	return x.scrape(ctx, "metrics-adapter", d.Spec.Template)
 }
 
 // control runs the controller as its Deployment says: it reads the sensors of the user's profile with the Secret that
@@ -124,6 +134,9 @@ func (x *installation) controller(ctx context.Context, program, name string, rig
 	}); err != nil {
 		return fmt.Errorf("waiting for the profile's sensor: %w: %v", err, status)
 	}
+	if err := x.scrape(ctx, "controller", d.Spec.Template); err != nil {
+		return err
+	}
 	return x.may(ctx, deployment, rights)
 }
 
@@ -173,12 +186,26 @@ func (x *installation) allowed(ctx context.Context, account string, r right) (bo
 	return err == nil && review.Status.Allowed, err
 }
 
-// shift runs the controller that delays work as its Deployment says: it opens the gate of a pod whose time has come.
+// shift runs the controller that delays work as its Deployment says: it opens the gate of a pod whose time has come, and passes the check of a Workload of Kueue's.
 func (x *installation) shift(ctx context.Context, program string) error {
 	_, err := x.client.CoreV1().Pods("default").Create(ctx, &v1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "gated", Annotations: map[string]string{"leastwatt.github.io/max-delay": "1s"}},
 		Spec: v1.PodSpec{SchedulerName: "nobody", SchedulingGates: []v1.PodSchedulingGate{{Name: "leastwatt.github.io/shift"}},
 			Containers: []v1.Container{{Name: "c", Image: "none"}}}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	work := metav1.ObjectMeta{Name: "night", Labels: map[string]string{shift.Label: "true"}, Annotations: map[string]string{shift.MaxDelayAnnotation: "1s"}}
+	job := batch.JobSpec{Suspend: new(true), Template: v1.PodTemplateSpec{Spec: v1.PodSpec{SchedulerName: "nobody", RestartPolicy: v1.RestartPolicyNever, Containers: []v1.Container{{Name: "c", Image: "none"}}}}}
+	if _, err := x.client.BatchV1().Jobs("default").Create(ctx, &batch.Job{ObjectMeta: work, Spec: job}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	job.Suspend = nil
+	cron := batch.CronJobSpec{Suspend: new(true), Schedule: "0 0 1 1 *", JobTemplate: batch.JobTemplateSpec{Spec: job}}
+	if _, err := x.client.BatchV1().CronJobs("default").Create(ctx, &batch.CronJob{ObjectMeta: work, Spec: cron}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	workloads, err := x.workload(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,5 +224,51 @@ func (x *installation) shift(ctx context.Context, program string) error {
 	}); err != nil {
 		return fmt.Errorf("waiting for the gate to open: %w", err)
 	}
-	return nil
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		j, err := x.client.BatchV1().Jobs("default").Get(ctx, "night", metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		c, err := x.client.BatchV1().CronJobs("default").Get(ctx, "night", metav1.GetOptions{})
+		return err == nil && !*j.Spec.Suspend && !*c.Spec.Suspend, err
+	}); err != nil {
+		return fmt.Errorf("waiting for the Job and the CronJob: %w", err)
+	}
+	var w *unstructured.Unstructured
+	if err := until(ctx, func(ctx context.Context) (bool, error) {
+		if w, err = workloads.Get(ctx, "w", metav1.GetOptions{}); err != nil {
+			return false, err
+		}
+		states, _, err := unstructured.NestedSlice(w.Object, "status", "admissionChecks")
+		return err == nil && states[0].(map[string]any)["state"] == "Ready" && w.GetAnnotations()[shift.ReleasedAnnotation] != "", err
+	}); err != nil {
+		return fmt.Errorf("waiting for Kueue's Workload: %w: %v", err, w)
+	}
+	return x.scrape(ctx, "shift", d.Spec.Template)
+}
+
+// workload makes an AdmissionCheck of ours and a Workload of Kueue's, with reserved quota, that waits for it.
+func (x *installation) workload(ctx context.Context) (dynamic.ResourceInterface, error) {
+	client, err := dynamic.NewForConfig(x.kubelet.cluster.RESTConfig())
+	if err != nil {
+		return nil, err
+	}
+	group := schema.GroupVersion{Group: "kueue.x-k8s.io", Version: "v1beta1"}
+	workloads := client.Resource(group.WithResource("workloads")).Namespace("default")
+	check := &unstructured.Unstructured{Object: map[string]any{"apiVersion": group.String(), "kind": "AdmissionCheck", "metadata": map[string]any{"name": "clean"},
+		"spec": map[string]any{"controllerName": shift.CheckController}}}
+	if _, err := client.Resource(group.WithResource("admissionchecks")).Create(ctx, check, metav1.CreateOptions{}); err != nil {
+		return nil, err
+	}
+	w := &unstructured.Unstructured{Object: map[string]any{"apiVersion": group.String(), "kind": "Workload",
+		"metadata": map[string]any{"name": "w", "annotations": map[string]any{shift.MaxDelayAnnotation: "1s"}},
+		"spec":     map[string]any{"podSets": []any{map[string]any{"name": "main", "count": int64(1), "template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "c"}}}}}}}}}
+	if w, err = workloads.Create(ctx, w, metav1.CreateOptions{}); err != nil {
+		return nil, err
+	}
+	stamp := time.Now().UTC().Format(time.RFC3339)
+	w.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "QuotaReserved", "status": "True", "reason": "QuotaReserved", "lastTransitionTime": stamp}},
+		"admissionChecks": []any{map[string]any{"name": "clean", "state": "Pending", "message": "", "lastTransitionTime": stamp}}}
+	_, err = workloads.UpdateStatus(ctx, w, metav1.UpdateOptions{})
+	return workloads, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -85,7 +86,7 @@ func chartProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	bin, program, selector := controlplane.ForTest(t, ""), controlplane.HelmForTest(t), controlplane.ProgramForTest(t, "endpoint-selector")
-	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir(), Progress: t.Output(),
+	err := controlplane.Run(t.Context(), bin, controlplane.Options{Audit: true, Parent: t.TempDir(), Progress: t.Output(),
 		APIServer: []string{"--enable-aggregator-routing=true"}}, func(ctx context.Context, c *controlplane.Cluster) error {
 		client, err := c.Client()
 		if err != nil {
@@ -102,13 +103,18 @@ func chartProxy(t *testing.T) {
 		}
 		x := &installation{T: t, helm: helm{program, t.TempDir(), c}, kubelet: kubelet{c, client}, values: file, hall: hall}
 		x.more = []string{"scheduler.enabled=false", "endpointSelector.enabled=true", "endpointSelector.clusterCIDR=10.77.0.0/16", "gateway.enabled=true",
-			"shift.enabled=true", "shift.grid=static:100", "shift.webhook.enabled=true", "shift.budgetNamespaces={default}", "shift.tell.zone=DE",
+			"monitoring.podMonitors.enabled=true", "shift.enabled=true", "shift.grid=static:100", "shift.webhook.enabled=true", "shift.budgetNamespaces={default}", "shift.tell.zone=DE",
 			"shift.policies.namespaces.default.budget.kWhPerDay=1", "shift.policies.namespaces.default.budget.over=refuse"}
 		shift := controlplane.ProgramForTest(t, "shift")
-		for _, step := range []func(context.Context) error{x.install, x.strict,
+		for _, step := range []func(context.Context) error{func(ctx context.Context) error { return x.define(ctx, monitoringDefinitions) }, x.install, x.granted, x.strict,
 			func(ctx context.Context) error { return x.webhook(ctx, shift) },
 			func(ctx context.Context) error { return x.proxy(ctx, selector) },
 			func(ctx context.Context) error { return x.gateway(ctx, selector) },
+			func(context.Context) error {
+				both := maps.Clone(spare)
+				maps.Copy(both, spareBesideProxy)
+				return x.rights(both)
+			},
 			func(ctx context.Context) error { return x.clean(ctx, selector) }} {
 			if err := step(ctx); err != nil {
 				return err
@@ -184,6 +190,9 @@ func (x *installation) proxy(ctx context.Context, program string) error {
 		if strings.Contains(line, "numgen") {
 			x.Logf("rule: %s", strings.TrimSpace(line))
 		}
+	}
+	if err := x.scrape(ctx, "endpoint-selector", d.Spec.Template); err != nil {
+		return err
 	}
 	x.stop(p)
 	if dial(ctx, address) == "" {
@@ -326,6 +335,9 @@ func (x *installation) gateway(ctx context.Context, program string) error {
 		return fmt.Errorf("waiting for the weights: %w: %v", err, weights)
 	}
 	x.Logf("weights of the HTTPRoute: %v", weights)
+	if err := x.scrape(ctx, "gateway", first.template); err != nil {
+		return err
+	}
 	x.stop(first.Process)
 	if _, err := apply(ctx); err != nil { // its owner takes the weights away
 		return err

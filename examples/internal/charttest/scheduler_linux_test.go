@@ -20,6 +20,7 @@ import (
 type running struct {
 	*pod
 	*controlplane.Process
+	template v1.PodTemplateSpec
 }
 
 // deployed starts what a Deployment of the chart says.
@@ -36,7 +37,7 @@ func (x *installation) deployed(ctx context.Context, component, name, program st
 		return running{}, err
 	}
 	process, err := p.start(ctx, ready)
-	return running{p, process}, err
+	return running{p, process, d.Spec.Template}, err
 }
 
 // schedule runs the scheduler as its Deployment says. It is stopped in the middle of 500 pods; its successor places the
@@ -67,6 +68,9 @@ func (x *installation) schedule(ctx context.Context, program string) error {
 		return err
 	}
 	if err := x.known(ctx, 3); err != nil {
+		return err
+	}
+	if err := x.scrape(ctx, "scheduler", x.scheduler.template); err != nil {
 		return err
 	}
 	if err := x.decisions(ctx); err != nil {

@@ -859,22 +859,27 @@ func TestTemplateReplicasAreSpread(t *testing.T) {
 
 // A program may go where its values send it, and no further: to the ports of what WAO and PEAKS left too, where it goes by profiles.
 func TestTemplateEgress(t *testing.T) {
-	const base, config, left = "443 6443 28282", " 80 8443 9090 28283", " 2020 8501 9290"
+	const base, config, left = "443 6443 28282", " 80 8443 9090 28283 8001", " 2020 8501 9290"
 	for profiles, more := range map[string]string{"true": left, "false": ""} {
 		t.Run("profiles="+profiles, func(t *testing.T) {
 			all, err := render(t, append(everything, `--set-json=config={"sensors":{"sources":[{"type":"prometheus","url":"http://prometheus.monitoring:9090/prom","ready":["node-exporter"]},`+
-				`{"type":"kepler","url":"http://{{.Address}}:28283/metrics"},{"type":"redfish","perNode":{"n1":{"url":"https://10.0.0.1:8443"},"n2":{"url":"http://10.0.0.2"}}}]},"models":[{"kind":"prior"}]}`,
-				"--set=shift.grid=watttime:https://proxy.example:3129/v3,scheduler.metricsServer=false,scheduler.profiles="+profiles+",metricsAdapter.profiles="+profiles)...)
+				`{"type":"kepler","url":"http://{{.Address}}:28283/metrics"},{"type":"redfish","perNode":{"n1":{"url":"https://10.0.0.1:8443"},"n2":{"url":"http://10.0.0.2"}}}]},"models":[{"kind":"remote","url":"grpcs://models:8001"}]}`,
+				"--set=gateway.extraArgs={-rates=prometheus,-prometheus=http://prometheus.monitoring:9095},shift.extraEnv[0].name=HTTPS_PROXY,shift.extraEnv[0].value=http://proxy:3128",
+				`--set-json=jobs.extraArgs=["-a=http://one:91/x,http://two:92"]`,
+				"--set=jobsPush.url=http://other-jobs.elsewhere.svc,jobsPush.token.existingSecret=mine,shift.grid=watttime:https://proxy.example:3129/v3,scheduler.metricsServer=false,scheduler.profiles="+profiles+",metricsAdapter.profiles="+profiles)...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]string{"scheduler": base + config + more, "controller": base + config + left, "metrics-adapter": base + config + more, "gateway": base + config,
-				"shift": base + " 3129", "jobs": base + " 8080", "jobs-push": "8080"}
+			want := map[string]string{"scheduler": base + config + more, "controller": base + config + left, "metrics-adapter": base + config + more, "gateway": base + config + " 9095",
+				"shift": "443 6443 3129 3128", "jobs": "443 6443 8080 91 92", "jobs-push": "8080 80"}
 			for _, o := range all {
 				if o.Kind != "NetworkPolicy" {
 					continue
 				}
 				component := strings.TrimPrefix(o.Metadata.Name, "lw-leastwatt-")
+				if got, may := strings.Contains(string(o.Spec), "623"), strings.Contains(want[component], base); got != may {
+					t.Errorf("%s may ask by IPMI: %t, want %t", component, got, may)
+				}
 				if got, may := egress(t, o), strings.Fields(want[component]); !maps.Equal(got, set(may)) {
 					t.Errorf("%s may go to %v, want %v", component, slices.Sorted(maps.Keys(got)), may)
 				}
@@ -884,6 +889,24 @@ func TestTemplateEgress(t *testing.T) {
 				t.Errorf("no policy of %v", want)
 			}
 		})
+	}
+}
+
+// What asks the API server for nothing does not reach it, and providers of the grid are reached where sensors are at other ports.
+func TestTemplateEgressOfJobs(t *testing.T) {
+	all, err := render(t, `--set-json=networkPolicy={"apiServerPorts":[6443],"sensorPorts":[{"protocol":"TCP","port":9100}]}`,
+		"--set=jobs.enabled=true,jobs.kubernetes=false,jobs.nodes=name,jobs.grid=neso,shift.enabled=true,shift.grid=neso")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range all {
+		want := map[string]string{"lw-leastwatt-jobs": "443", "lw-leastwatt-shift": "443 6443"}[o.Metadata.Name]
+		if o.Kind != "NetworkPolicy" || want == "" {
+			continue
+		}
+		if got := egress(t, o); !maps.Equal(got, set(strings.Fields(want))) {
+			t.Errorf("%s may go to %v, want %s", o.Metadata.Name, slices.Sorted(maps.Keys(got)), want)
+		}
 	}
 }
 
@@ -1002,5 +1025,49 @@ func TestValuesFiles(t *testing.T) {
 				t.Errorf("it runs %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// Who reads metrics.k8s.io of this cluster may, and nobody else: where config has such a source, all that read config, else those that are told to.
+func TestTemplateMetricsServer(t *testing.T) {
+	all := "controller endpoint-selector gateway metrics-adapter scheduler"
+	const on = "controller.enabled=true,metricsAdapter.enabled=true,endpointSelector.enabled=true,gateway.enabled=true,shift.enabled=true,jobs.enabled=true,scheduler.profiles=true,metricsAdapter.profiles=true,"
+	for set, want := range map[string]string{
+		"scheduler.metricsServer=false": "",
+		"scheduler.metricsServer=true,metricsAdapter.metricsServer=true,controller.metricsServer=true": "controller metrics-adapter scheduler",
+		"controller.metricsServer=true": "controller",
+		"config.sensors.sources[0].type=metrics.k8s.io,config.sensors.sources[0].url=null":                                                         all,
+		"config.sensors.sources[0].type=metrics.k8s.io":                                                                                            all,
+		"config.sensors.sources[0].type=metrics.k8s.io,config.sensors.sources[0].url=https://other":                                                "",
+		"config.sensors.sources[0].type=redfish,config.sensors.sources[0].url=https://b,config.sensors.sources[0].fallback[0].type=metrics.k8s.io": all,
+		"config.sensors.sources[0].type=metrics.k8s.io,existingConfigMap=mine":                                                                     "",
+	} {
+		objects, err := render(t, "--set="+on+set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		roles := make(map[string]bool)
+		for _, o := range objects {
+			for _, r := range o.Rules {
+				if slices.Contains(r.APIGroups, "metrics.k8s.io") {
+					roles[o.Kind+" "+o.Metadata.Name] = true
+					if o.Kind != "ClusterRole" || !slices.Equal(r.Resources, []string{"nodes"}) || !slices.Equal(r.Verbs, []string{"get", "list"}) {
+						t.Errorf("%s: %s %s: %+v", set, o.Kind, o.Metadata.Name, r)
+					}
+				}
+			}
+		}
+		var may []string
+		for _, o := range objects {
+			if roles[o.RoleRef.Kind+" "+o.RoleRef.Name] && o.Kind == "ClusterRoleBinding" {
+				for _, s := range o.Subjects {
+					may = append(may, strings.TrimPrefix(s.Name, "lw-leastwatt-"))
+				}
+			}
+		}
+		slices.Sort(may)
+		if got := strings.Join(may, " "); got != want {
+			t.Errorf("%s: nodes of metrics.k8s.io are read by %q, want %q", set, got, want)
+		}
 	}
 }

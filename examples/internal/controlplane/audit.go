@@ -8,31 +8,35 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// A Write is one request that changed something, or tried to, as kube-apiserver's audit log tells it.
-type Write struct {
-	Verb                                   string // create, update, patch, delete; of a binding, create
-	Program                                string // the name of the program's file, as its client gives it
-	Resource, Subresource, Namespace, Name string
-	Code                                   int // the status of the answer
-	At                                     time.Time
+// A Request is one for a resource, as kube-apiserver's audit log tells it.
+type Request struct {
+	Verb                                          string // get, list, watch, create, update, patch, delete; of a binding, create
+	User                                          string
+	Program                                       string // the name of the program's file, as its client gives it
+	Group, Resource, Subresource, Namespace, Name string
+	Code                                          int // the status of the answer
+	At                                            time.Time
 }
 
-// auditPolicy notes all that writes, and nothing that reads.
+// auditPolicy notes all that writes, and what service accounts read, but for those of Kubernetes itself.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- {level: None, verbs: [get, list, watch], userGroups: ["system:serviceaccounts:kube-system"]}
+- {level: Metadata, userGroups: ["system:serviceaccounts"]}
 - {level: None, verbs: [get, list, watch]}
 - {level: Metadata}
 `
 
 func (c *Cluster) auditLog() string { return filepath.Join(c.dir, "logs", "audit.json") }
 
-// audit returns the flags by which kube-apiserver notes what is written. Each request is in the log before it is answered.
+// audit returns the flags by which kube-apiserver notes what is asked. Each request is in the log before it is answered.
 func (c *Cluster) audit() ([]string, error) {
 	policy := filepath.Join(c.dir, "audit.yaml")
 	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
@@ -41,8 +45,14 @@ func (c *Cluster) audit() ([]string, error) {
 	return []string{"--audit-policy-file=" + policy, "--audit-log-path=" + c.auditLog(), "--audit-log-mode=blocking", "--audit-log-maxsize=0"}, nil
 }
 
-// Writes returns what was written so far, in the order of the answers, of a cluster with [Options.Audit].
-func (c *Cluster) Writes() ([]Write, error) {
+// Writes returns what changed something so far, or tried to, in the order of the answers, of a cluster with [Options.Audit].
+func (c *Cluster) Writes() ([]Request, error) {
+	all, err := c.Requests()
+	return slices.DeleteFunc(all, func(r Request) bool { return slices.Contains([]string{"get", "list", "watch"}, r.Verb) }), err
+}
+
+// Requests returns what [Cluster.Writes] does, and what service accounts outside kube-system read.
+func (c *Cluster) Requests() ([]Request, error) {
 	f, err := os.Open(c.auditLog())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.New("no audit log: the cluster was started without Options.Audit")
@@ -51,13 +61,14 @@ func (c *Cluster) Writes() ([]Write, error) {
 		return nil, err
 	}
 	defer f.Close()
-	var all []Write
+	var all []Request
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var e struct {
 			Verb, UserAgent, Stage string
-			ObjectRef              struct{ Resource, Subresource, Namespace, Name string }
+			User                   struct{ Username string }
+			ObjectRef              struct{ APIGroup, Resource, Subresource, Namespace, Name string }
 			ResponseStatus         struct{ Code int }
 			StageTimestamp         time.Time
 		}
@@ -66,7 +77,10 @@ func (c *Cluster) Writes() ([]Write, error) {
 		}
 		program, _, _ := strings.Cut(e.UserAgent, "/")
 		o := e.ObjectRef
-		all = append(all, Write{Verb: e.Verb, Program: program, Resource: o.Resource, Subresource: o.Subresource, Namespace: o.Namespace, Name: o.Name,
+		if o.Resource == "" { // such as /readyz
+			continue
+		}
+		all = append(all, Request{Verb: e.Verb, User: e.User.Username, Program: program, Group: o.APIGroup, Resource: o.Resource, Subresource: o.Subresource, Namespace: o.Namespace, Name: o.Name,
 			Code: e.ResponseStatus.Code, At: e.StageTimestamp})
 	}
 	return all, lines.Err()

@@ -29,7 +29,7 @@ type Options struct {
 	// APIServer are further flags of kube-apiserver, such as feature gates.
 	APIServer []string
 
-	// Audit has kube-apiserver note what is written, for [Cluster.Writes].
+	// Audit has kube-apiserver note what is written, and what service accounts read, for [Cluster.Writes] and [Cluster.Requests].
 	Audit bool
 
 	// Progress receives a line for each program that has started. Nil discards them.
