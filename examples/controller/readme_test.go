@@ -18,6 +18,7 @@ import (
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 	"github.com/leastwatt/leastwatt/examples/internal/readme"
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
 
@@ -87,6 +88,26 @@ spec:
 		t.Fatal(err)
 	}
 	s.reader(t, strings.NewReplacer(u.Host, "models:8080")).Play(t.Context(), t, readme.Read(t, "### Move from WAO").Commands)
+	// Of what the NodeConfigs said nothing is lost: their end is dealt with before that of another one.
+	other := object(t, `
+apiVersion: node.waok8s.github.io/v1beta1
+kind: NodeConfig
+metadata: {name: worker-2, namespace: wao-system}
+spec:
+  nodeName: worker-2
+  metricsCollector: {deltaP: {type: DifferentialPressureAPI, endpoint: "http://10.0.0.9:5000"}}
+`)
+	s.apply(t, newNode("worker-2", "10.0.0.1", nil), other)
+	until(t, "another node's profile is there", func() bool { return s.profile(t, "worker-2") != nil })
+	if err := s.client.Delete(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "and is gone with its NodeConfig", func() bool { return s.profile(t, "worker-2") == nil })
+	for _, n := range names {
+		if p := s.profile(t, n); p == nil || len(p.Spec.Sensors) != 2 || p.Spec.Model.Remote == nil || p.Annotations[controllers.MadeBy] != "" {
+			t.Errorf("%s: %+v", n, p)
+		}
+	}
 }
 
 // What the README tells somebody who comes from PEAKS.

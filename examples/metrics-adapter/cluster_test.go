@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/examples/internal/readme"
 	"github.com/leastwatt/leastwatt/sensors/sensorstest/emulate"
 )
 
@@ -49,7 +50,7 @@ func TestMetricsAdapter(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := answers(ctx, t, client); err != nil {
+		if err := answers(ctx, t, c, client); err != nil {
 			return err
 		}
 		refuses(ctx, t, url)
@@ -129,17 +130,15 @@ const (
 )
 
 // answers asks for each kind of metric through the API server.
-func answers(ctx context.Context, t *testing.T, client *kubernetes.Clientset) error {
+func answers(ctx context.Context, t *testing.T, c *controlplane.Cluster, client *kubernetes.Clientset) error {
 	if err := until(ctx, func(ctx context.Context) (bool, error) { // the aggregator learns in the background who serves
 		got, _, err := ask(ctx, client, custom+"/nodes/*/power_watts")
 		return err == nil && len(got) == 2, nil
 	}); err != nil {
 		return fmt.Errorf("waiting for the metrics of two nodes: %w", err)
 	}
-	for _, path := range []string{custom + "/nodes/n1/power_watts", external + "/power_watts"} { // the README shows these
-		body, err := client.CoreV1().RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json").DoRaw(ctx)
-		t.Logf("kubectl get --raw %s\n%s %v", path, body, err)
-	}
+	shell := readme.Shell{Programs: map[string]string{"kubectl": controlplane.KubectlForTest(t)}, Kubeconfig: c.Kubeconfig()}
+	shell.Play(ctx, t, readme.Read(t, "### Scale on watts").Commands)
 	for path, want := range map[string]map[string]string{
 		custom + "/nodes/n1/power_watts":                                         {"n1": "90"},
 		custom + "/nodes/*/inlet_temp":                                           {"n1": "24500m", "n2": "24500m"},
