@@ -256,14 +256,14 @@ func TestEarlyStartsLeaveRoom(t *testing.T) {
 	}
 }
 
-// TestUrgentFirst: of those whose latest start has come the one that is due first gets the room, and a server that becomes free goes to the one that waits
+// TestUrgentFirst: of those whose latest start has come the one that can still end in time gets the room, and a server that becomes free goes to the one that waits
 // for it, not to one with time that is asked about before it.
 func TestUrgentFirst(t *testing.T) {
 	g := hourly{"a": {100, 500, 500, 500, 500, 500, 500}}
 	s, c := carbon(t, "spacetime", g, CarbonOptions{}), sited(t, "a")
 	p := plan(t, s, 30*time.Minute, c, work("due", time.Hour, 95*time.Minute), work("overdue", time.Hour, time.Hour))
-	if len(p.Assigned) != 1 || p.Assigned[0].Job != 1 {
-		t.Fatalf("%+v, want the overdue job to start", p)
+	if len(p.Assigned) != 1 || p.Assigned[0].Job != 0 {
+		t.Fatalf("%+v, want the job to start that ends in time", p)
 	}
 	s, c = carbon(t, "spacetime", g, CarbonOptions{}), twin(t)
 	short, long := work("short", 10*time.Minute, 11*time.Minute), work("long", 3*time.Hour, 3*time.Hour)

@@ -20,7 +20,8 @@ import (
 // so that a clean hour is not filled beyond what it is worth. A job is held only until its planned start, or until the next slot begins, when all
 // that are held are planned anew together by the forecast of the hour; what arrives in between is planned alone, beside what is booked. Where servers
 // stay on, what is expected to arrive takes part, so that nothing waits for a clean hour which others will fill; see package arrivals. Cores that are free
-// before their time go to jobs that are planned for one that is worth no more than now; see settle. Nothing is held without a forecast, nor beyond
+// before their time go to jobs that are planned for one that is worth no more than now; see settle. A timetable of the servers sees to it that
+// deadlines are met which can be. Nothing is held without a forecast, nor beyond
 // its latest start; a job without a deadline starts at once, where it is cheapest.
 type overTime struct {
 	clean
@@ -44,6 +45,8 @@ type overTime struct {
 	sums    [][]float64       // of costs ahead, by site
 	priced  [][]float64       // of prices, by cell
 	coming  *arrivals.Learner // what comes beside the jobs that are there; see expect
+	table   *timetable        // in which all that wait end in time
+	barred  []int             // servers that the job at hand may not have
 }
 
 func (*overTime) Name() string { return "spacetime" }
@@ -59,10 +62,12 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 		b.swept, b.runs, b.keeps = -1, make([][]run, c.Len()), make([][]keep, c.Len())
 		b.cost, b.best = make([]float64, len(b.sites)), make([]int, len(b.sites))
 		b.coming = arrivals.New(b.grid.Slot(), now)
+		b.table = newTimetable(c.Len())
 	}
 	b.coming.Pass(now)
 	b.tier(c)
 	b.forget(now)
+	b.enter(jobs, c, now)
 	b.asked, b.idle = b.asked[:0], !slices.ContainsFunc(c.jobs, func(n int32) bool { return n > 0 })
 	var must []int  // jobs that start now if there is room
 	var later []int // jobs with time to choose, to be planned together
@@ -280,14 +285,42 @@ func (b *overTime) follow(p *Plan, c *Cluster, now time.Duration, jobs []Job, k 
 // over its life; else the job waits for room. It runs for a stretch, if that is not 0.
 func (b *overTime) atOnce(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, planned int, stretch time.Duration) {
 	j := &jobs[k]
-	b.bestNodes(j, now, c)
-	node := b.pick(j, planned)
+	node := b.choose(c, j, now, func() int { return b.pick(j, planned) })
 	if node < 0 {
 		p.wait(c, jobs, k)
+		if e := b.table.entries[j.Name]; e != nil && e.node >= 0 && !e.late {
+			e.first = max(min(e.start, b.nextChance(now)), now+b.soonest())
+			p.Waiting[len(p.Waiting)-1].Reason.Until = e.first
+		}
 		b.keep(c, j, now)
 		return
 	}
 	b.start(p, c, now, jobs, k, node, stretch)
+}
+
+// choose returns the server that pick wants for a job that starts now, or the next that it wants if the timetable has none of the first, or that where the job must
+// start now by the timetable; else -1.
+func (b *overTime) choose(c *Cluster, j *Job, now time.Duration, pick func() int) int {
+	const tries = 4
+	b.barred = b.barred[:0]
+	defer func() { b.barred = b.barred[:0] }()
+	for range tries {
+		b.bestNodes(j, now, c)
+		node := pick()
+		if node < 0 {
+			break
+		}
+		if b.leaves(j, node) {
+			return node
+		}
+		b.barred = append(b.barred, node)
+	}
+	if e := b.table.due(j.Name); e != nil && c.Fits(e.node, j) {
+		node := e.node
+		b.table.drop(e)
+		return node
+	}
+	return -1
 }
 
 // pick returns the best node of the site that was planned, else of the one where a job costs the least over its life, or -1.
@@ -323,8 +356,12 @@ func (b *overTime) start(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, 
 		b.running[x].add(t, share*j.Requests.CPU)
 	})
 	n, _ := slices.BinarySearchFunc(b.runs[node], now+life, func(r run, end time.Duration) int { return cmp.Compare(r.end, end) })
-	b.runs[node] = slices.Insert(b.runs[node], n, run{now + life, j.Requests.CPU})
+	b.runs[node] = slices.Insert(b.runs[node], n, run{now + life, j.Requests.CPU, j.Requests.Memory})
 	b.unkeep(j.Name)
+	b.table.on[node].built = 0
+	if stretch > 0 && j.Deadline > 0 {
+		b.table.rest(j, life, b.due(j))
+	}
 	if stretch == 0 {
 		b.coming.Forget(j.Name)
 	}

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
@@ -116,7 +117,7 @@ func (b *overTime) bestNodes(j *Job, now time.Duration, c *Cluster) {
 	}
 	for i := range c.nodes {
 		n := &c.nodes[i]
-		if n.Down || j.Node != "" && j.Node != n.Name || !j.Requests.Fits(&n.Allocatable) || len(b.keeps[i]) > 0 && c.Fits(i, j) && b.spare(c, i, j, now, due, now) < 0 {
+		if n.Down || j.Node != "" && j.Node != n.Name || !j.Requests.Fits(&n.Allocatable) || slices.Contains(b.barred, i) || len(b.keeps[i]) > 0 && c.Fits(i, j) && b.spare(c, i, j, now, due, now) < 0 {
 			continue
 		}
 		s := b.of[i]

@@ -8,8 +8,8 @@ import (
 
 // A run is a job that was started on a server, and when it is expected to end.
 type run struct {
-	end time.Duration
-	cpu float64
+	end      time.Duration
+	cpu, mem float64
 }
 
 // A keep is room on a server that others leave to a job from a time on, because it must start then.
@@ -121,6 +121,7 @@ func (b *overTime) ended(now time.Duration) {
 	if b.swept == b.at {
 		return
 	}
+	b.table.sweep(now - b.grid.Slot())
 	for name, i := range b.keptAt {
 		if slices.ContainsFunc(b.keeps[i], func(k keep) bool { return k.name == name && k.asked < b.at-1 }) {
 			b.unkeep(name)

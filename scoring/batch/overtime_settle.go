@@ -24,6 +24,7 @@ func (b *overTime) settle(p *Plan, c *Cluster, now time.Duration, jobs []Job) {
 		return
 	}
 	b.sumUp()
+	b.asked = slices.DeleteFunc(b.asked, func(h hold) bool { return b.must(p, c, now, jobs, &h) })
 	for n := range b.asked {
 		h := &b.asked[n]
 		if h.gain = -1; !b.whole && !jobs[h.job].Suspend {
@@ -69,8 +70,28 @@ func (b *overTime) settle(p *Plan, c *Cluster, now time.Duration, jobs []Job) {
 		if h.gain >= 0 {
 			until = chance
 		}
-		p.Waiting = append(p.Waiting, Wait{Job: h.job, Reason: Reason{Until: min(until, h.latest), Planned: h.start}})
+		until = min(until, h.latest)
+		if e := b.table.entries[jobs[h.job].Name]; e != nil && e.node >= 0 {
+			until = min(until, max(e.start, now+b.soonest()))
+			e.first = until
+		}
+		p.Waiting = append(p.Waiting, Wait{Job: h.job, Reason: Reason{Until: until, Planned: h.start}})
 	}
+}
+
+// must starts a held job whose time in the timetable has come.
+func (b *overTime) must(p *Plan, c *Cluster, now time.Duration, jobs []Job, h *hold) bool {
+	j := &jobs[h.job]
+	e := b.table.due(j.Name)
+	if e == nil || b.table.later(e, b.at) || !c.Fits(e.node, j) {
+		return false
+	}
+	node := e.node
+	b.table.drop(e)
+	b.book(h.booking, -1)
+	delete(b.holds, j.Name)
+	b.start(p, c, now, jobs, h.job, node, 0)
+	return true
 }
 
 func mostFree(c *Cluster) float64 {
@@ -85,20 +106,26 @@ func mostFree(c *Cluster) float64 {
 // runs, or that cannot be put off until this job ends.
 func (b *overTime) startEarly(p *Plan, c *Cluster, now time.Duration, jobs []Job, h *hold) bool {
 	j := &jobs[h.job]
-	b.bestNodes(j, now, c)
 	site := b.cells[h.cell].site
-	node := b.best[site]
-	if node < 0 && h.start <= now && h.latest < now+b.grid.Slot() {
-		node = b.pick(j, site)
-	}
+	node := b.choose(c, j, now, func() int {
+		node := b.best[site]
+		if node < 0 && h.start <= now && h.latest < now+b.grid.Slot() {
+			node = b.pick(j, site)
+		}
+		if node < 0 || h.start <= now {
+			return node
+		}
+		b.book(h.booking, -1)
+		defer b.book(h.booking, 1)
+		if !b.clears(b.cellOf[node], now, j) {
+			return -1
+		}
+		return node
+	})
 	if node < 0 {
 		return false
 	}
 	b.book(h.booking, -1)
-	if h.start > now && !b.clears(b.cellOf[node], now, j) {
-		b.book(h.booking, 1)
-		return false
-	}
 	delete(b.holds, j.Name)
 	b.start(p, c, now, jobs, h.job, node, 0)
 	return true
@@ -189,14 +216,19 @@ func (b *overTime) clears(x int, now time.Duration, j *Job) bool {
 	return ok
 }
 
+// soonest is after what time a job is asked about again at the earliest.
+func (b *overTime) soonest() time.Duration {
+	const looks = 60 // in a slot, at most
+	return max(1, b.grid.Slot()/looks)
+}
+
 // nextChance is when cores may become free: when the next of the jobs that run is expected to end, in this slot.
 func (b *overTime) nextChance(now time.Duration) time.Duration {
-	const looks = 60 // in a slot, at most
 	next := b.nextSlot(now)
 	for _, runs := range b.runs {
 		for _, r := range runs {
 			next = min(next, r.end)
 		}
 	}
-	return min(max(next, now+max(1, b.grid.Slot()/looks)), b.nextSlot(now))
+	return min(max(next, now+b.soonest()), b.nextSlot(now))
 }

@@ -70,7 +70,7 @@ func (r Reason) String() string {
 		return "no node could ever take it"
 	case r.Planned > 0:
 		return fmt.Sprintf("held, planned for %v", r.Planned)
-	case r.Until > 0:
+	case r.Until > 0 && r.Short == "":
 		return fmt.Sprintf("held until %v", r.Until)
 	case r.Short != "":
 		return fmt.Sprintf("no node has enough %s free", r.Short)
