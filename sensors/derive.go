@@ -27,13 +27,13 @@ func Derive(s SensorSource, o DeriveOptions) SensorSource {
 		for _, r := range []struct{ counter, rate Kind }{{Energy, Power}, {CPUEnergy, CPUPower}, {CPUTime, CPUUsed}} {
 			if c, ok := d.has(r.counter); ok && !has(d.all, r.rate) {
 				if v, end, ok := rates.Per(node+"\xff"+string(r.counter)+"\xff"+c.Source, c.Value, c.At); ok {
-					d.add(r.rate, v, end, c.Source)
+					d.add(r.rate, v, end, 0, c.Source)
 				}
 			}
 		}
 		if used, ok := d.has(CPUUsed); ok && o.Cores != nil && !has(d.all, CPUUtilization) {
 			if cores := o.Cores(node); cores > 0 {
-				d.add(CPUUtilization, min(used.Value/cores, 1), used.At, used.Source)
+				d.add(CPUUtilization, min(used.Value/cores, 1), used.At, used.Mean, used.Source)
 			}
 		}
 		d.difference(DeltaT, ExhaustTemp, InletTemp)
@@ -55,9 +55,9 @@ func (d *derivation) has(kind Kind) (Reading, bool) {
 }
 
 // add adds a kind, if its value is possible.
-func (d *derivation) add(kind Kind, v float64, at time.Time, source string) {
+func (d *derivation) add(kind Kind, v float64, at time.Time, mean time.Duration, source string) {
 	if Possible(kind, v) == nil {
-		d.all = append(d.all, Reading{Kind: kind, Value: v, At: at, Source: strings.TrimSuffix(source, derived) + derived})
+		d.all = append(d.all, Reading{Kind: kind, Value: v, At: at, Mean: mean, Source: strings.TrimSuffix(source, derived) + derived})
 	}
 }
 
@@ -72,5 +72,5 @@ func (d *derivation) difference(kind, a, b Kind) {
 	if y.At.Before(at) {
 		at = y.At
 	}
-	d.add(kind, x.Value-y.Value, at, x.Source)
+	d.add(kind, x.Value-y.Value, at, 0, x.Source)
 }

@@ -13,12 +13,18 @@ type Reading struct {
 	// At is when the hardware measured, as far as the protocol tells; otherwise when the answer arrived.
 	At time.Time
 
+	// Mean is over how long before At the value is a mean; 0 is a moment, or a time that nobody tells.
+	Mean time.Duration
+
 	// Source tells the protocol and the view that gave the value: "redfish:ThermalMetrics".
 	Source string
 }
 
 // Age returns how old the measurement is at now. A clock ahead of ours gives a negative age.
 func (r Reading) Age(now time.Time) time.Duration { return now.Sub(r.At) }
+
+// Middle returns the time that the value tells of best: a mean shows half of what began in the middle.
+func (r Reading) Middle() time.Time { return r.At.Add(-max(r.Mean, 0) / 2) }
 
 // A SensorSource reads the current measurements of a node. It leaves out what it lacks, and never puts
 // 0 in its place; a kind occurs at most once.

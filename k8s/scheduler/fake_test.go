@@ -131,6 +131,7 @@ type fleetSite struct {
 	now   time.Time
 
 	scorer scoring.Scorer
+	mean   time.Duration      // what utilization is a mean over
 	gpu    *float64           // what all GPUs are read at
 	power  map[string]float64 // of nodes whose power is read too
 }
@@ -148,7 +149,7 @@ func (s *fleetSite) refresh(tb testing.TB, sampled time.Time, utilization ...flo
 	for i, sp := range s.specs {
 		r := &sensors.NodeReadings{Node: sp.Name, Tried: s.now}
 		if u := utilization[i%len(utilization)]; u == u {
-			r.Readings = []sensors.Reading{{Kind: sensors.CPUUtilization, Value: u, At: sampled, Source: "test"}}
+			r.Readings = []sensors.Reading{{Kind: sensors.CPUUtilization, Value: u, At: sampled, Mean: s.mean, Source: "test"}}
 			if s.gpu != nil {
 				r.Readings = append(r.Readings, sensors.Reading{Kind: sensors.GPUUtilization, Value: *s.gpu, At: sampled, Source: "test"})
 			}

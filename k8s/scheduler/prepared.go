@@ -126,7 +126,8 @@ func (w *prepared) look(v *scoring.View) {
 
 // sample notes when the utilization was measured. A device whose clock runs ahead says later than it can
 // have been: then it is when it was read, as far as is known, and the same for as long as the reading is the
-// same. Or its sample would be taken to show pods that came after it.
+// same. Or its sample would be taken to show pods that came after it. A mean is of its middle: it shows half of what a pod used that
+// came then.
 func (s *seat) sample(n *sensors.NodeReadings, viewed time.Time, was *seat) {
 	r, ok := n.Find(sensors.CPUUtilization)
 	if !ok {
@@ -141,6 +142,7 @@ func (s *seat) sample(n *sensors.NodeReadings, viewed time.Time, was *seat) {
 	if !n.Tried.IsZero() {
 		s.sampled = min(s.sampled, n.Tried.UnixNano())
 	}
+	s.sampled -= int64(max(r.Mean, 0) / 2)
 }
 
 // add puts what the sample does not show into a server that is as it was measured.

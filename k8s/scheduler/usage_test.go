@@ -87,6 +87,36 @@ func TestPodsThatEndedAreTakenOff(t *testing.T) {
 	wantLoad(t, "a new sample", s, raw, "n", 0.1)
 }
 
+// A mean over two minutes shows half of what began a minute ago: of what began later too little, which is added, and of what ended
+// later too much, which is taken off.
+func TestMeansShowWhatIsInTheirMiddle(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0)
+	s := newSite(squared(t, "n"))
+	p := s.start(t, "")
+	s.mean = 2 * time.Minute
+	s.refresh(t, at, 0.5)
+	infos := s.infos()
+	for ago, load := range map[time.Duration]float64{30 * time.Second: 0.6, 90 * time.Second: 0.5} {
+		n := infos[0].(*fakeNode)
+		n.pods = nil
+		n.add(started(pod("young", "1"), at.Add(-ago), at.Add(-ago)))
+		raw, _ := cycle(t, p, pod("p", "1"), infos)
+		wantLoad(t, fmt.Sprint("started ", ago, " before the end"), s, raw, "n", load)
+	}
+	for ago, load := range map[time.Duration]float64{90 * time.Second: 0.5, 30 * time.Second: 0.3} {
+		n := infos[0].(*fakeNode)
+		n.pods = nil
+		n.add(started(pod("stays", "1"), at.Add(-time.Hour), at.Add(-time.Hour)))
+		gone := started(pod(fmt.Sprint("gone", ago), "2"), at.Add(-time.Hour), at.Add(-time.Hour))
+		gone.Spec.NodeName = "n"
+		p.work.ended = new(ended)
+		p.work.heard = 0
+		p.work.ended.add(gone, at.Add(-ago))
+		raw, _ := cycle(t, p, pod("p", "1"), infos)
+		wantLoad(t, fmt.Sprint("ended ", ago, " before the end"), s, raw, "n", load)
+	}
+}
+
 func TestWhenPodsRan(t *testing.T) {
 	at := time.Unix(1_800_000_000, 0)
 	done := pod("done", "1")

@@ -3,7 +3,7 @@
 //
 // Its main type is [Source], a [sensors.BatchSource]: one request (/watcher) serves all nodes. It gives
 // [sensors.CPUUtilization], [MemoryUtilization], and their standard deviations where the service has them. Each
-// is a mean over the service's window, and its time is the window's end, not that of the answer.
+// is a mean over the service's window (unless its operator is Latest), and its time is the window's end, not that of the answer.
 //
 // A value that is no number (the service's metrics source may give NaN) loses itself and no other.
 package loadwatcher
@@ -103,7 +103,7 @@ func (s *Source) ReadAll(ctx context.Context, nodes []string) (map[string][]sens
 			continue
 		}
 		r := &scrape.Result{Source: name, Node: node, At: a.at(resp.At)}
-		s.fill(r, of)
+		s.fill(r, of, a.over())
 		if readings[node], errs[node] = r.Done("no CPU or Memory metric of this node"); errs[node] == nil {
 			delete(errs, node)
 		}
@@ -115,7 +115,8 @@ func (s *Source) ReadAll(ctx context.Context, nodes []string) (map[string][]sens
 type answer struct {
 	Timestamp number `json:"timestamp"`
 	Window    struct {
-		End number `json:"end"`
+		Start number `json:"start"`
+		End   number `json:"end"`
 	} `json:"window"`
 	Data struct {
 		Nodes map[string]nodeMetrics `json:"NodeMetricsMap"`
@@ -170,9 +171,18 @@ func (a *answer) at(came time.Time) time.Time {
 	return came
 }
 
+// over returns how long the window is, or 0.
+func (a *answer) over() time.Duration {
+	from, to := a.Window.Start, a.Window.End
+	if !from.ok || !to.ok || !(from.value > 0 && from.value < to.value && to.value < 1e10) {
+		return 0
+	}
+	return time.Duration((to.value - from.value) * float64(time.Second))
+}
+
 // fill turns the service's metrics into readings. Of several of one meaning, Latest goes before AVG, which
 // goes before one that tells no operator.
-func (s *Source) fill(r *scrape.Result, of nodeMetrics) {
+func (s *Source) fill(r *scrape.Result, of nodeMetrics, window time.Duration) {
 	type found struct {
 		rank  int
 		value float64
@@ -195,7 +205,11 @@ func (s *Source) fill(r *scrape.Result, of nodeMetrics) {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(best)) {
 		f := best[kind]
-		r.Add(kind, f.value, time.Time{}, f.view)
+		if f.rank == latest {
+			r.Add(kind, f.value, time.Time{}, f.view)
+		} else {
+			r.AddMean(kind, f.value, window, f.view)
+		}
 	}
 	for _, kind := range slices.Sorted(maps.Keys(bad)) {
 		if _, ok := best[kind]; !ok {
@@ -204,11 +218,13 @@ func (s *Source) fill(r *scrape.Result, of nodeMetrics) {
 	}
 }
 
+const latest = 3 // the rank of what is no mean
+
 func (s *Source) meaning(m metric) (kind sensors.Kind, rank int, scale float64) {
 	deviation := false
 	switch strings.ToUpper(m.Operator) {
 	case "LATEST":
-		rank = 3
+		rank = latest
 	case "AVG", "AVERAGE":
 		rank = 2
 	case "":

@@ -135,3 +135,16 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// What is a mean says over how long, so that nobody takes it for the present.
+func TestMeans(t *testing.T) {
+	const body = `{"timestamp":1700000900,"window":{"duration":"15m","start":%s,"end":1700000900},"data":{"NodeMetricsMap":{
+"avg":{"metrics":[{"name":"x","type":"CPU","operator":"AVG","value":42}]},"now":{"metrics":[{"name":"x","type":"CPU","operator":"Latest","value":42}]}}}}`
+	for start, want := range map[string]time.Duration{"1700000000": 15 * time.Minute, "null": 0, "1700001000": 0, "-1": 0} {
+		got, errs := read(t, fmt.Sprintf(body, start), "avg", "now")
+		avg, now := got["avg"][sensors.CPUUtilization], got["now"][sensors.CPUUtilization]
+		if len(errs) > 0 || avg.Mean != want || now.Mean != 0 || !avg.Middle().Equal(avg.At.Add(-want/2)) || !now.At.Equal(avg.At) {
+			t.Errorf("window from %s: a mean over %v and the latest over %v, %v; want %v and 0", start, avg.Mean, now.Mean, errs, want)
+		}
+	}
+}

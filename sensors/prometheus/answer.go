@@ -26,7 +26,7 @@ type sample struct {
 }
 
 func (x *sample) reading(q *Query) (sensors.Reading, error) {
-	r := sensors.Reading{Kind: q.Kind, Value: x.value, At: time.UnixMilli(x.at), Source: q.source}
+	r := sensors.Reading{Kind: q.Kind, Value: x.value, At: time.UnixMilli(x.at), Mean: q.mean, Source: q.source}
 	switch {
 	case x.values == 0:
 		return r, fmt.Errorf("%w: the series exist, but the expression gives no value", sensors.ErrNoReading)

@@ -159,6 +159,30 @@ func TestWhatASeriesMeans(t *testing.T) {
 	}
 }
 
+// The rate of a counter is a mean over the window, and says so: also the utilization that is derived from cores in use.
+func TestRatesAreMeans(t *testing.T) {
+	var asked atomic.Int64
+	body := vector(series("node", "n1", "value", "0.5"), series("node", "n1", "time", "1700000000"))
+	for expr, want := range map[string]time.Duration{"sum by ($label) (rate(x[$window]))": 3 * time.Minute, "max by ($label) (x)": 0} {
+		for _, kind := range []sensors.Kind{sensors.CPUUtilization, sensors.CPUUsed} {
+			s, err := prometheus.New(prometheus.Endpoint{URL: api(t, body, &asked)}, []prometheus.Query{{Kind: kind, Expr: expr, Time: "timestamp(x)"}},
+				prometheus.Options{Window: 3 * time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := sensors.Derive(s, sensors.DeriveOptions{Cores: func(string) float64 { return 1 }}).Read(t.Context(), "n1")
+			if err != nil || len(all) == 0 {
+				t.Fatal(all, err)
+			}
+			for _, r := range all {
+				if r.Mean != want || !r.Middle().Equal(time.Unix(1700000000, 0).Add(-want/2)) {
+					t.Errorf("%s: %s is a mean over %v, its middle %v; want %v", expr, r.Kind, r.Mean, r.Middle(), want)
+				}
+			}
+		}
+	}
+}
+
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	for name, q := range map[string][]prometheus.Query{
 		"none": nil, "no kind": {{Expr: "a"}}, "no time": {{Kind: sensors.Power, Expr: "sum(a)"}},

@@ -16,7 +16,8 @@ type Query struct {
 	Kind sensors.Kind
 
 	// Expr is PromQL for an instant vector, with one series per node, in the unit of Kind. In Expr and Time,
-	// $label stands for the label that names the node and $window for [Options.Window].
+	// $label stands for the label that names the node and $window for [Options.Window]; what has $window in Expr is taken for a
+	// mean over it.
 	Expr string
 
 	// Time is PromQL for when that was measured, in Unix seconds, with the same label: the oldest counts.
@@ -26,7 +27,8 @@ type Query struct {
 	// Label names the node; "" means [Options.Label].
 	Label string
 
-	source string // of its readings
+	source string        // of its readings
+	mean   time.Duration // the same
 }
 
 var selector = regexp.MustCompile(`^\s*[a-zA-Z_:][a-zA-Z0-9_:]*\s*(\{[^{}]*\})?\s*$`)
@@ -47,6 +49,9 @@ func (q Query) prepare(o *Options) (Query, error) {
 	}
 	if !labelName.MatchString(q.Label) {
 		return q, fmt.Errorf("%s: %q is no label name", q.Kind, q.Label)
+	}
+	if strings.Contains(q.Expr, "$window") {
+		q.mean = o.Window
 	}
 	fill := strings.NewReplacer("$label", q.Label, "$window", promDuration(o.Window))
 	q.Expr, q.Time = fill.Replace(q.Expr), fill.Replace(q.Time)

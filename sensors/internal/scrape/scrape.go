@@ -215,6 +215,15 @@ func (r *Result) Add(kind sensors.Kind, value float64, at time.Time, view string
 	r.readings = append(r.readings, sensors.Reading{Kind: kind, Value: value, At: at, Source: r.Source + ":" + view})
 }
 
+// AddMean adds a reading of the answer's time that is a mean over a while before.
+func (r *Result) AddMean(kind sensors.Kind, value float64, over time.Duration, view string) {
+	before := len(r.readings)
+	r.Add(kind, value, time.Time{}, view)
+	for i := range r.readings[before:] {
+		r.readings[before+i].Mean = over
+	}
+}
+
 // Has reports whether there is a reading of a kind already.
 func (r *Result) Has(kind sensors.Kind) bool {
 	return slices.ContainsFunc(r.readings, func(x sensors.Reading) bool { return x.Kind == kind })
