@@ -163,6 +163,7 @@ func (r *profiler) reconcile(ctx context.Context, node string) (ctrl.Result, err
 		return ctrl.Result{}, r.client.Delete(ctx, have, client.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion})
 	case w == nil:
 		r.problems.set(node, "", nil)
+		r.forget(node)
 		return ctrl.Result{}, nil
 	case have != nil && !ours:
 		r.problems.set(node, w.By, ErrTaken)
@@ -171,7 +172,7 @@ func (r *profiler) reconcile(ctx context.Context, node string) (ctrl.Result, err
 		r.problems.set(node, w.By, w.Err)
 		return ctrl.Result{}, nil
 	case have == nil:
-		return ctrl.Result{}, r.create(ctx, node, w)
+		return r.create(ctx, node, w)
 	}
 	return r.update(ctx, have, w)
 }
@@ -216,12 +217,16 @@ func (w *Wanted) put(n *v1alpha1.NodeProfile) {
 	w.Profile.Spec.DeepCopyInto(&n.Spec)
 }
 
-func (r *profiler) create(ctx context.Context, node string, w *Wanted) error {
+func (r *profiler) create(ctx context.Context, node string, w *Wanted) (ctrl.Result, error) {
+	if wait := r.patience(node, w); wait > 0 {
+		r.problems.set(node, w.By, errors.New("something else removes the NodeProfile again and again"))
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	n := &v1alpha1.NodeProfile{}
 	n.Name = node
 	w.put(n)
 	r.count("create")
-	return r.wrote(node, w, r.client.Create(ctx, n))
+	return ctrl.Result{}, r.wrote(node, w, r.client.Create(ctx, n))
 }
 
 func (r *profiler) update(ctx context.Context, have *v1alpha1.NodeProfile, w *Wanted) (ctrl.Result, error) {

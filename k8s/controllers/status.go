@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -343,8 +344,11 @@ func (s *sweeper) templates(ctx context.Context) error {
 		return err
 	}
 	count := make(map[string]int32)
+	made := make(map[string]string, len(have.Items)) // by node
 	for i := range have.Items {
-		count[have.Items[i].Annotations[MadeBy]]++
+		by := have.Items[i].Annotations[MadeBy]
+		made[have.Items[i].Name] = by
+		count[by]++
 	}
 	var changes []change
 	for i := range list.Items {
@@ -352,21 +356,43 @@ func (s *sweeper) templates(ctx context.Context) error {
 		now := old.DeepCopy()
 		by := byTemplate(old)
 		now.Status.ObservedGeneration, now.Status.Profiles, now.Status.Matching = old.Generation, count[by], 0
+		others := make(map[string]int) // templates that go before it, and of how many of its nodes
 		chosen, err := selector(old)
 		if err == nil {
 			for j := range nodes.Items {
-				if chosen.Matches(labels.Set(nodes.Items[j].Labels)) {
-					now.Status.Matching++
+				if !chosen.Matches(labels.Set(nodes.Items[j].Labels)) {
+					continue
+				}
+				now.Status.Matching++
+				if other := made[nodes.Items[j].Name]; other != by && kindOf(other) == kindOf(by) {
+					others[other]++
 				}
 			}
 			err = s.problems.of(by)
 		}
 		condition(&now.Status.Conditions, old.Generation, err, "Applied", "Failed")
+		if err == nil && len(others) > 0 {
+			meta.FindStatusCondition(now.Status.Conditions, Ready).Message = cut(goBefore(int(now.Status.Matching), others))
+		}
 		if !equality.Semantic.DeepEqual(old.Status, now.Status) {
 			changes = append(changes, change{now, old.DeepCopy()})
 		}
 	}
 	return s.write(ctx, changes)
+}
+
+// goBefore tells which templates have the profiles of nodes that another one fits too.
+func goBefore(fits int, others map[string]int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "of %d nodes that fit, ", fits)
+	for i, by := range slices.Sorted(maps.Keys(others)) {
+		if i == 0 {
+			fmt.Fprintf(&b, "%d have the profile of %s", others[by], by)
+		} else {
+			fmt.Fprintf(&b, ", %d of %s", others[by], by)
+		}
+	}
+	return b.String()
 }
 
 func condition(list *[]metav1.Condition, generation int64, err error, good, bad string) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -37,7 +38,7 @@ func newSweeper(t *testing.T, o profiles.Options, objects ...client.Object) (*sw
 		t.Fatal(err)
 	}
 	log := new(bytes.Buffer)
-	return &sweeper{client: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.NodeProfile{}).WithObjects(objects...).Build(), provider: p, problems: newProblems(), census: newCensus(),
+	return &sweeper{client: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.NodeProfile{}, &v1alpha1.NodeProfileTemplate{}, &v1alpha1.PowerModel{}).WithObjects(objects...).Build(), provider: p, problems: newProblems(), census: newCensus(),
 		count: func(string) {}, every: 5 * time.Second, period: 10 * time.Minute, learned: -1, log: slog.New(slog.NewTextHandler(log, nil))}, log
 }
 
@@ -58,6 +59,42 @@ func TestSweepTellsProblems(t *testing.T) {
 			t.Errorf("the log says %q", log)
 		}
 	})
+}
+
+// A template tells which other ones have the profiles of nodes that it fits, in the same words at each sweep.
+func TestSweepTellsWhichTemplateGoesBefore(t *testing.T) {
+	var objects []client.Object
+	template := func(name string, priority int32) *v1alpha1.NodeProfileTemplate {
+		x := &v1alpha1.NodeProfileTemplate{ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1}, Spec: v1alpha1.NodeProfileTemplateSpec{Priority: priority}}
+		objects = append(objects, x)
+		return x
+	}
+	low := template("low", 0)
+	template("high", 1)
+	template("middle", 1)
+	for node, by := range map[string]string{"n1": "high", "n2": "high", "n3": "middle", "n4": "low"} {
+		objects = append(objects, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}},
+			&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: node, Annotations: map[string]string{MadeBy: "NodeProfileTemplate/" + by}}})
+	}
+	s, _ := newSweeper(t, profiles.Options{}, objects...)
+	writes := 0
+	s.count = func(string) { writes++ }
+	for range 3 {
+		if err := s.templates(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if writes != 3 {
+		t.Errorf("three sweeps over three templates wrote %d times, want once each", writes)
+	}
+	if err := s.client.Get(t.Context(), client.ObjectKeyFromObject(low), low); err != nil {
+		t.Fatal(err)
+	}
+	c := meta.FindStatusCondition(low.Status.Conditions, Ready)
+	want := "of 4 nodes that fit, 2 have the profile of NodeProfileTemplate/high, 1 of NodeProfileTemplate/middle"
+	if low.Status.Matching != 4 || low.Status.Profiles != 1 || c == nil || c.Status != metav1.ConditionTrue || c.Message != want {
+		t.Errorf("%+v %+v: want %q", low.Status, c, want)
+	}
 }
 
 // A sweep writes another reason of a failure into a status in which nothing else has changed, once the last write is old enough.
