@@ -64,6 +64,13 @@ func (s *server) testTemplates(t *testing.T) {
 	if o := metav1.GetControllerOf(s.profile(t, "t1")); o == nil || o.Name != "high" {
 		t.Errorf("owner %v", o)
 	}
+	until(t, "the other one tells what goes before it", func() bool {
+		if err := s.client.Get(t.Context(), client.ObjectKeyFromObject(low), low); err != nil {
+			t.Fatal(err)
+		}
+		c := meta.FindStatusCondition(low.Status.Conditions, controllers.Ready)
+		return low.Status.Profiles == 0 && c != nil && strings.Contains(c.Message, "1 have the profile of NodeProfileTemplate/high")
+	})
 	if err := s.client.Delete(t.Context(), high); err != nil {
 		t.Fatal(err)
 	}

@@ -406,6 +406,7 @@ func condition(list *[]metav1.Condition, generation int64, err error, good, bad 
 // cut cuts a message to what people read.
 func cut(text string) string {
 	const most = 1000
+	text = strings.ToValidUTF8(text, "\uFFFD") // as it comes back from the API server
 	if len(text) <= most {
 		return text
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -191,8 +192,9 @@ func stamp(t time.Time) *metav1.Time {
 // short cuts a message to what a status may hold.
 func short(text string) string {
 	const most = 500
+	text = strings.ToValidUTF8(text, "\uFFFD") // as it comes back from the API server
 	if len(text) <= most {
 		return text
 	}
-	return text[:most] + "…"
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }

@@ -49,6 +49,11 @@ func (s *store) access(url, secret string, t *v1alpha1.TLS, plaintext bool) (acc
 			return a, err
 		}
 	}
+	if secret != "" {
+		if err := complete(data, strings.Contains(url, "://")); err != nil {
+			return a, fmt.Errorf("Secret %q: %w", secret, err)
+		}
+	}
 	text := func(key string) string { return strings.TrimRight(string(data[key]), "\r\n") }
 	a.user, a.password, a.token = text(keyUser), text(keyPassword), text(keyToken)
 	if (a.password != "" || a.token != "") && strings.HasPrefix(url, "http://") && !plaintext {
@@ -62,6 +67,20 @@ func (s *store) access(url, secret string, t *v1alpha1.TLS, plaintext bool) (acc
 		return a, fmt.Errorf("Secret %q: %w", secret, err)
 	}
 	return a, nil
+}
+
+// complete tells which key a Secret lacks. Only IPMI has a user without a name.
+func complete(data map[string][]byte, named bool) error {
+	has := func(key string) bool { _, ok := data[key]; return ok }
+	switch {
+	case !slices.ContainsFunc([]string{keyUser, keyPassword, keyToken, keyCA, keyCert}, has):
+		return fmt.Errorf("holds none of the keys %s, %s, %s, %s and %s", keyUser, keyPassword, keyToken, keyCA, keyCert)
+	case has(keyUser) && !has(keyPassword):
+		return errors.New("has a username and no password")
+	case has(keyPassword) && !has(keyUser) && named:
+		return errors.New("has a password and no username")
+	}
+	return nil
 }
 
 // settings returns how an endpoint is verified; nil is by the system's roots.
@@ -112,6 +131,9 @@ func (p *Provider) sensor(node string, x *v1alpha1.Sensor, n *probe) (sensors.Se
 }
 
 func (p *Provider) protocol(node string, x *v1alpha1.Sensor, a access, n *probe) (sensors.SensorSource, error) {
+	if a.token != "" && a.user == "" && (x.Type == "redfish" || x.Type == "ipmi") {
+		return nil, fmt.Errorf("Secret %q: type %s takes username and password, not a token", x.SecretName, x.Type)
+	}
 	var timeout time.Duration
 	if x.Timeout != nil {
 		timeout = x.Timeout.Duration

@@ -40,6 +40,7 @@ type probe struct {
 	last  []sensors.Reading // guarded by mu: of the last read
 	err   error             // guarded by mu: of the last read
 	tried time.Time         // guarded by mu
+	ended bool              // guarded by mu: a read has
 	alone time.Time         // guarded by mu: until when the device wants to be left alone
 	good  time.Time         // guarded by mu: when a read last gave anything
 }
@@ -126,7 +127,7 @@ func (n *probe) Read(ctx context.Context, node string) ([]sensors.Reading, error
 		n.alone = now.Add(min(wait.RetryAfter(), maxAlone))
 		err = n.patient(node, err)
 	}
-	n.last, n.err = slices.Clone(r), err
+	n.last, n.err, n.ended = slices.Clone(r), err, true
 	if len(r) > 0 {
 		n.good = time.Now()
 	}
@@ -185,6 +186,8 @@ func (n *probe) status() v1alpha1.SensorStatus {
 		s.Message = short(n.err.Error())
 	case n.tried.IsZero():
 		s.Message = "not read yet"
+	case n.ended && !s.Answering:
+		s.Message = "answers, and gives none of the readings that are taken from it"
 	}
 	return s
 }
@@ -196,7 +199,7 @@ func (n *probe) waiting() bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.err == nil && n.last == nil
+	return !n.ended
 }
 
 // nameOf returns what a sensor is called.

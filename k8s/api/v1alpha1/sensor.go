@@ -35,7 +35,7 @@ type Sensor struct {
 	URL string `json:"url"`
 
 	// SecretName is the Secret with the credentials, in the one namespace that the programs read: username and password,
-	// or token; and, for TLS, ca.crt, or tls.crt with tls.key. All keys may be missing.
+	// or token; and, for TLS, ca.crt, or tls.crt with tls.key. It has one of them at least.
 	//
 	// +optional
 	// +kubebuilder:validation:MinLength=1
