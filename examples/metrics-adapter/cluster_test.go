@@ -19,6 +19,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 	"github.com/leastwatt/leastwatt/examples/internal/readme"
@@ -53,7 +55,12 @@ func TestMetricsAdapter(t *testing.T) {
 		if err := answers(ctx, t, c, client); err != nil {
 			return err
 		}
-		refuses(ctx, t, url)
+		if err := discovers(t, client); err != nil {
+			return err
+		}
+		if err := refuses(ctx, t, c, client, url); err != nil {
+			return err
+		}
 		exposes(ctx, t, c, url)
 		if err := profiled(ctx, t, c, client, program, n1, n2); err != nil {
 			return fmt.Errorf("by NodeProfiles: %w", err)
@@ -142,6 +149,7 @@ func answers(ctx context.Context, t *testing.T, c *controlplane.Cluster, client 
 	for path, want := range map[string]map[string]string{
 		custom + "/nodes/n1/power_watts":                                         {"n1": "90"},
 		custom + "/nodes/*/inlet_temp":                                           {"n1": "24500m", "n2": "24500m"},
+		custom + "/nodes/*/delta_p":                                              {"n1": "-1500m", "n2": "-1500m"},
 		custom + "/nodes/*/predicted_power_watts":                                {"n1": "200", "n2": "200"},
 		custom + "/nodes/*/marginal_power_watts?labelSelector=rack=n2":           {"n2": "25"},
 		custom + "/nodes/*/power_watts?metricLabelSelector=source=ipmi":          {},
@@ -171,23 +179,79 @@ func answers(ctx context.Context, t *testing.T, c *controlplane.Cluster, client 
 	return nil
 }
 
-// refuses shows that nobody reads past the API server without an identity.
-func refuses(ctx context.Context, t *testing.T, url string) {
+// discovers reads the documents by which kubectl and autoscalers learn what there is.
+func discovers(t *testing.T, client *kubernetes.Clientset) error {
+	for gv, want := range map[string]map[string]string{
+		"custom.metrics.k8s.io/v1beta2": {"nodes/power_watts": "MetricValueList of all", "nodes/inlet_temp": "MetricValueList of all", "nodes/inlet_temp_celsius": "MetricValueList of all",
+			"nodes/delta_p": "MetricValueList of all", "nodes/predicted_power_watts": "MetricValueList of all", "nodes/marginal_power_watts": "MetricValueList of all",
+			"pods/cpu_power_watts": "MetricValueList of a namespace", "namespaces/cpu_power_watts": "MetricValueList of all"},
+		"external.metrics.k8s.io/v1beta1": {"power_watts": "ExternalMetricValueList of a namespace", "inlet_temp": "ExternalMetricValueList of a namespace", "delta_p": "ExternalMetricValueList of a namespace"},
+	} {
+		list, err := client.Discovery().ServerResourcesForGroupVersion(gv)
+		if err != nil {
+			return fmt.Errorf("discovery of %s: %w", gv, err)
+		}
+		got := make(map[string]string)
+		for _, r := range list.APIResources {
+			of := "all"
+			if r.Namespaced {
+				of = "a namespace"
+			}
+			if got[r.Name] = r.Kind + " of " + of; len(r.Verbs) != 1 || r.Verbs[0] != "get" {
+				t.Errorf("%s of %s can be asked to %v", r.Name, gv, r.Verbs)
+			}
+		}
+		for name, is := range want {
+			if got[name] != is {
+				t.Errorf("%s of %s is %q in its discovery document: want %q (%v)", name, gv, got[name], is, got)
+			}
+		}
+	}
+	return nil
+}
+
+// refuses shows that nobody reads past the API server without an identity, and that one without rights is refused on both ways.
+func refuses(ctx context.Context, t *testing.T, c *controlplane.Cluster, client *kubernetes.Clientset, url string) error {
+	if _, err := client.CoreV1().ServiceAccounts("default").Create(ctx, &v1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "nobody"}}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	kubeconfig, err := c.ServiceAccountKubeconfig(ctx, "default", "nobody")
+	if err != nil {
+		return err
+	}
+	through, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return err
+	}
+	past := rest.CopyConfig(through)
+	past.Host = url
+	for way, to := range map[string]*rest.Config{"through the API server": through, "past it": past} {
+		nobody, err := kubernetes.NewForConfig(to)
+		if err != nil {
+			return err
+		}
+		for _, path := range []string{custom + "/nodes/n1/power_watts", external + "/power_watts"} {
+			if got, _, err := ask(ctx, nobody, path); !apierrors.IsForbidden(err) {
+				t.Errorf("%s, %s, as one without rights: %v, %v; want it forbidden", path, way, got, err)
+			}
+		}
+	}
 	anonymous := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	for _, path := range []string{custom + "/nodes/n1/power_watts", "/metrics"} {
+	for _, path := range []string{custom + "/nodes/n1/power_watts", external + "/power_watts", "/metrics"} {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		resp, err := anonymous.Do(req)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s without an identity: %s", path, resp.Status)
 		}
 	}
+	return nil
 }
 
 // exposes looks for our own metrics beside the library's.

@@ -56,6 +56,12 @@ func hall(t *testing.T, servers ...*server) (file string) {
 		fmt.Fprintf(&bmcs, "      %s: {url: %s}\n", s.name, s.bmcURL)
 		fmt.Fprintf(&exporters, "      %s: {url: %s}\n", s.name, s.keplerURL)
 	}
+	names := make([]string, len(servers))
+	for i, s := range servers {
+		names[i] = s.name
+	}
+	aisles := func() emulate.Machine { return emulate.Machine{Pressure: -1.5} }
+	pressure := listen(nil, emulate.NewPressure(aisles, emulate.ExporterOptions{}, names...))
 	text := fmt.Sprintf(`sensors:
   poll: {interval: 500ms}
   sources:
@@ -66,10 +72,11 @@ func hall(t *testing.T, servers ...*server) (file string) {
     perNode:
 %s  - type: kepler
     perNode:
-%smodels: [{name: all, kind: linear, idleWatts: 100, peakWatts: 300}]
+%s  - {type: pressure, url: %s}
+models: [{name: all, kind: linear, idleWatts: 100, peakWatts: 300}]
 scoring: {maxAge: 6s, refresh: 500ms}
 objective: {minimize: grams, intensity: [{type: static, value: 300}]}
-`, bmcs.String(), exporters.String())
+`, bmcs.String(), exporters.String(), pressure)
 	dir := t.TempDir()
 	for name, content := range map[string]string{"site.yaml": text, "password": "secret\n", "ca.crt": string(authority.PEM())} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
