@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +244,60 @@ func TestSpreadArgs(t *testing.T) {
 	for json, want := range map[string]string{`{"annotations":[]}`: "annotations is empty", `{"topologyKeys":["a b"]}`: "topologyKeys[0]", `{"rate":1}`: "rate"} {
 		if _, err := DecodeSpreadArgs(rawArgs(json)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), SpreadName) {
 			t.Errorf("%s: error %v: want one with %q", json, err, want)
+		}
+	}
+}
+
+// Whatever the zones hold, and in whatever order the rest goes where it is cheap: every zone gets its part of the share, or what it has
+// room for, and its part falls to the others; and no more pods than the share are told where to go.
+func TestSpreadShareOverRandomZones(t *testing.T) {
+	for seed := range uint64(120) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		zones := make([]int, 2+r.IntN(4))
+		for z := range zones {
+			zones[z] = 1 + r.IntN(3)
+		}
+		nodes := spreadCluster(zones...)
+		room := make(map[string]int) // of zones
+		for z := range zones {
+			room[fmt.Sprint("z", z)] = 30
+			if z > 0 && r.IntN(3) == 0 {
+				room[fmt.Sprint("z", z)] = r.IntN(4)
+			}
+		}
+		replicas, rate := 1+r.IntN(20), float64(r.IntN(101))/100
+		s := spreader(t, nodes, replicaSet("web", "web", int32(replicas)))
+		told := 0
+		for i := range replicas {
+			in := perZone(nodes, "web")
+			var candidates []fwk.NodeInfo
+			for _, n := range nodes {
+				if zone := n.Node().Labels[v1.LabelTopologyZone]; in[zone] < room[zone] {
+					candidates = append(candidates, n)
+				}
+			}
+			r.Shuffle(len(candidates), func(i, k int) { candidates[i], candidates[k] = candidates[k], candidates[i] })
+			if _, asked := place(t, s, replica(fmt.Sprint("p", i), "web", "web", fmt.Sprint(rate)), candidates); asked {
+				told++
+			}
+		}
+		share := int(math.Ceil(rate*float64(replicas) - 1e-9))
+		got := perZone(nodes, "web")
+		level := 0
+		for filled := 0; filled <= share; level++ {
+			filled = 0
+			for z := range zones {
+				filled += min(room[fmt.Sprint("z", z)], level+1)
+			}
+		}
+		level--
+		for zone, most := range room {
+			if zone[1:] < fmt.Sprint(len(zones)) && got[zone] < min(most, level) {
+				t.Errorf("seed %d: of %d pods at a rate of %v zones of %v got %v: want at least %d in each", seed, replicas, rate, room, got, level)
+			}
+		}
+		if told > share {
+			t.Errorf("seed %d: %d pods were told where to go, and the share is %d", seed, told, share)
 		}
 	}
 }
