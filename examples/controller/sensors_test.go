@@ -139,6 +139,35 @@ func (s *server) testSensors(t *testing.T) {
 	if n := calls.writes.Load() - before; n > 20 {
 		t.Errorf("%d writes for one change", n)
 	}
+	if err := s.client.Get(t.Context(), client.ObjectKeyFromObject(m), m); err != nil {
+		t.Fatal(err)
+	}
+	m.Spec.JSON = `{"format": "leastwatt.model/1", "form": "unheard of"}`
+	if err := s.client.Update(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a broken model is told, and that the one before stays in use", func() bool {
+		if err := s.client.Get(t.Context(), client.ObjectKeyFromObject(m), m); err != nil {
+			t.Fatal(err)
+		}
+		c := meta.FindStatusCondition(m.Status.Conditions, controllers.Ready)
+		return c != nil && c.Status == metav1.ConditionFalse && strings.Contains(c.Message, "stays in use") && m.Status.Nodes == 1 && m.Status.ObservedGeneration == m.Generation
+	})
+	if x := s.profile(t, "s1").Status.Model; x == nil || x.Name != "PowerModel lab (by selector)" || condition("s1", controllers.Ready).Status != metav1.ConditionTrue {
+		t.Errorf("a broken model takes the one before along: %+v", x)
+	}
+	secret.Data = map[string][]byte{"user": []byte("monitor"), "pass": []byte("second")}
+	if err := s.client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a Secret without its keys is told", func() bool {
+		return strings.Contains(s.profile(t, "s1").Status.Sensors[0].Message, "holds none of the keys username, password")
+	})
+	secret.Data = map[string][]byte{"username": []byte("monitor"), "password": []byte("second"), "ca.crt": authority.PEM()}
+	if err := s.client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "one that is put right counts", func() bool { return s.profile(t, "s1").Status.Answering == "2/3" })
 	if err := s.client.Delete(t.Context(), s.profile(t, "s1")); err != nil {
 		t.Fatal(err)
 	}

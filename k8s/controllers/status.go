@@ -323,6 +323,13 @@ func (s *sweeper) powerModels(ctx context.Context) error {
 		now := old.DeepCopy()
 		now.Status.ObservedGeneration, now.Status.Model, now.Status.Nodes = old.Generation, r.Model, int32(r.Nodes)
 		condition(&now.Status.Conditions, old.Generation, r.Err, "Readable", "Invalid")
+		if r.Err == nil && len(r.Before) > 0 {
+			fits := r.Nodes
+			for _, n := range r.Before {
+				fits += n
+			}
+			meta.FindStatusCondition(now.Status.Conditions, Ready).Message = cut(goBefore(fits, "have PowerModel", r.Before))
+		}
 		if !equality.Semantic.DeepEqual(old.Status, now.Status) {
 			changes = append(changes, change{now, old.DeepCopy()})
 		}
@@ -372,7 +379,7 @@ func (s *sweeper) templates(ctx context.Context) error {
 		}
 		condition(&now.Status.Conditions, old.Generation, err, "Applied", "Failed")
 		if err == nil && len(others) > 0 {
-			meta.FindStatusCondition(now.Status.Conditions, Ready).Message = cut(goBefore(int(now.Status.Matching), others))
+			meta.FindStatusCondition(now.Status.Conditions, Ready).Message = cut(goBefore(int(now.Status.Matching), "have the profile of", others))
 		}
 		if !equality.Semantic.DeepEqual(old.Status, now.Status) {
 			changes = append(changes, change{now, old.DeepCopy()})
@@ -381,15 +388,15 @@ func (s *sweeper) templates(ctx context.Context) error {
 	return s.write(ctx, changes)
 }
 
-// goBefore tells which templates have the profiles of nodes that another one fits too.
-func goBefore(fits int, others map[string]int) string {
+// goBefore tells which others have the nodes that something fits too.
+func goBefore(fits int, have string, others map[string]int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "of %d nodes that fit, ", fits)
 	for i, by := range slices.Sorted(maps.Keys(others)) {
 		if i == 0 {
-			fmt.Fprintf(&b, "%d have the profile of %s", others[by], by)
+			fmt.Fprintf(&b, "%d %s %s", others[by], have, by)
 		} else {
-			fmt.Fprintf(&b, ", %d of %s", others[by], by)
+			fmt.Fprintf(&b, ", %d %s", others[by], by)
 		}
 	}
 	return b.String()

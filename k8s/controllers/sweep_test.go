@@ -91,7 +91,7 @@ func TestSweepTellsWhichTemplateGoesBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := meta.FindStatusCondition(low.Status.Conditions, Ready)
-	want := "of 4 nodes that fit, 2 have the profile of NodeProfileTemplate/high, 1 of NodeProfileTemplate/middle"
+	want := "of 4 nodes that fit, 2 have the profile of NodeProfileTemplate/high, 1 NodeProfileTemplate/middle"
 	if low.Status.Matching != 4 || low.Status.Profiles != 1 || c == nil || c.Status != metav1.ConditionTrue || c.Message != want {
 		t.Errorf("%+v %+v: want %q", low.Status, c, want)
 	}

@@ -3,6 +3,7 @@ package profiles
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ type entry struct {
 	err    error           // what is wrong with the file
 
 	nodes []model.Binding // those of the last selector and names that could be read
+	broad *model.Bindings // those of them that are no names of nodes; nil is none
 	bind  error           // what is wrong with these
 }
 
@@ -46,7 +48,9 @@ type entry struct {
 type compiled struct {
 	all      map[string]*entry
 	bindings *model.Bindings
-	errs     map[string]error // what is wrong with bindings, by PowerModel
+	errs     map[string]error    // what is wrong with bindings, by PowerModel
+	named    map[string][]string // PowerModels, by the nodes that they name
+	broad    []*entry            // PowerModels with a selector or hardware; nil where there are more than MaxOverlaps
 }
 
 func newLibrary() *library {
@@ -98,6 +102,10 @@ func (e *entry) choose(old *entry) {
 	} else if err != nil {
 		e.nodes = nil
 	}
+	broad := slices.DeleteFunc(slices.Clone(e.nodes), func(b model.Binding) bool { return b.Node != "" })
+	if e.broad = nil; len(broad) > 0 {
+		e.broad, _ = model.NewBindings(broad) // which was good with the names
+	}
 }
 
 func (l *library) delete(name string) {
@@ -117,7 +125,7 @@ func (l *library) nudge() {
 // compile makes what was set count.
 func (l *library) compile() {
 	l.mu.Lock()
-	c := &compiled{all: maps.Clone(l.all), errs: make(map[string]error)}
+	c := &compiled{all: maps.Clone(l.all), errs: make(map[string]error), named: make(map[string][]string)}
 	l.mu.Unlock()
 	order := slices.SortedFunc(maps.Values(c.all), func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(b.object.Spec.Priority, a.object.Spec.Priority), strings.Compare(a.object.Name, b.object.Name))
@@ -131,9 +139,21 @@ func (l *library) compile() {
 		if e.bind != nil {
 			c.errs[e.object.Name] = e.bind
 		}
-		if e.use != nil {
-			list = append(list, e.nodes...)
+		if e.use == nil {
+			continue
 		}
+		list = append(list, e.nodes...)
+		for _, b := range e.nodes {
+			if b.Node != "" {
+				c.named[b.Node] = append(c.named[b.Node], e.object.Name)
+			}
+		}
+		if e.broad != nil {
+			c.broad = append(c.broad, e)
+		}
+	}
+	if len(c.broad) > MaxOverlaps {
+		c.broad = nil
 	}
 	b, err := model.NewBindings(unique(list))
 	if err != nil { // each was good by itself
@@ -186,15 +206,41 @@ func bindings(m *v1alpha1.PowerModel) (list []model.Binding, err error) {
 
 // find returns the PowerModel of a machine and how it is bound, or nil.
 func (c *compiled) find(m scoring.Machine, hardware string) (*entry, string) {
+	name, by := c.bindings.Find(describe(m, hardware))
+	return c.all[name], by
+}
+
+// also yields every PowerModel that is for a node, whichever it has.
+func (c *compiled) also(n model.Node) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, name := range c.named[n.Name] {
+			if !yield(name) {
+				return
+			}
+		}
+		for _, e := range c.broad {
+			if name, _ := e.broad.Find(n); name != "" && !slices.Contains(c.named[n.Name], name) && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// describe returns what bindings look at of a machine.
+func describe(m scoring.Machine, hardware string) model.Node {
 	n := model.Node{Name: m.Name, Labels: m.Labels}
 	for _, h := range []string{hardware, m.Labels[config.HardwareLabel], m.Labels[config.CPULabel]} {
 		if h != "" {
 			n.Hardware = append(n.Hardware, h, strings.ReplaceAll(h, "_", " "))
 		}
 	}
-	name, by := c.bindings.Find(n)
-	return c.all[name], by
+	return n
 }
 
 // err returns what is wrong with a PowerModel.
-func (c *compiled) err(e *entry) error { return cmp.Or(e.err, c.errs[e.object.Name]) }
+func (c *compiled) err(e *entry) error {
+	if e.err != nil && e.use != nil {
+		return fmt.Errorf("%w; the model that was here before stays in use", e.err)
+	}
+	return cmp.Or(e.err, c.errs[e.object.Name])
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -337,6 +338,26 @@ func TestPrecedenceOfModels(t *testing.T) {
 		p.SetModel(s.m)
 		until(t, s.want, func() bool { return name() == s.want })
 	}
+	until(t, "each tells what goes before it", func() bool {
+		all := p.Models()
+		for _, s := range steps {
+			r, before := all[s.m.Name], map[string]int{"y": 1}
+			if s.m.Name == "y" {
+				before = nil
+			}
+			if !maps.Equal(r.Before, before) || r.Err != nil {
+				return false
+			}
+		}
+		return all["y"].Nodes == 1
+	})
+	broken := steps[len(steps)-1].m.DeepCopy()
+	broken.Spec.JSON = `{"format": "leastwatt.model/1"}`
+	p.SetModel(broken)
+	until(t, "a model that cannot be read tells that the one before is used", func() bool {
+		err := p.Models()["y"].Err
+		return err != nil && strings.Contains(err.Error(), "the model that was here before stays in use")
+	})
 	mistyped := steps[len(steps)-1].m.DeepCopy()
 	mistyped.Spec.NodeSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "rack", Operator: "in"}}}
 	mistyped.Spec.JSON = linear(t, 3, 4)

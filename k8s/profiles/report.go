@@ -56,7 +56,14 @@ type ModelReport struct {
 	Model string // its name in the file
 	Nodes int    // how many nodes have it
 	Err   error  // why nodes cannot have it
+
+	// Before is the PowerModels that nodes which it is for have in its place, with how many have each. It is nil where there are
+	// more than [MaxOverlaps] PowerModels with a selector or hardware, which would all be looked at for every node.
+	Before map[string]int
 }
+
+// MaxOverlaps is of how many PowerModels with a selector or hardware [Provider.Models] tells which other ones go before them.
+const MaxOverlaps = 100
 
 // Models reports on every PowerModel, by name.
 func (p *Provider) Models() map[string]ModelReport {
@@ -76,14 +83,29 @@ func (p *Provider) Models() map[string]ModelReport {
 			}
 		}
 		e := lib.all[named]
+		m, _ := p.site.Machine(v.Name)
+		n := describe(m, hardware)
 		if named == "" {
-			m, _ := p.site.Machine(v.Name)
-			e, _ = lib.find(m, hardware)
+			name, _ := lib.bindings.Find(n)
+			e = lib.all[name]
 		}
-		if e != nil && e.use != nil {
-			r := all[e.object.Name]
-			r.Nodes++
-			all[e.object.Name] = r
+		if e == nil || e.use == nil {
+			continue
+		}
+		winner := e.object.Name
+		r := all[winner]
+		r.Nodes++
+		all[winner] = r
+		for loser := range lib.also(n) {
+			if loser == winner {
+				continue
+			}
+			r := all[loser]
+			if r.Before == nil {
+				r.Before = make(map[string]int)
+			}
+			r.Before[winner]++
+			all[loser] = r
 		}
 	}
 	return all
