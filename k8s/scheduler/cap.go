@@ -125,14 +125,13 @@ func (p *PowerCap) PreFilter(ctx context.Context, cs fwk.CycleState, pod *v1.Pod
 	w := &p.work
 	w.look(p.site.View())
 	w.hear()
-	w.round++
 	s := &capState{view: w.view, nodes: w.nodes, demand: p.args.demand(pod), noted: new(atomic.Bool),
 		groups: make([]map[string]groupPower, len(p.args.Caps)), shifted: make([]map[string]power.Watts, len(p.args.Caps))}
 	for i := range s.groups {
 		s.groups[i] = make(map[string]groupPower)
 	}
-	for k, info := range nodes {
-		w.seat(info, info.GetGeneration(), k)
+	for _, info := range nodes {
+		w.seat(info, info.GetGeneration())
 		node := info.Node()
 		var watts power.Watts
 		asked, known := false, false

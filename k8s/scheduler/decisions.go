@@ -165,10 +165,10 @@ func (p *Plugin) decision(pod *v1.Pod, demand scoring.Demand, at time.Time) Deci
 	return Decision{Time: at, Profile: p.profile, Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, Demand: demand, Shadow: p.shadow != nil}
 }
 
-// note keeps what PreScore found, and logs it at debug level.
-func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t *tally, at time.Time) {
+// note keeps what came out for the candidates of a pod, and logs it at debug level.
+func (p *Plugin) note(ctx context.Context, pod *v1.Pod, s *state, t *tally) {
 	log := klog.FromContext(ctx).V(4)
-	r := record{Decision: p.decision(pod, demand, at), scorer: p.scorer}
+	r := record{Decision: p.decision(pod, s.demand, s.began), scorer: p.scorer}
 	r.Candidates, r.Known, r.OverCapacity = t.candidates, t.known, t.over
 	for k, n := range t.unknown {
 		if n > 0 {
@@ -191,8 +191,8 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 		into = &record{}
 	}
 	r.best, r.lost, r.scores = into.best[:0], into.lost[:0], into.scores[:0]
-	for _, i := range t.best {
-		r.best = append(r.best, still(&p.work.nodes[i]))
+	for _, b := range t.best {
+		r.best = append(r.best, still(&p.work.nodes[b.i]))
 	}
 	for _, i := range t.lost {
 		r.lost = append(r.lost, still(&p.work.nodes[i]))
@@ -200,7 +200,7 @@ func (p *Plugin) note(ctx context.Context, pod *v1.Pod, demand scoring.Demand, t
 	*into = r
 	if log.Enabled() {
 		e := into.explain(ctx)
-		log.Info("Predicted", "pod", klog.KObj(pod), "cpu", demand.CPU, "gpus", demand.GPUs, "candidates", e.Candidates, "known", e.Known,
+		log.Info("Predicted", "pod", klog.KObj(pod), "cpu", e.Demand.CPU, "gpus", e.Demand.GPUs, "candidates", e.Candidates, "known", e.Known,
 			"overCapacity", e.OverCapacity, "unknown", e.Unknown)
 		for i := range e.Best {
 			c := &e.Best[i]
@@ -220,8 +220,8 @@ func still(n *scoring.Node) scoring.Node {
 	return s
 }
 
-// scored notes the scores of the best candidates, which are at these places in the list.
-func (d *Decisions) scored(pod *v1.Pod, best []int32, list fwk.NodeScoreList) {
+// scored notes the scores of the best candidates.
+func (d *Decisions) scored(pod *v1.Pod, best []ranked, list fwk.NodeScoreList) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := d.latest(pod.UID)
@@ -229,10 +229,10 @@ func (d *Decisions) scored(pod *v1.Pod, best []int32, list fwk.NodeScoreList) {
 		return
 	}
 	r.scores = r.scores[:0]
-	for i, k := range best {
+	for _, b := range best {
 		score := int64(-1)
-		if i < len(r.best) && int(k) < len(list) && list[k].Name == r.best[i].Name {
-			score = list[k].Score
+		if b.k >= 0 {
+			score = list[b.k].Score
 		}
 		r.scores = append(r.scores, score)
 	}

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
-	"k8s.io/client-go/util/workqueue"
 	resourcehelper "k8s.io/component-helpers/resource"
 	fwk "k8s.io/kube-scheduler/framework"
 
@@ -115,14 +114,6 @@ func newHandle(nodes ...*v1.Node) *fakeHandle {
 
 func (h *fakeHandle) SharedInformerFactory() informers.SharedInformerFactory { return h.factory }
 func (h *fakeHandle) ProfileName() string                                    { return h.profile }
-func (h *fakeHandle) Parallelizer() fwk.Parallelizer                         { return twoCores{} }
-
-// twoCores is a parallelizer of two workers, as kube-scheduler's, which is not to be had outside of it.
-type twoCores struct{}
-
-func (twoCores) Until(ctx context.Context, pieces int, do workqueue.DoWorkPieceFunc, _ string) {
-	workqueue.ParallelizeUntil(ctx, 2, pieces, do)
-}
 
 // fleetSite is a Site whose readings and machines a test sets itself.
 type fleetSite struct {
@@ -240,7 +231,11 @@ func started(p *v1.Pod, bound, ran time.Time) *v1.Pod {
 // cycle runs the plugin as the framework does and returns the scores by node, raw and normalized.
 func cycle(tb testing.TB, p *Plugin, pod *v1.Pod, nodes []fwk.NodeInfo) (raw, scores map[string]int64) {
 	tb.Helper()
-	cs := newState()
+	return cycleIn(tb, p, newState(), pod, nodes)
+}
+
+func cycleIn(tb testing.TB, p *Plugin, cs fwk.CycleState, pod *v1.Pod, nodes []fwk.NodeInfo) (raw, scores map[string]int64) {
+	tb.Helper()
 	raw, scores = make(map[string]int64), make(map[string]int64)
 	switch s := p.PreScore(tb.Context(), cs, pod, nodes); {
 	case s.IsSkip():

@@ -48,7 +48,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		assumed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_candidates_assumed_total",
 			Help: "Known candidates of scheduling cycles whose load was taken from what their pods request, because it was not measured."}, []string{"profile"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "leastwatt_prescore_duration_seconds",
-			Help:    "Time to predict the cost of a pod on all candidates.",
+			Help:    "Time to bring up to date what pods of one kind cost on all nodes, for each pod that is placed.",
 			Buckets: prometheus.ExponentialBuckets(10e-6, 2, 14)}, []string{"profile"}),
 		untold: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "leastwatt_notes_dropped_total",
 			Help: "Pods that got no event and no annotation (binding: too many were being bound), or no annotation (queue: too many waited for theirs), although it was asked for."},
@@ -277,15 +277,11 @@ func (m *metrics) of(profile string) *profileMetrics {
 	return p
 }
 
-func (p *profileMetrics) preScored(took time.Duration, t *tally, err error) {
-	p.duration.Observe(took.Seconds())
-	switch {
-	case err != nil:
-		p.failed.Inc()
-		return
-	case t.known == 0:
+// count counts what came out for a pod.
+func (p *profileMetrics) count(t *tally) {
+	if t.known == 0 {
 		p.skipped.Inc()
-	default:
+	} else {
 		p.scored.Inc()
 	}
 	p.known.Add(float64(t.known))

@@ -34,13 +34,12 @@ func (p *Plugin) ScoreExtensions() fwk.ScoreExtensions { return p }
 // NormalizeScore turns costs into scores from 0 to 100. The cheapest node alone gets 100; of nodes that are
 // equally cheap it is the one that is open already and fullest. A cheaper node never gets a lower score
 // than a dearer one, and distinct costs get distinct scores while there are scores left. A node over
-// capacity gets 1, one that is not known 0.
-func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, pod *v1.Pod, scores fwk.NodeScoreList) *fwk.Status {
-	// Without the state ties are broken by name; the order of costs does not need it.
-	s := p.read(cs)
-	normalize(scores, s)
-	if s != nil {
-		p.decisions.scored(pod, s.best, scores)
+// capacity gets 1, one that is not known 0. So do all when the prediction failed as a whole.
+func (p *Plugin) NormalizeScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, scores fwk.NodeScoreList) *fwk.Status {
+	if s := p.read(cs); s != nil {
+		p.conclude(ctx, s, pod, scores)
+	} else {
+		normalize(scores, -1)
 	}
 	if p.shadow != nil {
 		for i := range scores {
@@ -50,9 +49,35 @@ func (p *Plugin) NormalizeScore(_ context.Context, cs fwk.CycleState, pod *v1.Po
 	return nil
 }
 
-func normalize(scores fwk.NodeScoreList, s *state) {
-	lo, hi, best, tied := int64(rawMost+1), int64(-rawMost-1), -1, false
-	sure := s.first(scores)
+// conclude normalizes the scores of a cycle, and keeps what came out.
+func (p *Plugin) conclude(ctx context.Context, s *state, pod *v1.Pod, scores fwk.NodeScoreList) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.settle()
+	if s.err != nil {
+		p.stepAside(ctx, pod, s.err)
+		for i := range scores {
+			scores[i].Score = levelUnknown
+		}
+		return
+	}
+	t := p.tally(s, scores)
+	best := -1
+	if len(t.best) > 0 {
+		best = t.best[0].k
+	}
+	normalize(scores, best)
+	p.metrics.count(&t)
+	p.note(ctx, pod, s, &t)
+	p.decisions.scored(pod, t.best, scores)
+	if p.shadow != nil && len(t.best) > 0 {
+		p.watched.best, p.watched.known = p.work.nodes[t.best[0].i], true
+	}
+}
+
+// normalize normalizes raw scores. The best is the place of one of the lowest, or -1: then it is the first of them by name.
+func normalize(scores fwk.NodeScoreList, best int) {
+	lo, hi, first, tied := int64(rawMost+1), int64(-rawMost-1), -1, false
 	for i := range scores {
 		raw := scores[i].Score
 		if raw < rawOver {
@@ -66,18 +91,18 @@ func normalize(scores fwk.NodeScoreList, s *state) {
 			scores[i].Score = rawUnknown
 		case raw >= rawOver:
 		case raw < lo:
-			lo, best, tied = raw, i, false
+			lo, first, tied = raw, i, false
 			hi = max(hi, raw)
 		case raw == lo:
-			if tied = true; sure < 0 && s.before(scores[i].Name, scores[best].Name) {
-				best = i
+			if tied = true; best < 0 && scores[i].Name < scores[first].Name {
+				first = i
 			}
 		default:
 			hi = max(hi, raw)
 		}
 	}
-	if sure >= 0 && scores[sure].Score == lo {
-		best = sure
+	if best < 0 || scores[best].Score != lo {
+		best = first
 	}
 	l := levels{lo: lo, hi: hi, top: levelTied}
 	if tied {

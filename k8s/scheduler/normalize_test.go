@@ -48,7 +48,7 @@ func TestNormalizeKeepsOrder(t *testing.T) {
 		for i := range raw {
 			list[i] = fwk.NodeScore{Name: fmt.Sprint(i), Score: raw[i]}
 		}
-		normalize(list, nil)
+		normalize(list, -1)
 		order := make([]int, len(raw))
 		distinct := make(map[int64]bool)
 		for i := range raw {
@@ -105,7 +105,7 @@ func TestNormalizeUsesItsLevels(t *testing.T) {
 		list[i] = fwk.NodeScore{Name: fmt.Sprint(i), Score: int64(5000 + 7*i)}
 	}
 	list[999].Score = 1e12
-	normalize(list, nil)
+	normalize(list, -1)
 	levels := make(map[int64]bool)
 	for _, s := range list {
 		levels[s.Score] = true
@@ -191,7 +191,7 @@ func FuzzNormalize(f *testing.F) {
 	f.Add(int64(0), int64(1), int64(math.MaxInt64), int64(-5))
 	f.Fuzz(func(t *testing.T, a, b, c, d int64) {
 		list := fwk.NodeScoreList{{Name: "a", Score: a}, {Name: "b", Score: b}, {Name: "c", Score: c}, {Name: "d", Score: d}}
-		normalize(list, nil)
+		normalize(list, -1)
 		for _, s := range list {
 			if s.Score < 0 || s.Score > 100 {
 				t.Fatalf("score %d is not within 0 and 100", s.Score)

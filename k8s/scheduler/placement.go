@@ -98,17 +98,16 @@ func (p *PlacementScore) cost(ctx context.Context, a *fwk.PodGroupAssignments) (
 	w := &p.work
 	w.look(p.site.View())
 	w.hear()
-	w.round++
 	scorer := scoring.Among(p.scorer, w.nodes) // placements are asked about one by one
 	var total scoring.Cost
 	first := true
-	for k, info := range a.Nodes {
+	for _, info := range a.Nodes {
 		d, used := demands[info.Node().Name]
 		if !used {
 			continue
 		}
 		delete(demands, info.Node().Name)
-		if w.seat(info, info.GetGeneration(), k) < 0 {
+		if w.seat(info, info.GetGeneration()) < 0 {
 			return total, fmt.Errorf("node %q is not watched", info.Node().Name)
 		}
 		costs, err := scorer.Score(ctx, d, []scoring.Node{*w.node(info.Node().Name)})
@@ -142,7 +141,7 @@ func (p *PlacementScore) NormalizePlacementScore(_ context.Context, _ fwk.PodGro
 	for i := range scores {
 		list[i] = fwk.NodeScore{Name: fmt.Sprintf("%08d", i), Score: scores[i].Score}
 	}
-	normalize(list, nil)
+	normalize(list, -1)
 	for i := range scores {
 		scores[i].Score = list[i].Score
 	}

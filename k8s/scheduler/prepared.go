@@ -1,8 +1,7 @@
 package scheduler
 
 import (
-	"context"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -24,16 +23,11 @@ type prepared struct {
 	pods   [][]podUse     // beside nodes: what the pods on each were found to use when they were counted last
 	found  []*v1.Node     // beside nodes: the object that each was found by
 	infos  []fwk.NodeInfo // beside nodes: the same
-	lent   bool           // a state has found, so it is not changed
 	places *places
 	prices [demands]prices
-	costs  []scoring.Cost // memory for the scorer
-	round  uint32
-	few    []int32 // the places of this round's candidates, where they are few
-
-	generations []int64 // of this round's candidates, in the order that they came in
-	seated      []int32 // their places in the view; -1 is none
-	sheets      [2]sheet
+	costs  []scoring.Cost  // memory for the scorer
+	round  uint32          // counts the cycles, from 1
+	asked  []atomic.Uint32 // beside nodes: the last round in which Score was asked about it
 
 	usage *Usage
 	ended *ended    // nil where nobody follows pods
@@ -42,13 +36,10 @@ type prepared struct {
 	wakes bool      // some server is off or takes energy to wake, so it matters which are empty
 }
 
-// A mark is what is looked at for each server and pod. It is apart from what is needed only where something has
-// changed, so that as little memory as can be is touched.
+// A mark tells what has changed on a server.
 type mark struct {
 	generation int64  // of the NodeInfo when its pods were counted; -1 is never
 	version    uint32 // counts the changes of the node in this view, from 1
-	round      uint32 // the last round in which it was a candidate
-	candidate  int32  // its place among the candidates of that round
 }
 
 // A seat is what was last found out about one server.
@@ -120,8 +111,8 @@ func (w *prepared) look(v *scoring.View) {
 	if moved {
 		w.places = newPlaces(v)
 	}
-	w.lent = false
 	w.view, w.nodes, w.marks, w.seats, w.pods, w.found, w.infos, w.prices = v, nodes, marks, seats, pods, found, infos, [demands]prices{}
+	w.asked = make([]atomic.Uint32, len(nodes))
 }
 
 // sample notes when the utilization was measured. A device whose clock runs ahead says later than it can
@@ -184,86 +175,34 @@ func (w *prepared) hear() {
 	all := false
 	if w.heard, all = w.ended.since(w.heard, func(node string) {
 		if i := w.view.Index(node); i >= 0 {
-			w.marks[i].generation = -1
+			w.recount(i)
 		}
 	}); !all {
 		for i := range w.marks {
-			w.marks[i].generation = -1
+			w.recount(i)
 		}
 	}
 }
 
-// From crowd candidates on all cores look at them, each at a stretch of them at a time. To look at one is to wait for its
-// memory, some hundred nanoseconds beside the scheduler's work; to have other cores help costs some ten thousand.
-const (
-	crowd   = 1024
-	stretch = 256
-)
-
-// seatAll seats the candidates of this round and leaves their places in w.seated. Nearly all are as they were when they were
-// seen last, and are marked on all cores; the others are then seated one by one.
-func (w *prepared) seatAll(ctx context.Context, on fwk.Parallelizer, nodes []fwk.NodeInfo) {
-	w.seated = slices.Grow(w.seated[:0], len(nodes))[:len(nodes)]
-	for k := range w.seated {
-		w.seated[k] = -1
-	}
-	w.generations = slices.Grow(w.generations[:0], len(nodes))[:len(nodes)]
-	mark := func(from, to int) {
-		// This alone, in a loop that does nothing else, the processor can ask of many nodes at once.
-		for k := from; k < to; k++ {
-			w.generations[k] = nodes[k].GetGeneration()
-		}
-		for k := from; k < to; k++ {
-			w.seated[k] = int32(w.unchanged(nodes[k], w.generations[k], k))
-		}
-	}
-	if n := len(nodes); n < crowd {
-		mark(0, n)
-	} else {
-		on.Until(ctx, (n+stretch-1)/stretch, func(i int) { mark(i*stretch, min((i+1)*stretch, n)) }, Name)
-	}
-	for k, i := range w.seated {
-		if i < 0 {
-			w.seated[k] = int32(w.seat(nodes[k], nodes[k].GetGeneration(), k))
+// recount has the pods on the i-th server counted anew when it is next asked about.
+func (w *prepared) recount(i int) {
+	w.marks[i].generation = -1
+	for k := range w.prices {
+		if tags := w.prices[k].tags; tags != nil {
+			tags[i].info = nil
 		}
 	}
 }
 
-// unchanged marks the server of a NodeInfo of a generation as the k-th candidate of this round, and returns its place in
-// the view, if the NodeInfo was seen before and has the same generation: then it is of the same server as it was. Else it
-// returns -1. Cores may do this at once, for different servers.
-func (w *prepared) unchanged(info fwk.NodeInfo, generation int64, k int) int {
-	g := w.places.guess(generation)
-	for way := range g {
-		if i := int(g[way].Load()); i < len(w.infos) && w.infos[i] == info && w.marks[i].generation == generation {
-			mark := &w.marks[i]
-			mark.round, mark.candidate = w.round, int32(k)
-			return i
-		}
-	}
-	return -1
-}
-
-// seat marks the server of a NodeInfo of a generation as the k-th candidate of this round, looks into what has changed on
-// it, and returns its place in the view, or -1.
-func (w *prepared) seat(info fwk.NodeInfo, generation int64, k int) int {
-	if i := w.unchanged(info, generation, k); i >= 0 {
-		return i
-	}
+// seat looks into what has changed on the server of a NodeInfo of a generation, and returns its place in the view, or -1.
+func (w *prepared) seat(info fwk.NodeInfo, generation int64) int {
 	node := info.Node()
 	i := w.places.find(generation, node, w.found)
 	if i < 0 {
 		return -1
 	}
+	w.infos[i], w.found[i] = info, node
 	mark := &w.marks[i]
-	mark.round, mark.candidate = w.round, int32(k)
-	w.infos[i] = info
-	if w.found[i] != node {
-		if w.lent {
-			w.found, w.lent = slices.Clone(w.found), false
-		}
-		w.found[i] = node
-	}
 	if generation != mark.generation {
 		mark.generation = generation
 		s := &w.seats[i]

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
+
+	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/leastwatt/leastwatt/scoring"
 )
@@ -15,8 +18,13 @@ type prices struct {
 	demand scoring.Demand // has no inputs and no lifetime
 	since  time.Time      // when the oldest of them was found
 	used   uint32         // the last round in which they were asked for; 0 is never
+	stale  bool           // none of them holds any more
 
-	of []price // in the order of the view
+	of    []price // in the order of the view
+	tags  []tag   // beside of
+	known int     // how many of them are a cost
+	unit  scoring.Unit
+	late  []late
 }
 
 // A price is what is kept of a cost.
@@ -24,9 +32,23 @@ type price struct {
 	value   float64 // NaN is unknown, +Inf over capacity
 	tie     float32
 	version uint32 // of the mark when the price was found; 0 is not found yet
-	unit    scoring.Unit
 	reason  reason // why it is unknown
 	assumed bool   // by what pods request
+}
+
+// A tag is all that Score reads of a server: the raw score, and for which NodeInfo and generation it holds. The NodeInfo is nil
+// where it holds for none.
+type tag struct {
+	info       fwk.NodeInfo
+	generation int64
+	raw        int64
+}
+
+// late is a price that was found while Score read the others, to become one of them when it no longer does.
+type late struct {
+	i int
+	price
+	tag
 }
 
 const (
@@ -57,13 +79,13 @@ func (w *prepared) pricesOf(d scoring.Demand, now time.Time) *prices {
 		}
 	}
 	if p.of == nil {
-		p.of = make([]price, len(w.nodes))
+		p.of, p.tags = make([]price, len(w.nodes)), make([]tag, len(w.nodes))
 	}
 	if p.used == 0 || !p.are(d) || now.Sub(p.since) >= lasting {
 		p.demand, p.since = d, now
 		p.forget()
 	}
-	p.used = w.round
+	p.used, p.late = w.round, p.late[:0]
 	return p
 }
 
@@ -75,56 +97,93 @@ func (p *prices) forget() {
 	for i := range p.of {
 		p.of[i].version = 0
 	}
+	clear(p.tags)
+	p.known, p.stale = 0, true
 }
 
-// score returns the prices of this round's candidates, each at the place of its server. A scorer that judges each
-// server by itself is asked about those that have changed; others about all candidates, in one call.
-func (p *Plugin) score(ctx context.Context, d scoring.Demand, now time.Time) ([]price, error) {
+// known tells whether the price was found, and is a cost.
+func (p *price) known() bool { return p.version != 0 && math.Abs(p.value) <= math.MaxFloat64 }
+
+// put makes a price that of the i-th server.
+func (p *prices) put(i int, x price, t tag) {
+	if p.of[i].known() {
+		p.known--
+	}
+	if x.known() {
+		p.known++
+	}
+	p.of[i], p.tags[i] = x, t
+}
+
+// raw returns a price as a raw score.
+func (p *prices) raw(x *price) int64 { return raw(x.value, rawPer(p.unit)) }
+
+// tagged returns what Score reads of the i-th server. Where its pods are not counted no generation fits.
+func (w *prepared) tagged(i int, raw int64) tag {
+	return tag{w.infos[i], w.marks[i].generation, raw}
+}
+
+// settle puts the late prices among the others.
+func (p *prices) settle() {
+	for i := range p.late {
+		x := &p.late[i]
+		p.put(x.i, x.price, x.tag)
+	}
+	p.late = p.late[:0]
+}
+
+// separate tells whether the scorer judges each server by itself. It is asked about those that have changed then; others about all
+// candidates, in one call.
+func (p *Plugin) separate() bool {
+	s, ok := p.scorer.(scoring.SeparateScorer)
+	return ok && s.ScoresSeparately()
+}
+
+// priceAll finds the prices of all servers of the view, where there are none yet.
+func (p *Plugin) priceAll(ctx context.Context, all *prices) error {
+	if !all.stale {
+		return nil
+	}
 	w := &p.work
-	all := w.pricesOf(d, now)
-	if s, ok := p.scorer.(scoring.SeparateScorer); !ok || !s.ScoresSeparately() {
-		return all.of, p.scoreTogether(ctx, all)
-	}
-	for _, i := range w.few {
-		if w.marks[i].version != all.of[i].version {
-			if err := p.ask(ctx, d, w.nodes[i:i+1]); err != nil {
-				return nil, err
-			}
-			w.keep(all, int(i), &w.costs[0])
-		}
-	}
-	if len(w.few) > 0 {
-		return all.of, nil
-	}
-	for i := 0; i < len(w.marks); {
+	for i := 0; i < len(w.nodes); {
 		j := i
-		for end := min(i+piece, len(w.marks)); j < end && w.marks[j].round == w.round && w.marks[j].version != all.of[j].version; {
+		for end := min(i+piece, len(w.nodes)); j < end && all.of[j].version != w.marks[j].version; {
 			j++
 		}
 		if j == i {
 			i++
 			continue
 		}
-		if err := p.ask(ctx, d, w.nodes[i:j]); err != nil {
-			return nil, err
+		if err := p.ask(ctx, all.demand, w.nodes[i:j]); err != nil {
+			return err
 		}
 		for k := range w.costs {
-			w.keep(all, i+k, &w.costs[k])
+			x := w.priced(all, i+k, &w.costs[k])
+			all.put(i+k, x, w.tagged(i+k, all.raw(&x)))
 		}
 		i = j
 	}
-	return all.of, nil
+	all.stale = false
+	return nil
 }
 
-// scoreTogether asks about all candidates at once.
-func (p *Plugin) scoreTogether(ctx context.Context, all *prices) error {
+// priceOne returns the price of the i-th server.
+func (p *Plugin) priceOne(ctx context.Context, all *prices, i int) (price, error) {
 	w := &p.work
-	places := make([]int, 0, len(w.marks))
-	for i := range w.marks {
-		if w.marks[i].round == w.round {
-			places = append(places, i)
-		}
+	if x := all.of[i]; x.version == w.marks[i].version {
+		return x, nil
 	}
+	if err := p.ask(ctx, all.demand, w.nodes[i:i+1]); err != nil {
+		return price{}, err
+	}
+	return w.priced(all, i, &w.costs[0]), nil
+}
+
+// priceTogether finds the prices of some servers in one call, and forgets all others.
+func (p *Plugin) priceTogether(ctx context.Context, all *prices, places []int) error {
+	w := &p.work
+	all.forget()
+	slices.Sort(places)
 	nodes := w.nodes
 	if len(places) < len(nodes) {
 		nodes = make([]scoring.Node, len(places))
@@ -136,7 +195,8 @@ func (p *Plugin) scoreTogether(ctx context.Context, all *prices) error {
 		return err
 	}
 	for k, i := range places {
-		w.keep(all, i, &w.costs[k])
+		x := w.priced(all, i, &w.costs[k])
+		all.put(i, x, w.tagged(i, all.raw(&x)))
 	}
 	return nil
 }
@@ -154,33 +214,23 @@ func (p *Plugin) ask(ctx context.Context, d scoring.Demand, nodes []scoring.Node
 	return nil
 }
 
-// keep makes a cost the price of the i-th server.
-func (w *prepared) keep(all *prices, i int, c *scoring.Cost) {
-	p := &all.of[i]
-	*p = price{value: c.Value, tie: c.Tie, version: w.marks[i].version, unit: c.Unit, assumed: w.nodes[i].Assumed != ""}
+// priced returns a cost as the price of the i-th server. One in another unit than those of the others cannot be compared with them, so it is
+// unknown.
+func (w *prepared) priced(all *prices, i int, c *scoring.Cost) price {
+	x := price{value: c.Value, tie: c.Tie, version: w.marks[i].version, assumed: w.nodes[i].Assumed != ""}
+	known := c.Err == nil && c.Known()
+	if known && all.known == 0 {
+		all.unit = c.Unit
+	}
 	switch {
-	case c.Err == nil && c.Known():
+	case known && c.Unit == all.unit:
 	case errors.Is(c.Err, scoring.ErrOverCapacity):
-		p.value = math.Inf(1)
+		x.value = math.Inf(1)
 	default:
-		p.value = math.NaN()
-		if p.reason = w.seats[i].reason; w.nodes[i].Err == nil {
-			p.reason = reasonOf(c.Err) // the scorer's own
+		x.value = math.NaN()
+		if x.reason = w.seats[i].reason; w.nodes[i].Err == nil {
+			x.reason = reasonOf(c.Err) // the scorer's own
 		}
 	}
-}
-
-// before tells whether the i-th server is preferred to the k-th, both of a known price; they are in the order of
-// their names.
-func before(all []price, i, k int) bool {
-	a, b := &all[i], &all[k]
-	switch {
-	case a.unit != b.unit:
-		return a.unit < b.unit
-	case a.value != b.value:
-		return a.value < b.value
-	case a.tie != b.tie:
-		return a.tie < b.tie
-	}
-	return i < k
+	return x
 }

@@ -6,21 +6,23 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/util/workqueue"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
 // Whatever happens to nodes, pods and readings, a plugin that keeps what it found out gives the scores of one that
-// has just started.
+// has just started, and that PreScore finds for a few candidates at a time.
 func TestKeptPricesAreTheTruePrices(t *testing.T) {
 	t.Run("nodes=60", func(t *testing.T) { testKeptPrices(t, 60, 400) })
-	t.Run("nodes=1500", func(t *testing.T) { testKeptPrices(t, crowd+476, 40) }) // enough for all cores
+	t.Run("nodes=700", func(t *testing.T) { testKeptPrices(t, 700, 40) }) // several pieces
 }
 
 func testKeptPrices(t *testing.T, nodes, steps int) {
@@ -61,15 +63,24 @@ func testKeptPrices(t *testing.T, nodes, steps int) {
 			for i := range infos {
 				s.specs[i] = specs[infos[i].Node().Name]
 			}
+		case 3: // two have the same generation
+			infos[0].(*fakeNode).add(pod(fmt.Sprint("p", step), "250m"))
+			infos[1].(*fakeNode).add(pod(fmt.Sprint("q", step), "1"))
+			infos[1].(*fakeNode).generation = infos[0].(*fakeNode).generation
 		default:
 			infos[rng.IntN(len(infos))].(*fakeNode).add(pod(fmt.Sprint("p", step), []string{"", "250m", "2"}[rng.IntN(3)]))
 		}
 		some := infos[:len(infos)-rng.IntN(10)]
 		next := pod("next", []string{"100m", "300m", "500m", "1", "2", "3"}[rng.IntN(6)])
 		got, _ := cycle(t, old, next, some)
-		want, _ := cycle(t, s.start(t, ""), next, some)
-		if !maps.Equal(want, got) {
-			t.Fatalf("step %d: a new plugin gives %v, one that has kept prices %v", step, want, got)
+		fresh := s.start(t, "")
+		for few := range slices.Chunk(some, fewest) {
+			want, _ := cycle(t, fresh, next, few)
+			for name, raw := range want {
+				if got[name] != raw {
+					t.Fatalf("step %d: a new plugin gives %s %d, one that has kept prices %d", step, name, raw, got[name])
+				}
+			}
 		}
 	}
 }
@@ -115,6 +126,81 @@ func TestOnlyWhatChangedIsScored(t *testing.T) {
 			t.Errorf("%v later %d nodes were scored, want 40", lasting, n)
 		}
 	})
+}
+
+// A node that is asked about is looked at by as many as ask, and what they find is kept.
+func TestNodesAreScoredAtOnce(t *testing.T) {
+	s := newSite(curves(t, 300)...)
+	p := s.start(t, `{"explainCandidates":100}`)
+	s.refresh(t, s.now, 0.1, 0.3, 0.6)
+	infos := s.infos()
+	for step := range 5 {
+		for i := range infos {
+			if i%(step+1) == 0 {
+				infos[i].(*fakeNode).add(pod(fmt.Sprint("old", step), "500m"))
+			}
+		}
+		pd, cs := pod(fmt.Sprint("p", step), "1"), newState()
+		if st := p.PreScore(t.Context(), cs, pd, infos); !st.IsSuccess() {
+			t.Fatal(st)
+		}
+		list := make(fwk.NodeScoreList, len(infos))
+		workqueue.ParallelizeUntil(t.Context(), 8, len(infos), func(i int) {
+			raw, _ := p.Score(t.Context(), cs, pd, infos[i])
+			list[i] = fwk.NodeScore{Name: infos[i].Node().Name, Score: raw}
+		})
+		raws := slices.Clone(list)
+		p.NormalizeScore(t.Context(), cs, pd, list)
+		want, _ := cycle(t, s.start(t, ""), pd, infos)
+		for i := range raws {
+			if raws[i].Score != want[raws[i].Name] {
+				t.Fatalf("step %d: %s costs %d, and of a new plugin %d", step, raws[i].Name, raws[i].Score, want[raws[i].Name])
+			}
+		}
+		d := p.decisions.Last(t.Context())[0]
+		if d.Candidates != len(infos) || d.Known+d.OverCapacity != len(infos) || len(d.Best) != min(100, d.Known) {
+			t.Errorf("step %d: %d candidates, %d known and %d over capacity, %d explained", step, d.Candidates, d.Known, d.OverCapacity, len(d.Best))
+		}
+		for i := 1; i < len(d.Best); i++ {
+			if a, b := want[d.Best[i-1].Node], want[d.Best[i].Node]; a > b || d.Best[i-1].Score < d.Best[i].Score {
+				t.Errorf("step %d: the %dth best costs %d mW and has score %d, the next %d and %d", step, i, a, d.Best[i-1].Score, b, d.Best[i].Score)
+			}
+		}
+	}
+}
+
+// mixed answers in grams for some nodes.
+type mixed struct{ scoring.MarginalPower }
+
+func (m mixed) Score(ctx context.Context, d scoring.Demand, nodes []scoring.Node) ([]scoring.Cost, error) {
+	costs, err := m.MarginalPower.Score(ctx, d, nodes)
+	for i := range costs {
+		if strings.HasSuffix(costs[i].Node, "7") {
+			costs[i].Unit, costs[i].Value = scoring.GramsPerHour, costs[i].Value/1000
+		}
+	}
+	return costs, err
+}
+
+func (m mixed) AppendScore(ctx context.Context, costs []scoring.Cost, d scoring.Demand, nodes []scoring.Node) ([]scoring.Cost, error) {
+	more, err := m.Score(ctx, d, nodes)
+	return append(costs, more...), err
+}
+
+// Grams cannot be compared with watts: a cost in another unit than the others is not known.
+func TestCostsOfTwoUnits(t *testing.T) {
+	for _, n := range []int{fewest, 3 * fewest} {
+		s := newSite(curves(t, n)...)
+		s.scorer = mixed{}
+		p := s.start(t, "")
+		s.refresh(t, s.now, 0.1)
+		raw, _ := cycle(t, p, pod("p", "1"), s.infos())
+		for name, r := range raw {
+			if strings.HasSuffix(name, "7") != (r == rawUnknown) {
+				t.Errorf("of %d nodes %s has raw score %d", n, name, r)
+			}
+		}
+	}
 }
 
 // together gives all nodes of a call the number of nodes in it: it does not judge them by themselves.
@@ -183,65 +269,44 @@ func TestPlacesByName(t *testing.T) {
 	}
 }
 
-// A cycle about a few nodes gives them the scores that they have among all, and orders them as it orders all.
+// A cycle about a few nodes gives them the scores that they have among all, and prefers the one that is preferred among all.
 func TestFewCandidatesScoreAsAmongAll(t *testing.T) {
 	s := newSite(curves(t, 40)...)
-	p := s.start(t, "")
-	s.refresh(t, s.now, 0.1, 0.3, 0.7, 0.99)
+	for i := range s.specs {
+		s.specs[i].Predictor, s.specs[i].Capacity = s.specs[i%5].Predictor, s.specs[i%5].Capacity // so that there are ties
+	}
+	p := s.start(t, `{"explainCandidates":40}`)
+	s.refresh(t, s.now, 0.1, 0.3, 0.3, 0.7, 0.99)
 	all, pd := s.infos(), pod("p", "1500m")
 	want, _ := cycle(t, p, pd, all)
-	whole := *p.last.Load()
-	whole.cost, whole.tie = slices.Clone(whole.cost), slices.Clone(whole.tie) // before other cycles have them
+	order := make(map[string]int)
+	for i, c := range p.decisions.Last(t.Context())[0].Best {
+		order[c.Node] = i
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for n := range 2 * fewest {
+	for n := range 3 * fewest {
 		some := slices.Clone(all)
 		rng.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] })
 		some = some[:n+1]
-		got, _ := cycle(t, p, pd, some)
-		part := p.last.Load()
+		got, scores := cycle(t, p, pd, some)
+		first := ""
 		for _, a := range some {
 			name := a.Node().Name
-			if got[name] != want[name] {
+			if got != nil && got[name] != want[name] {
 				t.Errorf("raw score of %s among %d is %d: want %d as among all", name, len(some), got[name], want[name])
 			}
-			for _, b := range some {
-				if x, y := part.before(name, b.Node().Name), whole.before(name, b.Node().Name); x != y {
-					t.Errorf("%s before %s among %d is %v: want %v as among all", name, b.Node().Name, len(some), x, y)
-				}
+			if i, known := order[name]; known && (first == "" || i < order[first]) {
+				first = name
 			}
 		}
-		for _, other := range all[:5] {
-			if !slices.Contains(some, other) && part.before(other.Node().Name, some[0].Node().Name) {
-				t.Errorf("%s, no candidate, is preferred to %s, which is one", other.Node().Name, some[0].Node().Name)
-			}
+		if first != "" && scores[first] != 100 {
+			t.Errorf("%s, the first of %d candidates, has score %d", first, len(some), scores[first])
 		}
 	}
 }
 
-// What a cycle left stays as it was while later cycles find the nodes by other objects: Score may still read it.
-func TestStateStaysWhileNodesChange(t *testing.T) {
-	s := newSite(curves(t, 10)...)
-	p := s.start(t, "")
-	s.refresh(t, s.now, 0.1)
-	infos := s.infos()
-	cycle(t, p, pod("p", "1"), infos)
-	first := p.last.Load()
-	found := slices.Clone(first.found)
-	again := s.infos() // as after an update of every node
-	cycle(t, p, pod("p", "1"), again)
-	if !slices.Equal(first.found, found) {
-		t.Error("the state of a cycle has changed with a later one")
-	}
-	for _, info := range again {
-		if i := p.last.Load().view.Index(info.Node().Name); p.last.Load().found[i] != info.Node() {
-			t.Errorf("%s is found by an object that is old", info.Node().Name)
-		}
-	}
-}
-
-// A cycle uses the memory of the cycle before the last, whose state is there no more: who asks for it yet is told nothing, and not what
-// another pod costs. The state of the last cycle stays as it was.
-func TestCyclesShareMemory(t *testing.T) {
+// A cycle ends when the next begins: who asks yet is told nothing, and not what another pod costs.
+func TestStateIsOfOneCycle(t *testing.T) {
 	for _, n := range []int{fewest, 10 * fewest} {
 		s := newSite(curves(t, n)...)
 		p := s.start(t, "")
@@ -254,35 +319,30 @@ func TestCyclesShareMemory(t *testing.T) {
 			}
 			return out
 		}
-		var states []fwk.CycleState
-		var costs [][]float64
-		var scores [][]int64
-		for i, cpu := range []string{"1", "2", "3"} {
+		begin := func(cpu string) *fakeState {
 			cs := newState()
 			if st := p.PreScore(t.Context(), cs, pod("p", cpu), infos); !st.IsSuccess() {
 				t.Fatal(st)
 			}
-			states, costs, scores = append(states, cs), append(costs, p.last.Load().cost), append(scores, score(cs))
-			if i > 0 {
-				if again := score(states[i-1]); !slices.Equal(again, scores[i-1]) || slices.Equal(again, scores[i]) {
-					t.Errorf("%d nodes: the scores of a cycle were %v and are %v during the next, whose own are %v", n, scores[i-1], again, scores[i])
-				}
-			}
+			return cs
 		}
-		if &costs[0][0] != &costs[2][0] || &costs[0][0] == &costs[1][0] {
-			t.Errorf("%d nodes: the third cycle has other memory than the first, or the second has the same", n)
+		one := begin("1")
+		costs := score(one)
+		if again := score(&fakeState{data: maps.Clone(one.data)}); !slices.Equal(again, costs) { // as the clone of a state has it
+			t.Errorf("%d nodes: the scores were %v and are %v", n, costs, again)
 		}
-		if again := score(states[0]); slices.ContainsFunc(again, func(raw int64) bool { return raw != rawUnknown }) {
-			t.Errorf("%d nodes: scores of a cycle whose memory is another's: %v", n, again)
+		two := begin("2")
+		if other := score(two); slices.Equal(other, costs) {
+			t.Errorf("%d nodes: pods of two sizes cost the same: %v", n, costs)
+		}
+		if again := score(one); slices.ContainsFunc(again, func(raw int64) bool { return raw != rawUnknown }) {
+			t.Errorf("%d nodes: scores of a cycle that is over: %v", n, again)
 		}
 		if st := p.PreScore(t.Context(), newState(), pod("p", "1"), nil); !st.IsSkip() { // no candidate: it has nothing to leave
 			t.Errorf("of no nodes: %v", st)
 		}
-		if st := p.PreScore(t.Context(), newState(), pod("p", "1"), nil); !st.IsSkip() {
-			t.Errorf("of no nodes: %v", st)
-		}
-		if again := score(states[2]); slices.ContainsFunc(again, func(raw int64) bool { return raw != rawUnknown }) {
-			t.Errorf("%d nodes: scores of a cycle whose memory cycles that were skipped have: %v", n, again)
+		if again := score(two); slices.ContainsFunc(again, func(raw int64) bool { return raw != rawUnknown }) {
+			t.Errorf("%d nodes: scores of a cycle that is over because the next was skipped: %v", n, again)
 		}
 	}
 }

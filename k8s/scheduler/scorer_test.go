@@ -3,6 +3,8 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -10,6 +12,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/leastwatt/leastwatt/scoring"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // broken is a scorer that fails as a whole, or in the number of its answers.
@@ -32,6 +35,38 @@ func TestBrokenScorerStepsAside(t *testing.T) {
 		if raw, _ := cycle(t, p, pod("p", "1"), s.infos()); raw != nil {
 			t.Errorf("%+v: raw scores are %v", b, raw)
 		}
+	}
+}
+
+// moody is a scorer that fails for a single node, which is asked about only by Score.
+type moody struct{ scoring.MarginalPower }
+
+func (m moody) AppendScore(ctx context.Context, costs []scoring.Cost, d scoring.Demand, nodes []scoring.Node) ([]scoring.Cost, error) {
+	if len(nodes) == 1 {
+		return nil, errors.New("out of order")
+	}
+	return m.MarginalPower.AppendScore(ctx, costs, d, nodes)
+}
+
+// A scorer that fails while nodes are scored has no part in the choice.
+func TestScorerThatFailsMidwayStepsAside(t *testing.T) {
+	s := newSite(curves(t, 40)...)
+	s.scorer = moody{}
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0.1)
+	infos := s.infos()
+	if raw, scores := cycle(t, p, pod("p", "1"), infos); raw == nil || slices.Max(slices.Collect(maps.Values(scores))) != 100 {
+		t.Fatalf("as long as it works scores are %v", scores)
+	}
+	infos[7].(*fakeNode).add(pod("q", "1"))
+	if _, scores := cycle(t, p, pod("p2", "1"), infos); slices.Max(slices.Collect(maps.Values(scores))) != 0 {
+		t.Errorf("scores are %v: want all 0", scores)
+	}
+	if ok, failed := testutil.ToFloat64(p.metrics.scored), testutil.ToFloat64(p.metrics.failed); ok != 1 || failed != 1 {
+		t.Errorf("%v cycles were scored and %v failed: want one of each", ok, failed)
+	}
+	if d := p.decisions.Last(t.Context()); len(d) != 1 || d[0].Name != "p" {
+		t.Errorf("decisions are %+v: want that of p alone", d)
 	}
 }
 

@@ -212,9 +212,7 @@ func TestShadowOfPodGroup(t *testing.T) {
 		for i, pd := range pods {
 			cs := newState()
 			cs.group = true
-			if st := p.PreScore(t.Context(), cs, pd, infos[2*k:2*k+2]); !st.IsSuccess() {
-				t.Fatal(st)
-			}
+			cycleIn(t, p, cs, pd, infos[2*k:2*k+2])
 			p.Reserve(t.Context(), cs, pd, to[rack][i])
 			infos[2*k+map[string]int{"1": 0, "2": 1}[to[rack][i][1:]]].(*fakeNode).add(pd)
 			states[rack] = append(states[rack], cs)

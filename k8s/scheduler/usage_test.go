@@ -48,9 +48,15 @@ func wantLoad(t *testing.T, what string, s *fleetSite, raw map[string]int64, nod
 
 // A pod that ended after the sample no longer counts, though the sample shows it; a new sample tells the truth.
 func TestPodsThatEndedAreTakenOff(t *testing.T) {
+	t.Run("alone", func(t *testing.T) { testPodsThatEnded(t, newSite(squared(t, "n"))) })
+	t.Run("among many", func(t *testing.T) {
+		testPodsThatEnded(t, newSite(append([]scoring.Spec{squared(t, "n")}, curves(t, 2*fewest)...)...))
+	})
+}
+
+func testPodsThatEnded(t *testing.T, s *fleetSite) {
 	at := time.Unix(1_800_000_000, 0)
 	long := at.Add(-time.Hour)
-	s := newSite(squared(t, "n"))
 	p := s.start(t, "")
 	s.refresh(t, at, 0.5)
 	infos := s.infos()
