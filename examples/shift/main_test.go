@@ -297,7 +297,7 @@ func leaders(ctx context.Context, t *testing.T, cluster *controlplane.Cluster, c
 
 // makeKueue makes an AdmissionCheck of ours and a Workload with reserved quota that waits for it.
 func makeKueue(ctx context.Context, d dynamic.Interface) (dynamic.ResourceInterface, error) {
-	group := schema.GroupVersion{Group: "kueue.x-k8s.io", Version: "v1beta1"}
+	group := schema.GroupVersion{Group: "kueue.x-k8s.io", Version: "v1beta2"}
 	checks := d.Resource(group.WithResource("admissionchecks"))
 	workloads := d.Resource(group.WithResource("workloads")).Namespace("lab")
 	object := func(kind, name string, spec map[string]any) *unstructured.Unstructured {

@@ -9,6 +9,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -23,23 +25,46 @@ func released(o client.Object) bool {
 	return ok || o.GetDeletionTimestamp() != nil
 }
 
-// work lists all that waits, and what was released and may still run.
-func (c *Controller) work(ctx context.Context, p *Policies) (items []*item, running []*item, err error) {
-	add := func(i *item, waits bool) {
-		if waits {
-			items = append(items, i)
-			return
-		}
-		if t, err := time.Parse(time.RFC3339, i.object.GetAnnotations()[ReleasedAnnotation]); err == nil && i.began.IsZero() {
-			i.began = t
-		}
-		running = append(running, i)
-	}
-	// What one kind's API fails to tell must not hold the others.
-	return items, running, errors.Join(c.pods(ctx, p, add), c.jobs(ctx, p, add), c.cronJobs(ctx, p, add), c.workloads(ctx, p, add))
+// A tally is all that waits, and what was released and may still run. What a Job, a CronJob or a Workload has made and is counted by itself does not count with it
+// again.
+type tally struct {
+	items, running []*item
+	pods           map[types.UID]float64 // cores of the pods that count by themselves, by the Job that made them
+	whole          map[types.UID]bool    // Jobs that count
 }
 
-func (c *Controller) pods(ctx context.Context, p *Policies, add func(*item, bool)) error {
+// add counts an item that stands for the pods of Jobs, of a pod for none.
+func (t *tally) add(i *item, waits bool, jobs ...types.UID) {
+	seen, cores := false, i.cores
+	for _, uid := range jobs {
+		seen = seen || t.whole[uid]
+		cores -= t.pods[uid]
+		t.whole[uid] = true
+	}
+	if waits {
+		t.items = append(t.items, i)
+		return
+	}
+	if seen || cores < i.cores && cores < leastCores {
+		return
+	}
+	x := *i
+	x.cores = cores
+	if at, err := time.Parse(time.RFC3339, i.object.GetAnnotations()[ReleasedAnnotation]); err == nil && i.began.IsZero() {
+		x.began = at
+	}
+	t.running = append(t.running, &x)
+}
+
+// work lists all that waits, and what was released and may still run.
+func (c *Controller) work(ctx context.Context, p *Policies) (items []*item, running []*item, err error) {
+	t := &tally{pods: make(map[types.UID]float64), whole: make(map[types.UID]bool)}
+	// What one kind's API fails to tell must not hold the others. What is made comes before what makes it.
+	err = errors.Join(c.pods(ctx, p, t), c.jobs(ctx, p, t), c.cronJobs(ctx, p, t), c.workloads(ctx, p, t))
+	return t.items, t.running, err
+}
+
+func (c *Controller) pods(ctx context.Context, p *Policies, t *tally) error {
 	var pods v1.PodList
 	if err := c.client.List(ctx, &pods); err != nil {
 		return fmt.Errorf("pods: %w", err)
@@ -55,12 +80,15 @@ func (c *Controller) pods(ctx context.Context, p *Policies, add func(*item, bool
 			p := o.(*v1.Pod)
 			p.Spec.SchedulingGates = slices.DeleteFunc(p.Spec.SchedulingGates, func(g v1.PodSchedulingGate) bool { return g.Name == Gate })
 		}
-		add(i, waits)
+		t.add(i, waits)
+		if owner := metav1.GetControllerOf(o); owner != nil {
+			t.pods[owner.UID] += i.cores
+		}
 	}
 	return nil
 }
 
-func (c *Controller) jobs(ctx context.Context, p *Policies, add func(*item, bool)) error {
+func (c *Controller) jobs(ctx context.Context, p *Policies, t *tally) error {
 	var jobs batchv1.JobList
 	if err := c.client.List(ctx, &jobs, client.MatchingLabels{Label: "true"}); err != nil {
 		return fmt.Errorf("jobs: %w", err)
@@ -73,7 +101,7 @@ func (c *Controller) jobs(ctx context.Context, p *Policies, add func(*item, bool
 		}
 		i := jobItem("Job", o, p.Of(o.Namespace), &o.Spec)
 		i.release = func(o client.Object) { o.(*batchv1.Job).Spec.Suspend = new(false) }
-		add(i, waits)
+		t.add(i, waits, o.UID)
 	}
 	return nil
 }
@@ -85,7 +113,7 @@ func ended(o *batchv1.Job) bool {
 	})
 }
 
-func (c *Controller) cronJobs(ctx context.Context, p *Policies, add func(*item, bool)) error {
+func (c *Controller) cronJobs(ctx context.Context, p *Policies, t *tally) error {
 	var crons batchv1.CronJobList
 	if err := c.client.List(ctx, &crons, client.MatchingLabels{Label: "true"}); err != nil {
 		return fmt.Errorf("cronjobs: %w", err)
@@ -99,15 +127,15 @@ func (c *Controller) cronJobs(ctx context.Context, p *Policies, add func(*item, 
 		i := jobItem("CronJob", o, p.Of(o.Namespace), &o.Spec.JobTemplate.Spec)
 		i.release = func(o client.Object) { o.(*batchv1.CronJob).Spec.Suspend = new(false) }
 		if waits {
-			add(i, true)
+			t.add(i, true)
 			continue
 		}
 		// Its Jobs run, whatever they are labelled.
 		if o.Status.LastScheduleTime != nil {
 			i.began = o.Status.LastScheduleTime.Time
 		}
-		for range o.Status.Active {
-			add(i, false)
+		for _, job := range o.Status.Active {
+			t.add(i, false, job.UID)
 		}
 	}
 	return nil

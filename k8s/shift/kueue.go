@@ -4,24 +4,44 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // CheckController is the spec.controllerName of Kueue's AdmissionChecks that are ours. A Workload whose quota is reserved and whose check is
-// Pending waits; the check becomes Ready at the planned start. The quota stays reserved while the Workload waits.
+// Pending waits; the check becomes Ready at the planned start. The quota stays reserved while the Workload waits. Kueue's API
+// may be v1beta2 or v1beta1, as the API server serves it when the program starts.
 const CheckController = "leastwatt.github.io/shift"
 
-// Kueue's objects are read without its Go module, by the fields that are used here.
+// Kueue's objects are read without its Go module, by the fields that are used here, which its versions have in common.
 var (
-	kueue    = schema.GroupVersion{Group: "kueue.x-k8s.io", Version: "v1beta1"}
-	workload = kueue.WithKind("Workload")
-	check    = kueue.WithKind("AdmissionCheck")
+	kueueVersions = []string{"v1beta2", "v1beta1"}
+	workload      = schema.GroupKind{Group: kueueGroup, Kind: "Workload"}
+	check         = schema.GroupKind{Group: kueueGroup, Kind: "AdmissionCheck"}
 )
+
+const kueueGroup = "kueue.x-k8s.io"
+
+// served returns a kind of Kueue's in the version that the API server prefers, if it is one of ours, else in one of ours that it serves. If it serves none the
+// error that comes of asking for it tells so.
+func served(m meta.RESTMapper, k schema.GroupKind) schema.GroupVersionKind {
+	if x, err := m.RESTMapping(k); err == nil && slices.Contains(kueueVersions, x.GroupVersionKind.Version) {
+		return x.GroupVersionKind
+	}
+	for _, v := range kueueVersions {
+		if _, err := m.RESTMapping(k, v); err == nil {
+			return k.WithVersion(v)
+		}
+	}
+	return k.WithVersion(kueueVersions[0])
+}
 
 func listOf(k schema.GroupVersionKind) *unstructured.UnstructuredList {
 	l := &unstructured.UnstructuredList{}
@@ -30,7 +50,7 @@ func listOf(k schema.GroupVersionKind) *unstructured.UnstructuredList {
 }
 
 // workloads lists the Workloads that wait for our checks or have passed them and may run, and says of these checks that somebody cares for them.
-func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item, bool)) error {
+func (c *Controller) workloads(ctx context.Context, p *Policies, t *tally) error {
 	if !c.opts.Kueue {
 		return nil
 	}
@@ -39,7 +59,7 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item,
 	if err != nil {
 		errs = append(errs, fmt.Errorf("admissionchecks: %w", err))
 	}
-	list := listOf(workload)
+	list := listOf(served(c.client.RESTMapper(), workload))
 	if err := c.client.List(ctx, list); err != nil {
 		return errors.Join(append(errs, fmt.Errorf("workloads: %w", err))...)
 	}
@@ -67,7 +87,11 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, add func(*item,
 		i := newItem("Workload", o, p.Of(o.GetNamespace()), cores, seconds(&limit), annotations)
 		i.status = true
 		i.release = func(o client.Object) { setReady(o.(*unstructured.Unstructured), ours, c.now()) }
-		add(i, waits)
+		var owners []types.UID
+		for _, x := range o.GetOwnerReferences() {
+			owners = append(owners, x.UID)
+		}
+		t.add(i, waits, owners...)
 	}
 	return errors.Join(errs...)
 }
@@ -88,7 +112,7 @@ func setReady(o *unstructured.Unstructured, ours map[string]bool, now time.Time)
 // checks returns the names of the AdmissionChecks that are ours, and makes those active that are not yet. An error of the latter is told beside
 // all the names.
 func (c *Controller) checks(ctx context.Context) (map[string]bool, error) {
-	list := listOf(check)
+	list := listOf(served(c.client.RESTMapper(), check))
 	if err := c.client.List(ctx, list); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,11 +32,11 @@ func TestOneBadWorkloadHoldsNoOther(t *testing.T) {
 		return map[string]any{"conditions": []any{map[string]any{"type": "QuotaReserved", "status": "True"}}, "admissionChecks": checks}
 	}
 	pending := []any{map[string]any{"name": "clean", "state": "Pending"}}
-	fine := kueueObject(workload, "batch", "fine", map[string]any{}, waits(pending))
+	fine := kueueObject(workload.WithVersion("v1beta2"), "batch", "fine", map[string]any{}, waits(pending))
 	fine.SetAnnotations(map[string]string{ReleaseByAnnotation: noon.Add(-time.Minute).Format(time.RFC3339)})
 	objects := []client.Object{
-		kueueObject(check, "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{}),
-		kueueObject(workload, "batch", "broken", map[string]any{}, waits("none")),
+		kueueObject(check.WithVersion("v1beta2"), "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{}),
+		kueueObject(workload.WithVersion("v1beta2"), "batch", "broken", map[string]any{}, waits("none")),
 		fine,
 	}
 	l := &lab{t: t, now: noon, events: &events{}, day: &day{}}
@@ -54,7 +55,7 @@ func TestOneBadWorkloadHoldsNoOther(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "not allowed") || !strings.Contains(err.Error(), "batch/broken") {
 		t.Errorf("error %v: want both failures", err)
 	}
-	got := kueueObject(workload, "", "", nil, nil)
+	got := kueueObject(workload.WithVersion("v1beta2"), "", "", nil, nil)
 	if err := l.c.Get(t.Context(), client.ObjectKeyFromObject(fine), got); err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +68,17 @@ func TestOneBadWorkloadHoldsNoOther(t *testing.T) {
 // A Workload that was released, evicted because another check has it retried, and has its quota again waits anew, under the promise that it was given first; somebody
 // else's write in between does not hold it, and the states of others' checks stay.
 func TestWorkloadRetried(t *testing.T) {
+	for _, version := range []string{"v1beta1", "v1beta2"} {
+		t.Run(version, func(t *testing.T) { workloadRetried(t, version) })
+	}
+}
+
+// workloadRetried is that for an API server that serves one version of Kueue's API.
+func workloadRetried(t *testing.T, version string) {
+	workload, check := workload.WithVersion(version), check.WithVersion(version)
+	served := meta.NewDefaultRESTMapper(nil)
+	served.Add(workload, meta.RESTScopeNamespace)
+	served.Add(check, meta.RESTScopeRoot)
 	status := func(ours, theirs string, reserved bool) map[string]any {
 		is := map[bool]string{true: "True", false: "False"}[reserved]
 		return map[string]any{"conditions": []any{map[string]any{"type": "QuotaReserved", "status": is}},
@@ -82,10 +94,10 @@ func TestWorkloadRetried(t *testing.T) {
 	conflicts := 0
 	l := &lab{t: t, now: noon, events: &events{}}
 	l.day = &day{now: func() time.Time { return l.now }}
-	l.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).WithStatusSubresource(objects...).WithInterceptorFuncs(interceptor.Funcs{
+	l.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithRESTMapper(served).WithObjects(objects...).WithStatusSubresource(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		SubResourcePatch: func(ctx context.Context, c client.Client, name string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			if conflicts--; conflicts >= 0 && o.GetName() == "w" {
-				return apierrors.NewConflict(kueue.WithResource("workloads").GroupResource(), "w", errors.New("somebody else has written"))
+				return apierrors.NewConflict(schema.GroupResource{Group: kueueGroup, Resource: "workloads"}, "w", errors.New("somebody else has written"))
 			}
 			return c.SubResource(name).Patch(ctx, o, p, opts...)
 		}}).Build()

@@ -8,6 +8,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -36,9 +37,9 @@ func (c *Controller) SetupWithManager(m ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(m).Named("leastwatt-shift").WithOptions(o).
 		Watches(&v1.Pod{}, one).Watches(&batchv1.Job{}, one).Watches(&batchv1.CronJob{}, one)
 	if c.opts.Kueue {
-		for _, k := range []string{workload.Kind, check.Kind} {
+		for _, k := range []schema.GroupKind{workload, check} {
 			o := &unstructured.Unstructured{}
-			o.SetGroupVersionKind(kueue.WithKind(k))
+			o.SetGroupVersionKind(served(m.GetRESTMapper(), k))
 			b = b.Watches(o, one)
 		}
 	}
@@ -71,5 +72,5 @@ func (p *pause) When(r reconcile.Request) time.Duration {
 
 func isKueue(o client.Object) bool {
 	u, ok := o.(*unstructured.Unstructured)
-	return ok && u.GroupVersionKind().Group == kueue.Group
+	return ok && u.GroupVersionKind().Group == kueueGroup
 }

@@ -617,7 +617,7 @@ func TestWhatRunsTakesRoom(t *testing.T) {
 	}
 	load := func(state, finished string) client.Object {
 		pods := map[string]any{"count": int64(1), "template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"resources": map[string]any{"requests": map[string]any{"cpu": "2"}}}}}}}
-		o := kueueObject(workload, "batch", "w", map[string]any{"podSets": []any{pods}}, map[string]any{"admissionChecks": []any{map[string]any{"name": "clean", "state": state}},
+		o := kueueObject(workload.WithVersion("v1beta2"), "batch", "w", map[string]any{"podSets": []any{pods}}, map[string]any{"admissionChecks": []any{map[string]any{"name": "clean", "state": state}},
 			"conditions": []any{map[string]any{"type": "QuotaReserved", "status": "True"}, map[string]any{"type": "Finished", "status": finished}}})
 		a := map[string]string{ReleasedAnnotation: night.Add(-time.Minute).Format(time.RFC3339), DurationAnnotation: "1h"}
 		o.SetAnnotations(a)
@@ -641,7 +641,7 @@ func TestWhatRunsTakesRoom(t *testing.T) {
 		"a Workload that runs":      {load("Ready", "False"), true},
 		"a Workload that has ended": {load("Ready", "True"), false},
 	} {
-		objects := []client.Object{pod("p", noon, map[string]string{DurationAnnotation: "1h", MaxDelayAnnotation: "14h"}), kueueObject(check, "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{})}
+		objects := []client.Object{pod("p", noon, map[string]string{DurationAnnotation: "1h", MaxDelayAnnotation: "14h"}), kueueObject(check.WithVersion("v1beta2"), "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{})}
 		if c.other != nil {
 			objects = append(objects, c.other)
 		}
