@@ -253,7 +253,7 @@ func (x *installation) workload(ctx context.Context) (dynamic.ResourceInterface,
 	if err != nil {
 		return nil, err
 	}
-	group := schema.GroupVersion{Group: "kueue.x-k8s.io", Version: "v1beta1"}
+	group := schema.GroupVersion{Group: "kueue.x-k8s.io", Version: "v1beta2"}
 	workloads := client.Resource(group.WithResource("workloads")).Namespace("default")
 	check := &unstructured.Unstructured{Object: map[string]any{"apiVersion": group.String(), "kind": "AdmissionCheck", "metadata": map[string]any{"name": "clean"},
 		"spec": map[string]any{"controllerName": shift.CheckController}}}
