@@ -37,7 +37,7 @@ type CSVOptions struct {
 	MaxRows int // 0 means 1,000,000
 }
 
-// ReadCSV reads a table with a time column (RFC 3339, or without zone by Location) and one column a zone. An empty
+// ReadCSV reads a table with a time column (RFC 3339, or all without a time zone, by Location) and one column a zone. An empty
 // cell is unknown. Errors name file, line and column.
 func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 	if o.Name == "" {
@@ -61,16 +61,23 @@ func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 	if len(header) < 2 {
 		return nil, fmt.Errorf("%s:1: want a time column and at least one zone, got %d columns", o.Name, len(header))
 	}
+	if _, _, err := parseTime(header[0], o.Location, time.Time{}); err == nil {
+		return nil, fmt.Errorf("%s:1: column 1: a time where the header should be: want a name, and then a zone a column", o.Name)
+	}
 	cols := make([]column, len(header))
 	for i, h := range header[1:] {
 		if cols[i+1], err = parseColumn(h, o); err != nil {
 			return nil, fmt.Errorf("%s:1: column %d: %w", o.Name, i+2, err)
+		}
+		if k := slices.IndexFunc(cols[1:i+1], func(c column) bool { return c.zone == cols[i+1].zone }); k >= 0 {
+			return nil, fmt.Errorf("%s:1: column %d: zone %q is there already, in column %d", o.Name, i+2, cols[i+1].zone, k+2)
 		}
 	}
 	var points []Point
 	open := make([]int, len(cols)) // 1 + index of each zone's last point, whose end the next row tells
 	var last time.Time
 	var hour []time.Time // the rows of the last hour
+	zoned := false       // the rows say their time zone
 	for rows := 0; ; rows++ {
 		row, err := c.Read()
 		if errors.Is(err, io.EOF) {
@@ -83,9 +90,16 @@ func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 		if rows == o.MaxRows {
 			return nil, fmt.Errorf("%s:%d: more than %d rows", o.Name, line, o.MaxRows)
 		}
-		at, err := parseTime(row[0], o.Location, last)
-		if err != nil {
+		at, tells, err := parseTime(row[0], o.Location, last)
+		switch {
+		case err != nil:
 			return nil, fmt.Errorf("%s:%d: column 1: %w", o.Name, line, err)
+		case rows == 0:
+			zoned = tells
+		case zoned && !tells:
+			return nil, fmt.Errorf("%s:%d: column 1: %q has no time zone, the rows above have", o.Name, line, row[0])
+		case tells && !zoned:
+			return nil, fmt.Errorf("%s:%d: column 1: %q has a time zone, the rows above have none", o.Name, line, row[0])
 		}
 		if rows > 0 && !at.After(last) {
 			if slices.ContainsFunc(hour, at.Equal) {
@@ -163,11 +177,11 @@ func parseColumn(h string, o CSVOptions) (column, error) {
 	return c, nil
 }
 
-// parseTime reads a time, which by a location's clock may be two: then it is the first that is after last.
-func parseTime(s string, loc *time.Location, last time.Time) (time.Time, error) {
+// parseTime reads a time and tells whether it says its zone. One that does not may be two by a location's clock: then it is the first that is after last.
+func parseTime(s string, loc *time.Location, last time.Time) (at time.Time, zoned bool, err error) {
 	s = strings.TrimSpace(s)
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC(), nil
+		return t.UTC(), true, nil
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
 		wall, err := time.Parse(layout, s)
@@ -175,7 +189,7 @@ func parseTime(s string, loc *time.Location, last time.Time) (time.Time, error) 
 			continue
 		}
 		if loc == nil {
-			return wall, nil
+			return wall, false, nil
 		}
 		var found []time.Time // in order
 		for _, near := range [...]time.Duration{-day, day} {
@@ -187,15 +201,15 @@ func parseTime(s string, loc *time.Location, last time.Time) (time.Time, error) 
 		}
 		for _, t := range found {
 			if t.After(last) {
-				return t, nil
+				return t, false, nil
 			}
 		}
 		if len(found) == 0 {
-			return time.Time{}, fmt.Errorf("%q is not on the clock of %v, which was changed", s, loc)
+			return time.Time{}, false, fmt.Errorf("%q is not on the clock of %v, which was changed", s, loc)
 		}
-		return found[len(found)-1], nil
+		return found[len(found)-1], false, nil
 	}
-	return time.Time{}, fmt.Errorf("%q is not a time: want 2023-01-31T15:00:00Z", s)
+	return time.Time{}, false, fmt.Errorf("%q is not a time: want 2023-01-31T15:00:00Z", s)
 }
 
 const day = 24 * time.Hour

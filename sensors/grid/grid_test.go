@@ -27,17 +27,21 @@ func ExampleReadCSV() {
 
 func TestReadCSVSaysWhere(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":         {"", "x.csv: header"},
-		"one column":    {"time\n", "x.csv:1: want a time column"},
-		"no zone name":  {"time,\n", "x.csv:1: column 2"},
-		"not a time":    {"time,GB\nyesterday,1\n", "x.csv:2: column 1"},
-		"text":          {"time,GB\n2026-06-01T12:00:00Z,high\n", "x.csv:2: column 2 (GB)"},
-		"NaN":           {"time,GB\n2026-06-01T12:00:00Z,NaN\n", "x.csv:2: column 2 (GB)"},
-		"negative":      {"time,GB\n2026-06-01T12:00:00Z,-5\n", "x.csv:2: column 2"},
-		"billion":       {"time,GB\n2026-06-01T12:00:00Z,1e9\n", "x.csv:2: column 2"},
-		"backwards":     {"time,GB\n2026-06-01T12:00:00Z,1\n2026-06-01T11:00:00Z,1\n", "x.csv:3: column 1"},
-		"ragged":        {"time,GB\n2026-06-01T12:00:00Z\n", "x.csv: record on line 2"},
-		"too many rows": {"time,GB\n2026-06-01T12:00:00Z,1\n2026-06-01T13:00:00Z,1\n2026-06-01T14:00:00Z,1\n", "x.csv:4: more than 2 rows"},
+		"empty":          {"", "x.csv: header"},
+		"one column":     {"time\n", "x.csv:1: want a time column"},
+		"no zone name":   {"time,\n", "x.csv:1: column 2"},
+		"not a time":     {"time,GB\nyesterday,1\n", "x.csv:2: column 1"},
+		"text":           {"time,GB\n2026-06-01T12:00:00Z,high\n", "x.csv:2: column 2 (GB)"},
+		"NaN":            {"time,GB\n2026-06-01T12:00:00Z,NaN\n", "x.csv:2: column 2 (GB)"},
+		"negative":       {"time,GB\n2026-06-01T12:00:00Z,-5\n", "x.csv:2: column 2"},
+		"billion":        {"time,GB\n2026-06-01T12:00:00Z,1e9\n", "x.csv:2: column 2"},
+		"backwards":      {"time,GB\n2026-06-01T12:00:00Z,1\n2026-06-01T11:00:00Z,1\n", "x.csv:3: column 1"},
+		"ragged":         {"time,GB\n2026-06-01T12:00:00Z\n", "x.csv: record on line 2"},
+		"too many rows":  {"time,GB\n2026-06-01T12:00:00Z,1\n2026-06-01T13:00:00Z,1\n2026-06-01T14:00:00Z,1\n", "x.csv:4: more than 2 rows"},
+		"no header":      {"2026-06-01T12:00:00Z,1\n2026-06-01T13:00:00Z,2\n", `x.csv:1: column 1: a time where the header should be`},
+		"zone twice":     {"time,A,B,A\n", `x.csv:1: column 4: zone "A" is there already, in column 2`},
+		"zone left out":  {"time,A\n2026-06-01T12:00:00+02:00,1\n2026-06-01T13:00:00,2\n", `x.csv:3: column 1: "2026-06-01T13:00:00" has no time zone, the rows above have`},
+		"zone told late": {"time,A\n2026-06-01T12:00:00,1\n2026-06-01T13:00:00+02:00,2\n", `x.csv:3: column 1: "2026-06-01T13:00:00+02:00" has a time zone, the rows above have none`},
 	} {
 		_, err := grid.ReadCSV(strings.NewReader(test.text), grid.CSVOptions{Name: "x.csv", MaxRows: 2})
 		if err == nil || !strings.HasPrefix(err.Error(), test.want) {

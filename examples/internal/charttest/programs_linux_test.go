@@ -1,12 +1,16 @@
 package charttest
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	authorization "k8s.io/api/authorization/v1"
@@ -22,6 +26,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/leastwatt/leastwatt/k8s/shift"
+	"github.com/leastwatt/leastwatt/sensors/grid"
+	"github.com/leastwatt/leastwatt/sensors/grid/forecast"
 )
 
 // adapt runs the metrics adapter as its Deployment says, with the certificate that the chart made.
@@ -217,7 +223,8 @@ func (x *installation) shift(ctx context.Context, program string) error {
 	if err != nil {
 		return err
 	}
-	defer x.stop(p)
+	stop := sync.OnceFunc(func() { x.stop(p) })
+	defer stop()
 	if err := until(ctx, func(ctx context.Context) (bool, error) {
 		pod, err := x.client.CoreV1().Pods("default").Get(ctx, "gated", metav1.GetOptions{})
 		return err == nil && len(pod.Spec.SchedulingGates) == 0, err
@@ -244,7 +251,69 @@ func (x *installation) shift(ctx context.Context, program string) error {
 	}); err != nil {
 		return fmt.Errorf("waiting for Kueue's Workload: %w: %v", err, w)
 	}
-	return x.scrape(ctx, "shift", d.Spec.Template)
+	if err := x.scrape(ctx, "shift", d.Spec.Template); err != nil {
+		return err
+	}
+	stop()
+	return x.keeps(ctx, program, d.Spec.Template)
+}
+
+// keeps restarts shift over what a forecast has learned until yesterday: it reads that file of its claim, as the chart's argument and mount have it, learns the hours since, and
+// replaces the file.
+func (x *installation) keeps(ctx context.Context, program string, template v1.PodTemplateSpec) error {
+	const flag = "-grid-history-file="
+	var file string
+	for _, a := range template.Spec.Containers[0].Args {
+		if name, ok := strings.CutPrefix(a, flag); ok {
+			file = filepath.Join(x.kubelet.cluster.Folder(), "shift", name)
+		}
+	}
+	yesterday := func() time.Time { return time.Now().Add(-24 * time.Hour) }
+	static, err := grid.ParseProfile("static:100", grid.AverageLifeCycle, 1, yesterday)
+	if err != nil {
+		return err
+	}
+	before, err := forecast.NewSource(static, forecast.SourceOptions{Zones: []string{"DE"}, File: file, Now: yesterday})
+	if err != nil {
+		return err
+	}
+	if err := before.Refresh(ctx); err != nil {
+		return fmt.Errorf("what was learned until yesterday: %w", err)
+	}
+	if err := os.Chown(file, int(*template.Spec.SecurityContext.RunAsUser), int(*template.Spec.SecurityContext.FSGroup)); err != nil {
+		return err
+	}
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	p, err := x.kubelet.run(ctx, x.T, "shift", program, namespace, template, answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", x.ports[shiftHealth])))
+	if err != nil {
+		return err
+	}
+	defer x.stop(p)
+	if err := until(ctx, func(context.Context) (bool, error) {
+		text, err := os.ReadFile(file)
+		return err == nil && !bytes.Equal(text, old), err
+	}); err != nil {
+		return fmt.Errorf("waiting for shift to write what it has learned: %w", err)
+	}
+	today, err := forecast.NewSource(static, forecast.SourceOptions{})
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := today.Load(f); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if steps, err := today.Steps("DE"); err != nil || steps[0].Start.Before(time.Now().Add(-2*time.Hour)) {
+		return fmt.Errorf("what shift wrote ends at %v (error %w): want the present", steps, err)
+	}
+	return nil
 }
 
 // workload makes an AdmissionCheck of ours and a Workload of Kueue's, with reserved quota, that waits for it.
