@@ -80,7 +80,11 @@ func (l *later) more(ctx context.Context, added *controllers.Added) error {
 				still = append(still, g)
 				continue
 			}
-			if err := added.Watch(ctx, func() { l.wao.Add(g) }, compat.WatchesOf(g)...); err != nil {
+			err := added.Watch(ctx, func() { l.wao.Add(g) }, compat.WatchesOf(g)...)
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case err != nil:
 				return err
 			}
 			l.log.InfoContext(ctx, "WAO's objects of one more group are read", "group", g.Group)

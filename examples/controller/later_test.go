@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -41,7 +42,7 @@ func (s *server) testLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, registry, stop := s.run(t, "--wao", fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", port))
+	calls, registry, stop := s.run(t, "--wao", fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", port))
 	ask := func(path string) (code int, body string) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
 		if err != nil {
@@ -86,18 +87,29 @@ func (s *server) testLater(t *testing.T) {
 		return files
 	}
 	install(group("wao.bitmedia.co.jp")...)
-	s.apply(t, object(t, `
+	older := object(t, `
 apiVersion: wao.bitmedia.co.jp/v1beta1
 kind: NodeConfig
 metadata: {name: late, namespace: `+namespace+`}
 spec:
   nodeName: late
   metricsCollector: {inletTemp: {type: Redfish, endpoint: "http://127.0.0.1:1"}}
-`))
+`)
+	s.apply(t, older)
 	until(t, "it goes by the NodeConfig", func() bool { return urlOf(s.profile(t, "late")) == "http://127.0.0.1:1" })
 	until(t, "it is ready", func() bool { code, _ := ask("/readyz"); return code == http.StatusOK && followed(t, registry) == 1 })
-	// The other one is read as soon as it is there.
+	// The other one is read as soon as it is there and the program may; until then it stands in nobody's way.
+	calls.deny.Store(new("/apis/node.waok8s.github.io/v1beta1/nodeconfigs"))
 	install(group("node.waok8s.github.io")...)
+	until(t, "the newer group is denied", func() bool { return calls.denied.Load() > 0 })
+	if err := unstructured.SetNestedField(older.Object, "http://127.0.0.1:4", "spec", "metricsCollector", "inletTemp", "endpoint"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.client.Update(t.Context(), older); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it goes by the older group", func() bool { return urlOf(s.profile(t, "late")) == "http://127.0.0.1:4" })
+	calls.deny.Store(nil)
 	s.apply(t, newNode("later", "10.0.0.2", map[string]string{"late": "yes"}), object(t, `
 apiVersion: node.waok8s.github.io/v1beta1
 kind: NodeConfig

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,11 +82,18 @@ func TestOnARealAPIServer(t *testing.T) {
 
 // calls counts the requests to the API server, by method.
 type calls struct {
-	reads, writes, watches atomic.Int64
-	next                   http.RoundTripper
+	reads, writes, watches, denied atomic.Int64
+	deny                           atomic.Pointer[string] // requests of paths that begin so are forbidden; nil is none
+	next                           http.RoundTripper
 }
 
 func (c *calls) RoundTrip(r *http.Request) (*http.Response, error) {
+	if path := c.deny.Load(); path != nil && strings.HasPrefix(r.URL.Path, *path) {
+		c.denied.Add(1)
+		w := httptest.NewRecorder()
+		w.WriteHeader(http.StatusForbidden)
+		return w.Result(), nil
+	}
 	switch {
 	case r.Method != http.MethodGet:
 		c.writes.Add(1)

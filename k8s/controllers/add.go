@@ -139,16 +139,19 @@ type Added struct {
 	everyNode handler.EventHandler
 }
 
-// Watch watches further objects that makers look at, as of a kind that the cluster did not have when [Add] was called. When its index is
-// there, before the first object comes, it calls ready, from when on makers can list the kind; nil is nothing. After an error some of the
-// objects may be watched already.
+// Watch watches further objects that makers look at, as of a kind that the cluster did not have when [Add] was called. It waits until they
+// were read, which may be for ever where the program may not, and calls ready before the first node is looked at for them: from then on
+// makers can list the kinds without waiting. After an error some of the objects may be watched already.
 func (a *Added) Watch(ctx context.Context, ready func(), watches ...Watch) error {
 	if err := a.index(ctx, watches); err != nil {
 		return err
 	}
-	if ready != nil {
-		ready()
+	for _, w := range watches {
+		if _, err := a.mgr.GetCache().GetInformer(ctx, w.Object); err != nil {
+			return fmt.Errorf("controllers: read %T: %w", w.Object, err)
+		}
 	}
+	ready()
 	for _, w := range watches {
 		if err := a.profiles.Watch(source.Kind(a.mgr.GetCache(), w.Object, a.nodesOf(w), predicate.ResourceVersionChangedPredicate{})); err != nil {
 			return fmt.Errorf("controllers: watch %T: %w", w.Object, err)
