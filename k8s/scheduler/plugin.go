@@ -221,7 +221,7 @@ func (p *Plugin) Reserve(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, no
 	t := p.tried(cs, node)
 	p.chose(pod, node, t.chosen, t.decision)
 	if p.shadow != nil {
-		p.shadow.placed(ctx, pod.UID, &t.watched, p.scorer, t.chosen)
+		p.shadow.placed(ctx, pod.UID, t.watched, p.scorer, t.chosen)
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ const triedKey fwk.StateKey = "Reserve" + Name
 // cycles and without others. Nobody else can tell by then what the candidates were.
 type try struct {
 	chosen   *scoring.Node // nil is not known
-	watched  shadowed
-	decision int // the number of the decision that is kept of it; 0 is none
+	watched  *shadowed     // nil where the plugin decides
+	decision int           // the number of the decision that is kept of it; 0 is none
 }
 
 // Clone implements the framework's StateData.
@@ -23,19 +23,22 @@ func (t *try) Clone() fwk.StateData { return t }
 
 // try leaves what is known of a pod of a group in its cycle.
 func (p *Plugin) try(cs fwk.CycleState, pod *v1.Pod, node string) {
-	t := &try{chosen: p.known(node), watched: p.watched, decision: p.decisions.number(pod.UID)}
+	t := &try{chosen: p.known(node), decision: p.decisions.number(pod.UID)}
 	if t.chosen != nil {
 		t.chosen = new(*t.chosen)
+	}
+	if p.shadow != nil {
+		t.watched = new(p.watched)
 	}
 	cs.Write(triedKey, t)
 }
 
-// tried returns what is known of a pod now, or was known when it was tried.
-func (p *Plugin) tried(cs fwk.CycleState, node string) *try {
+// tried returns what is known of a pod now, or was known when it was tried. It is of use while p.mu is held.
+func (p *Plugin) tried(cs fwk.CycleState, node string) try {
 	if d, err := cs.Read(triedKey); err == nil {
-		return d.(*try)
+		return *d.(*try)
 	}
-	return &try{chosen: p.known(node), watched: p.watched}
+	return try{chosen: p.known(node), watched: &p.watched}
 }
 
 // known returns a server as it was looked at last, or nil.
