@@ -364,3 +364,69 @@ func TestEveryAlertFires(t *testing.T) {
 		}
 	}
 }
+
+// What several replicas, or the proxies of all nodes, tell of the same thing is counted once.
+func TestDashboardCountsReplicasOnce(t *testing.T) {
+	tool := promtool(t)
+	type sample struct {
+		Labels string
+		Value  float64
+	}
+	type expression struct {
+		Expr    string   `yaml:"expr"`
+		At      string   `yaml:"eval_time"`
+		Samples []sample `yaml:"exp_samples"`
+	}
+	type series struct{ Series, Values string }
+	all := queries(t)
+	var input []series
+	var asks []expression
+	for _, x := range []struct {
+		panel  string
+		series []string // with their values, told by two instances alike
+		want   []sample
+	}{
+		{"Nodes known", []string{`leastwatt_nodes{state="known"} 7`, `leastwatt_nodes{state="stale"} 2`}, []sample{{"{}", 7}}},
+		{"Nodes by state", nil, []sample{{`{state="known"}`, 7}, {`{state="stale"}`, 2}}},
+		{"Power by namespace", []string{`leastwatt_namespace_cpu_power_watts{namespace="a"} 80`}, []sample{{`{namespace="a"}`, 80}}},
+		{"Power by node", []string{`leastwatt_node_power_watts{node="n",source="redfish"} 200`, `leastwatt_node_power_watts{node="m",source="redfish"} 100`}, []sample{{`{node="n"}`, 200}, {`{node="m"}`, 100}}},
+		{"Watts that one more core adds", []string{`leastwatt_node_marginal_power_watts{node="n",source="model"} 5`}, []sample{{`{node="n"}`, 5}}},
+		{"Inlet temperature", []string{`leastwatt_node_inlet_temp_celsius{node="n",source="redfish"} 24`}, []sample{{`{node="n"}`, 24}}},
+		{"Reads that fail in a row", []string{`leastwatt_sensor_node_failures{node="n"} 3`, `leastwatt_sensor_node_failures{node="m"} 0`}, []sample{{`{node="n"}`, 3}}},
+		{"Nodes left alone after failures", []string{`leastwatt_sensor_breaker_open{node="n",source="redfish"} 1`, `leastwatt_sensor_breaker_open{node="m",source="redfish"} 1`}, []sample{{`{source="redfish"}`, 2}}},
+		{"Oldest reading", []string{`leastwatt_sensor_reading_age_seconds{node="n",kind="power_watts",source="redfish"} 9`}, []sample{{`{kind="power_watts"}`, 9}}},
+		{"Nodes without the profile asked for", []string{`leastwatt_profile_problems{by="NodeProfileTemplate"} 4`}, []sample{{`{by="NodeProfileTemplate"}`, 4}}},
+		{"Share of connections by node", []string{ // of a Service with two ports and two endpoints on n
+			`leastwatt_endpoint_share_ratio{namespace="d",service="s",port="a",endpoint="1",node="n"} 0.5`, `leastwatt_endpoint_share_ratio{namespace="d",service="s",port="a",endpoint="2",node="n"} 0.25`,
+			`leastwatt_endpoint_share_ratio{namespace="d",service="s",port="a",endpoint="3",node="m"} 0.25`, `leastwatt_endpoint_share_ratio{namespace="d",service="s",port="b",endpoint="1",node="n"} 0.5`,
+			`leastwatt_endpoint_share_ratio{namespace="d",service="s",port="b",endpoint="2",node="n"} 0.25`, `leastwatt_endpoint_share_ratio{namespace="d",service="s",port="b",endpoint="3",node="m"} 0.25`,
+		}, []sample{{`{namespace="d",service="s",node="n"}`, 0.75}, {`{namespace="d",service="s",node="m"}`, 0.25}}},
+		{"Endpoints whose server is unknown", []string{
+			`leastwatt_endpoint_known{namespace="d",service="s",port="a",endpoint="1",node="n"} 0`, `leastwatt_endpoint_known{namespace="d",service="s",port="b",endpoint="1",node="n"} 0`,
+			`leastwatt_endpoint_known{namespace="d",service="s",port="a",endpoint="3",node="m"} 1`, `leastwatt_endpoint_known{namespace="d",service="s",port="b",endpoint="3",node="m"} 1`,
+		}, []sample{{`{namespace="d",service="s"}`, 1}}},
+	} {
+		for _, s := range x.series {
+			name, value, _ := strings.Cut(s, "} ")
+			for _, instance := range []string{"a", "b"} {
+				input = append(input, series{fmt.Sprintf("%s,job=\"j\",instance=%q}", name, instance), value + "+0x20"})
+			}
+		}
+		q, ok := all[fmt.Sprintf("panel %q, query 0", x.panel)]
+		if !ok {
+			t.Errorf("no panel %q", x.panel)
+		}
+		asks = append(asks, expression{q, "10m", x.want})
+	}
+	text, err := yaml.Marshal(map[string]any{"evaluation_interval": "1m", "tests": []any{map[string]any{"interval": "1m", "input_series": input, "promql_expr_test": asks}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "replicas.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), tool, "test", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
