@@ -3,6 +3,7 @@ package charttest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -102,26 +103,33 @@ func (x *installation) schedule(ctx context.Context, program string) error {
 	return nil
 }
 
-// once checks that no pod was placed twice, by the API server's own log of the requests for bindings: one of each pod of the crowd succeeded, none came
-// again, and both schedulers made some.
+// once checks that no pod was placed twice, by the API server's own log of the requests for bindings: at most one of each pod of the crowd succeeded, none
+// was refused because there was one. What was under way when the first scheduler ended has no answer (504), whether or not it was done.
 func (x *installation) once(n int) error {
 	requests, err := x.kubelet.cluster.Requests()
 	if err != nil {
 		return err
 	}
-	bound := make(map[string]int)
+	bound, cut := make(map[string]int), make(map[string]bool)
 	for _, r := range requests {
 		if r.Resource != "pods" || r.Subresource != "binding" || !strings.HasPrefix(r.Name, "crowd-") {
 			continue
 		}
-		if r.Code != http.StatusCreated {
+		switch r.Code {
+		case http.StatusCreated:
+			if bound[r.Name]++; bound[r.Name] > 1 {
+				x.Errorf("pod %s was placed %d times", r.Name, bound[r.Name])
+			}
+		case http.StatusGatewayTimeout:
+			cut[r.Name] = true
+		default:
 			x.Errorf("the binding of pod %s is answered by %d", r.Name, r.Code)
-		} else if bound[r.Name]++; bound[r.Name] > 1 {
-			x.Errorf("pod %s was placed %d times", r.Name, bound[r.Name])
 		}
 	}
-	if len(bound) != n {
-		x.Errorf("%d pods were placed, want %d", len(bound), n)
+	maps.DeleteFunc(cut, func(name string, _ bool) bool { return bound[name] > 0 })
+	x.Logf("%d bindings succeeded, %d more had no answer when the scheduler ended", len(bound), len(cut))
+	if len(bound)+len(cut) != n {
+		x.Errorf("%d pods were placed, and %d may have been: want %d", len(bound), len(cut), n)
 	}
 	return nil
 }
