@@ -89,6 +89,9 @@ func NewSite(r Readings, bind func(Machine) (Spec, error), o SiteOptions) *Site 
 		changed: make(chan struct{}, 1), machines: make(map[string]Machine)}
 }
 
+// Readings returns what the site is read by.
+func (s *Site) Readings() Readings { return s.readings }
+
 // Put adds a machine or replaces what is known of it. While Run runs it shows in the view within moments.
 func (s *Site) Put(m Machine) {
 	s.putting.Lock()

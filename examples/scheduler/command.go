@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -153,14 +154,24 @@ func (o *profileOptions) open(path string) (scheduler.Setup, error) {
 		c.Wakes = o.use // profiles may tell what it takes to wake a server
 		s.Scorer = c.NewScorer()
 	}
-	var err error
+	// Files that differ in what is to be kept low, and not in sensors, have them read once.
+	next := opened{config: c}
+	if i := slices.IndexFunc(o.opened, func(x opened) bool { return c != nil && x.config != nil && x.config.SameSensors(c) }); i >= 0 {
+		next.site, next.profiles = o.opened[i].site, o.opened[i].profiles
+	}
 	if o.use {
-		s.Site, err = o.newSite(c, log, metrics)
+		site, err := o.newSite(c, log, metrics, next.profiles)
+		if err != nil {
+			return scheduler.Setup{}, err
+		}
+		s.Site, next.profiles = site, site.Provider
 	} else {
-		s.Site, err = c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}})
+		site, err := c.NewSite(config.SiteOptions{Logger: log, Registerer: metrics, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}, With: next.site})
+		if err != nil {
+			return scheduler.Setup{}, err
+		}
+		s.Site, next.site = site, site
 	}
-	if err != nil {
-		return scheduler.Setup{}, err
-	}
+	o.opened = append(o.opened, next)
 	return s, nil
 }

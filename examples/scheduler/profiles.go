@@ -15,6 +15,7 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/metricsserver"
 	clusterprofiles "github.com/leastwatt/leastwatt/k8s/profiles"
+	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/config"
 	"github.com/leastwatt/leastwatt/sensors"
 	sensorsconfig "github.com/leastwatt/leastwatt/sensors/config"
@@ -26,6 +27,15 @@ type profileOptions struct {
 	namespace     string
 	metricsServer bool
 	kube          kube
+
+	opened []opened // what the plugins were given, one after the other
+}
+
+// An opened is a file and its site, which is one of both.
+type opened struct {
+	config   *config.Config
+	site     *scoring.Site
+	profiles *clusterprofiles.Provider
 }
 
 // kube is the client configuration that the scheduler has, which is known after its plugins were made.
@@ -55,9 +65,9 @@ type clusterSite struct {
 }
 
 // newSite returns a site of the cluster's NodeProfiles and PowerModels, and of a file for what they do not say; nil is
-// no file.
-func (o *profileOptions) newSite(c *config.Config, log *slog.Logger, r prometheus.Registerer) (*clusterSite, error) {
-	p := clusterprofiles.Options{Config: c, Logger: log, Registerer: r, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}}
+// no file. The provider with, where it is one, reads the sensors.
+func (o *profileOptions) newSite(c *config.Config, log *slog.Logger, r prometheus.Registerer, with *clusterprofiles.Provider) (*clusterSite, error) {
+	p := clusterprofiles.Options{Config: c, With: with, Logger: log, Registerer: r, Types: []sensorsconfig.Type{metricsserver.Type(cluster)}}
 	if o.namespace != "" {
 		p.Secrets = later{o}
 	}

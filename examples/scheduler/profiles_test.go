@@ -145,7 +145,7 @@ func TestProfilesInstalledLater(t *testing.T) {
 	bin := controlplane.ForTest(t, "")
 	err := controlplane.Run(t.Context(), bin, controlplane.Options{Parent: t.TempDir()}, func(ctx context.Context, c *controlplane.Cluster) error {
 		o := profileOptions{use: true, kube: kube{ready: make(chan struct{})}}
-		site, err := o.newSite(nil, slog.New(slog.NewTextHandler(t.Output(), nil)), prometheus.NewRegistry())
+		site, err := o.newSite(nil, slog.New(slog.NewTextHandler(t.Output(), nil)), prometheus.NewRegistry(), nil)
 		if err != nil {
 			return err
 		}

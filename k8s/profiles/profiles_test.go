@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -403,5 +404,30 @@ func TestSharedSource(t *testing.T) {
 	defer mu.Unlock()
 	if requests > 3*len(names) { // 6, or twice as many; for each node by itself it would be 24
 		t.Errorf("%d requests", requests)
+	}
+}
+
+// Two providers of which one reads for both read each server once.
+func TestProviderWithAnother(t *testing.T) {
+	var read atomic.Int64
+	k := emulate.NewKepler("n", machine, emulate.KeplerOptions{})
+	url := listen(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		read.Add(1)
+		k.ServeHTTP(w, r)
+	})) + "/metrics"
+	first, runFirst := provider(t, profiles.Options{Interval: time.Hour})
+	second, runSecond := provider(t, profiles.Options{Interval: time.Hour, With: first})
+	for _, p := range []*profiles.Provider{first, second} {
+		p.Put(scoring.Machine{Name: "n", Cores: 4})
+		p.SetProfile(nodeProfile("n", v1alpha1.Sensor{Type: "kepler", URL: url}))
+		p.SetModel(powerModel("m", linear(t, 100, 300)))
+	}
+	runSecond()
+	runFirst()
+	for i, p := range []*profiles.Provider{first, second} {
+		until(t, fmt.Sprintf("provider %d knows the node", i), func() bool { n := p.View().Node("n"); return n != nil && n.Err == nil })
+	}
+	if n := read.Load(); n != 1 {
+		t.Errorf("the exporter was read %d times, want once", n)
 	}
 }

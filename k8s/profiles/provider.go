@@ -37,6 +37,10 @@ type Options struct {
 	// Pods is told what sensors of type kepler read of the nodes' pods; nil reads none.
 	Pods *kepler.Pods
 
+	// With is another provider, which reads the sensors of both; nil is none. Its Config has the same sensors, it is told the same nodes and
+	// resources, and runs as long. Sources, Types, Pods and Interval are then its.
+	With *Provider
+
 	// Secrets reads credentials; nil leaves every sensor that needs them unread.
 	Secrets Secrets
 
@@ -115,8 +119,12 @@ func New(o Options) (*Provider, error) {
 	if o.Keep > 0 {
 		learned = keeping{p.learned}
 	}
+	var with *scoring.Site
+	if o.With != nil {
+		with = o.With.site
+	}
 	site, err := c.NewSite(config.SiteOptions{Logger: o.Logger, Registerer: o.Registerer, Interval: o.Interval, Types: o.Types, Pods: o.Pods, Learned: learned, LearnedEvery: o.Keep,
-		Sources: sources, Bind: p.bind})
+		Sources: sources, Bind: p.bind, With: with})
 	if err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
 	}

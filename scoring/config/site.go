@@ -1,11 +1,16 @@
 package config
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/leastwatt/leastwatt/scoring"
 	"github.com/leastwatt/leastwatt/scoring/learn"
@@ -42,6 +47,35 @@ type SiteOptions struct {
 
 	// Pods is told what sources of type kepler read of the nodes' pods; nil reads none.
 	Pods *kepler.Pods
+
+	// With is another site, which reads the sensors of both; nil is none, and this one reads its own. It is one of NewSite, of a Config with
+	// [Config.SameSensors], is put the same machines, and runs as long. The options on sensors above (Interval, Sources, Types, Pods) are then its.
+	With *scoring.Site
+}
+
+// SameSensors tells whether two files say the same of sensors, so that one site can read for both.
+func (c *Config) SameSensors(o *Config) bool {
+	if c.Scoring.MaxAge != o.Scoring.MaxAge || filepath.Dir(c.File) != filepath.Dir(o.File) || (c.sensors == nil) != (o.sensors == nil) {
+		return false
+	}
+	a, errA := yaml.Marshal(c.sensors)
+	b, errB := yaml.Marshal(o.sensors)
+	return errA == nil && errB == nil && bytes.Equal(a, b)
+}
+
+// shared is the readings of another site.
+type shared struct{ *live }
+
+// SetNodes implements [scoring.Readings]: the other site is put the same.
+func (shared) SetNodes([]string) {}
+
+// ReadSoon implements [scoring.SoonReader], as SetNodes.
+func (shared) ReadSoon(...string) {}
+
+// Run implements [scoring.Readings]: the other site reads.
+func (shared) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
 }
 
 // NewSite returns a site without machines, with the file's sensors and models. It connects to nothing before
@@ -50,16 +84,28 @@ type SiteOptions struct {
 // machine of its name. While Run runs, files and folders of models are followed, and priors with learn: true
 // learn from the sensors.
 func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
-	section := new(sensorsconfig.Config)
-	if c.sensors != nil || len(o.Sources) == 0 {
-		var err error
-		if section, err = sensorsconfig.ParseSection(c.File, c.sensors, o.Types...); err != nil {
-			return nil, err
-		}
-	}
 	l, err := newLive(c, &o)
 	if err != nil {
 		return nil, err
+	}
+	if o.With != nil {
+		other, ok := o.With.Readings().(*live)
+		if !ok {
+			return nil, fmt.Errorf("%s: the site that is to read for this one is none of a configuration", c.File)
+		}
+		l.readings, l.hardware.ask = shared{other}, other.hardware.ask
+		if o.Registerer != nil {
+			if err := o.Registerer.Register(l); err != nil {
+				return nil, err
+			}
+		}
+		return c.site(l, &o), nil
+	}
+	section := new(sensorsconfig.Config)
+	if c.sensors != nil || len(o.Sources) == 0 {
+		if section, err = sensorsconfig.ParseSection(c.File, c.sensors, o.Types...); err != nil {
+			return nil, err
+		}
 	}
 	var site *scoring.Site // nodes are read after they were put in it
 	set, err := section.Build(sensorsconfig.BuildOptions{Before: o.Sources, Pods: o.Pods, Node: func(name string) (sensorsconfig.Node, bool) {
@@ -83,6 +129,12 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 		}
 	}
 	l.readings = polled{p, set}
+	site = c.site(l, &o)
+	return site, nil
+}
+
+// site is the site of what is read.
+func (c *Config) site(l *live, o *SiteOptions) *scoring.Site {
 	bind := l.bind
 	if o.Bind != nil {
 		bind = func(m scoring.Machine) (scoring.Spec, error) {
@@ -93,10 +145,9 @@ func (c *Config) NewSite(o SiteOptions) (*scoring.Site, error) {
 			return spec, err
 		}
 	}
-	site = scoring.NewSite(l, bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
+	l.site = scoring.NewSite(l, bind, scoring.SiteOptions{Logger: o.Logger, Refresh: c.Scoring.Refresh,
 		Fleet: scoring.FleetOptions{MaxAge: c.Scoring.MaxAge, SwitchOff: c.Scoring.SwitchOff}})
-	l.site = site
-	return site, nil
+	return l.site
 }
 
 // polled is a poller that closes its sources when it ends.
