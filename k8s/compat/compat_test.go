@@ -535,6 +535,19 @@ func TestPeaks(t *testing.T) {
 	}
 }
 
+// A file that is empty, as while somebody writes it, is an error, which leaves the models that there are.
+func TestPeaksOfAnEmptyFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "peaks")
+	for _, text := range []string{"", "{}", `{"watcherAddress": "http://10.0.0.8:2020"}`, `{"nodePowerModel": {}}`} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := compat.PeaksFile(file).PowerModels(t.Context()); err == nil || !strings.Contains(err.Error(), "holds no power model") || !strings.Contains(err.Error(), file) {
+			t.Errorf("%q: %v, %v", text, list, err)
+		}
+	}
+}
+
 func TestParsePeaksRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"n1": {"k0": 1, "kk": 2}}`: `node "n1": kk`, `{"n1": {"k0": 1, "k2": 2}}`: `node "n1": k1 is missing`, `{"n1": {"k0": "174", "k1": 1, "k2": 1}}`: `node "n1": k0 is "174": want a number`,

@@ -145,13 +145,14 @@ func fromConfiguration(data []byte) (peaksArgs, error) {
 
 // Peaks is PEAKS' power models and load-watcher as PowerModels and NodeProfiles.
 type Peaks struct {
+	from string // for errors
 	read func(ctx context.Context) ([]byte, error)
 	last atomic.Pointer[PeaksArgs]
 }
 
-// PeaksFile returns what a file says, which is read again and again.
+// PeaksFile returns what a file says, which is read again and again. One that holds no power model is an error: it may be half written.
 func PeaksFile(path string) *Peaks {
-	return &Peaks{read: func(context.Context) ([]byte, error) {
+	return &Peaks{from: path, read: func(context.Context) ([]byte, error) {
 		f, err := os.Open(path)
 		if err != nil {
 			return nil, err
@@ -164,7 +165,7 @@ func PeaksFile(path string) *Peaks {
 // PeaksConfigMap returns what a ConfigMap says in the first of its keys, by name, that PEAKS would understand. It is
 // read by name, again and again, and needs the verb get alone where the reader has no cache.
 func PeaksConfigMap(c client.Reader, namespace, name string) *Peaks {
-	return &Peaks{read: func(ctx context.Context) ([]byte, error) {
+	return &Peaks{from: fmt.Sprintf("ConfigMap %s/%s", namespace, name), read: func(ctx context.Context) ([]byte, error) {
 		var m v1.ConfigMap
 		if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &m); err != nil {
 			return nil, err
@@ -194,6 +195,9 @@ func (p *Peaks) PowerModels(ctx context.Context) ([]v1alpha1.PowerModel, error) 
 	a, err := ParsePeaks(data)
 	if err != nil {
 		return nil, err
+	}
+	if len(a.NodePowerModel) == 0 {
+		return nil, fmt.Errorf("PEAKS: %s holds no power model", p.from)
 	}
 	var all []v1alpha1.PowerModel
 	for _, n := range slices.Sorted(maps.Keys(a.NodePowerModel)) {
