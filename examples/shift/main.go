@@ -54,7 +54,7 @@ import (
 type options struct {
 	demo, overdue, kueue, elect bool
 	kubeconfig, namespace       string
-	policies                    string
+	policies, arrivals          string
 	grid                        gridsource.Flags
 	metricsAddr, healthAddr     string
 	webhookHost                 string // empty is every address
@@ -81,6 +81,7 @@ func main() {
 	f.StringVar(&o.namespace, "leader-namespace", "", "namespace of the Lease; empty is the pod's own")
 	o.grid.Define(f, "")
 	f.StringVar(&o.policies, "policies", "", "YAML file: default, namespaces and cores; read again when it changes")
+	f.StringVar(&o.arrivals, "arrivals-file", "", "file that keeps over restarts what was learned of the work that comes, where cores are limited; empty learns anew")
 	f.StringVar(&o.metricsAddr, "metrics-listen", ":8080", "address of /metrics; 0 is none")
 	f.StringVar(&o.healthAddr, "health-listen", ":8081", "address of /healthz and /readyz; 0 is none")
 	f.StringVar(&o.tells.zone, "tell-zone", "", "zone whose forecast is told to others in a ConfigMap, in the form of Azure's kubernetes-carbon-intensity-exporter, which carbon-aware-keda-operator reads; empty tells nothing")
@@ -166,7 +167,7 @@ func run(ctx context.Context, o *options, config *rest.Config, log *slog.Logger)
 	if err != nil {
 		return err
 	}
-	so := shift.Options{Policies: policies, Interval: o.interval, Kueue: o.kueue, Reader: m.GetAPIReader(), Events: m.GetEventRecorder("leastwatt-shift"), Logger: log, Now: o.now}
+	so := shift.Options{Policies: policies, Interval: o.interval, ArrivalsFile: o.arrivals, Kueue: o.kueue, Reader: m.GetAPIReader(), Events: m.GetEventRecorder("leastwatt-shift"), Logger: log, Now: o.now}
 	if !o.registered {
 		so.Registerer = crmetrics.Registry
 	}

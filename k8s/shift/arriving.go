@@ -9,15 +9,16 @@ import (
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 )
 
-// arriving learns how much shifted work comes in each zone whose cores are limited, so that nothing waits for clean hours which others will fill. A restart
-// learns anew: until then less is expected. It is changed by rounds alone.
+// arriving learns how much shifted work comes in each zone whose cores are limited, so that nothing waits for clean hours which others will fill. It is
+// changed by rounds alone.
 type arriving map[string]*arrivals.Learner
 
 // leastCores is what work counts that requests none.
 const leastCores = 1e-3
 
-// see counts the work that has come, and forgets the zones that are not limited any more.
-func (a arriving) see(items []*item, cores map[string]float64, now time.Time) {
+// see counts the work that has come after it was counted before, forgets the zones that are not limited any more, and tells whether a slot has passed or a zone
+// is new.
+func (a arriving) see(items []*item, cores map[string]float64, now, counted time.Time) (passed bool) {
 	at := time.Duration(now.UnixNano())
 	for zone := range a {
 		if cores[zone] == 0 {
@@ -26,9 +27,9 @@ func (a arriving) see(items []*item, cores map[string]float64, now time.Time) {
 	}
 	for zone := range cores {
 		if a[zone] == nil {
-			a[zone] = arrivals.New(slot, at)
+			a[zone], passed = arrivals.New(slot, at), true
 		}
-		a[zone].Pass(at)
+		passed = a[zone].Pass(at) || passed
 	}
 	for _, i := range items {
 		l := a[i.zone]
@@ -36,6 +37,9 @@ func (a arriving) see(items []*item, cores map[string]float64, now time.Time) {
 			continue
 		}
 		created := i.object.GetCreationTimestamp().Time
+		if !created.After(counted) {
+			continue
+		}
 		j := arrivals.Job{Name: string(i.object.GetUID()), Submitted: time.Duration(created.UnixNano()), Cores: max(i.cores, leastCores), Duration: min(i.duration, horizon), Slack: i.latest.Sub(created)}
 		if *i.policy.DryRun || i.bad != nil {
 			j.Slack = -1
@@ -43,6 +47,7 @@ func (a arriving) see(items []*item, cores map[string]float64, now time.Time) {
 		j.Load = i.kWh() / i.duration.Hours() / j.Cores
 		l.See(j)
 	}
+	return passed
 }
 
 // in states the work that is expected in the zones of a problem, as jobs of it.

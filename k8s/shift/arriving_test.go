@@ -3,6 +3,8 @@ package shift
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -32,14 +34,18 @@ func (*afternoons) Forecast(_ context.Context, zone string, from, until time.Tim
 }
 
 // Where pods come that fill the cores, one does not wait for the next hour, which is a little cleaner, since others will need it and the hours that follow are
-// dirty; where nothing came before, and after a restart, it does.
+// dirty; where nothing came before, and after a restart that has no file, or a bad one, it does.
 func TestLeavesRoomForWhatComes(t *testing.T) {
-	for name, want := range map[string]int{"busy": 12, "idle": 13, "restarted": 13} {
+	for name, want := range map[string]int{"busy": 12, "idle": 13, "restarted": 13, "kept": 12, "spoiled": 13} {
 		l := newLab(t, "default: {zone: DE}\ncores: {DE: 2}\n")
 		l.now = noon.Truncate(24 * time.Hour)
 		const text = "default: {zone: DE}\ncores: {DE: 2}\n"
+		file := ""
+		if name == "kept" || name == "spoiled" {
+			file = filepath.Join(t.TempDir(), "arrivals.json")
+		}
 		open := func() {
-			c, err := New(l.c, &afternoons{}, Options{Policies: policies(t, text), Now: func() time.Time { return l.now }})
+			c, err := New(l.c, &afternoons{}, Options{ArrivalsFile: file, Policies: policies(t, text), Now: func() time.Time { return l.now }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +81,12 @@ func TestLeavesRoomForWhatComes(t *testing.T) {
 			l.round()
 		}
 		clear(true)
-		if name == "restarted" {
+		if name == "spoiled" {
+			if err := os.WriteFile(file, []byte(`{"until": "2024-06-03T12:00:00Z", "zones": {"DE": {"slot": 0}}}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if name != "busy" && name != "idle" {
 			open()
 		}
 		l.now = l.now.Add(time.Hour) // noon

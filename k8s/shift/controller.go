@@ -37,6 +37,9 @@ type Options struct {
 	// Timeout bounds how long the source is waited for in a round; 0 means 10 seconds.
 	Timeout time.Duration
 
+	// ArrivalsFile keeps over restarts what was learned of the work that comes; empty learns anew.
+	ArrivalsFile string
+
 	// Kueue also cares for AdmissionChecks.
 	Kueue bool
 
@@ -58,6 +61,8 @@ type Controller struct {
 
 	mu       sync.Mutex               // held during a round
 	coming   arriving                 // guarded by mu
+	recalled bool                     // ArrivalsFile was read; guarded by mu
+	counted  time.Time                // objects until then are in what was read; guarded by mu
 	owed     map[string][]debt        // by namespace: what started because it had to and is not in its ledger yet; guarded by mu
 	policies atomic.Pointer[Policies] // the last good ones
 }
@@ -140,7 +145,10 @@ func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) 
 	if policies != nil {
 		cores = policies.Cores
 	}
-	c.coming.see(items, cores, now)
+	c.recall(now)
+	if c.coming.see(items, cores, now, c.counted) {
+		c.remember(now)
+	}
 	// What starts in any case takes room, though not in the plan: what must start, and what a dry run lets start.
 	dry, held := split(rest, func(i *item) bool { return *i.policy.DryRun })
 	rest = slices.Concat(held, dry)

@@ -366,7 +366,8 @@ func TestTemplateShiftKeeps(t *testing.T) {
 					})
 				}
 			}
-			if slices.Contains(c.Args, file) != (want != "") || (d.Strategy.Type == apps.RecreateDeploymentStrategyType) != (want != "") {
+			arrivals := slices.Contains(c.Args, "-arrivals-file=/var/lib/leastwatt-shift/arrivals.json")
+			if slices.Contains(c.Args, file) != (want != "") || arrivals != (want != "") || (d.Strategy.Type == apps.RecreateDeploymentStrategyType) != (want != "") {
 				t.Errorf("%s: arguments %q, strategy %q", set, c.Args, d.Strategy.Type)
 			}
 		}

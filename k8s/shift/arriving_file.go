@@ -1,0 +1,84 @@
+package shift
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/leastwatt/leastwatt/scoring/batch/arrivals"
+)
+
+// A memory is what was learned of the work that comes, and until when: objects that are older were counted.
+type memory struct {
+	Until time.Time                    `json:"until"`
+	Zones map[string]*arrivals.Learner `json:"zones"`
+}
+
+// load reads what was learned before; of a file that does not exist, nothing.
+func (m *memory) load(file string, now time.Time) error {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var read memory
+	if err := json.Unmarshal(text, &read); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if read.Until.After(now) {
+		return fmt.Errorf("%s: it was written at %v, which is still to come", file, read.Until)
+	}
+	for zone, l := range read.Zones {
+		if l == nil || l.Slot() != slot {
+			return fmt.Errorf("%s: zone %q: not learned by slots of %v", file, zone, slot)
+		}
+	}
+	*m = read
+	return nil
+}
+
+// save replaces the file at once, so that a crash leaves the old one or the new one.
+func (m *memory) save(file string) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	next := file + ".tmp"
+	if err := os.WriteFile(next, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, file)
+}
+
+// recall takes over, in the first round, what was learned before.
+func (c *Controller) recall(now time.Time) {
+	if c.opts.ArrivalsFile == "" || c.recalled {
+		return
+	}
+	c.recalled = true
+	var m memory
+	if err := m.load(c.opts.ArrivalsFile, now); err != nil {
+		c.opts.Logger.Warn("what comes is learned anew", "error", err)
+		return
+	}
+	for zone, l := range m.Zones {
+		c.coming[zone] = l
+	}
+	c.counted = m.Until
+}
+
+// remember keeps what was learned.
+func (c *Controller) remember(now time.Time) {
+	if c.opts.ArrivalsFile == "" {
+		return
+	}
+	m := memory{Until: now, Zones: c.coming}
+	if err := m.save(c.opts.ArrivalsFile); err != nil {
+		c.opts.Logger.Warn("what was learned of the work that comes is not kept", "error", err)
+	}
+}
