@@ -37,7 +37,7 @@ func (b *overTime) enter(jobs []Job, c *Cluster, now time.Duration) {
 			e = &entry{job: *j, node: -1, due: due, last: last, tried: -1}
 			t.entries[j.Name] = e
 		}
-		e.first, e.asked = now, b.at
+		e.first = now
 		switch {
 		case e.node >= 0 && e.start < now && !t.again(e), e.node < 0:
 			fresh = append(fresh, e)

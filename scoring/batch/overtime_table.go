@@ -31,7 +31,6 @@ type entry struct {
 	due, last time.Duration // the latest start, with what the margin adds and without
 	late      bool          // it cannot end in time, and gives way to nobody
 	weight    float64       // how often it had to give way
-	asked     int64         // the slot in which it was asked about last
 	tried     int64         // the slot in which others were asked to give way to it last
 }
 
