@@ -200,8 +200,16 @@ func TestUsageIsWhatTheSchedulerCounts(t *testing.T) {
 			} else {
 				p = next
 			}
-			if st := plugin.PreScore(t.Context(), framework.NewCycleState(), p, []fwk.NodeInfo{info}); !st.IsSuccess() {
+			cs := framework.NewCycleState()
+			if st := plugin.PreScore(t.Context(), cs, p, []fwk.NodeInfo{info}); !st.IsSuccess() {
 				t.Fatalf("%v: %v", st, fleet.View().Node("n").Err)
+			}
+			raw, st := plugin.Score(t.Context(), cs, p, info)
+			if !st.IsSuccess() {
+				t.Fatal(st)
+			}
+			if st := plugin.NormalizeScore(t.Context(), cs, p, fwk.NodeScoreList{{Name: "n", Score: raw}}); !st.IsSuccess() {
+				t.Fatal(st)
 			}
 			d := decisions.Last(t.Context())[0]
 			c, g := counts(p)
