@@ -55,7 +55,7 @@ func printJSON(w io.Writer, rows []row) error {
 	for _, r := range rows {
 		n := node{Node: r.node, Readings: []reading{}, Errors: []string{}}
 		for _, x := range r.readings {
-			n.Readings = append(n.Readings, reading(x))
+			n.Readings = append(n.Readings, reading{x.Kind, x.Value, x.At, x.Source})
 		}
 		for _, err := range r.errs {
 			n.Errors = append(n.Errors, err.Error())
