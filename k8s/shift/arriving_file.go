@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"time"
 
@@ -66,9 +67,7 @@ func (c *Controller) recall(now time.Time) {
 		c.opts.Logger.Warn("what comes is learned anew", "error", err)
 		return
 	}
-	for zone, l := range m.Zones {
-		c.coming[zone] = l
-	}
+	maps.Copy(c.coming, m.Zones)
 	c.counted = m.Until
 }
 
