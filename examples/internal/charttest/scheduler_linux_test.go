@@ -104,7 +104,7 @@ func (x *installation) schedule(ctx context.Context, program string) error {
 }
 
 // once checks that no pod was placed twice, by the API server's own log of the requests for bindings: at most one of each pod of the crowd succeeded, none
-// was refused because there was one. What was under way when the first scheduler ended has no answer (504), whether or not it was done.
+// was refused because there was one (429 is a busy server, which did nothing). What was under way when the first scheduler ended has no answer (504), whether or not it was done.
 func (x *installation) once(n int) error {
 	requests, err := x.kubelet.cluster.Requests()
 	if err != nil {
@@ -122,6 +122,7 @@ func (x *installation) once(n int) error {
 			}
 		case http.StatusGatewayTimeout:
 			cut[r.Name] = true
+		case http.StatusTooManyRequests: // not looked at: the client asks again
 		default:
 			x.Errorf("the binding of pod %s is answered by %d", r.Name, r.Code)
 		}
