@@ -77,15 +77,15 @@ func TestSweepTellsWhichTemplateGoesBefore(t *testing.T) {
 			&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: node, Annotations: map[string]string{MadeBy: "NodeProfileTemplate/" + by}}})
 	}
 	s, _ := newSweeper(t, profiles.Options{}, objects...)
-	writes := 0
-	s.count = func(string) { writes++ }
+	var writes atomic.Int32 // several are written at once
+	s.count = func(string) { writes.Add(1) }
 	for range 3 {
 		if err := s.templates(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if writes != 3 {
-		t.Errorf("three sweeps over three templates wrote %d times, want once each", writes)
+	if n := writes.Load(); n != 3 {
+		t.Errorf("three sweeps over three templates wrote %d times, want once each", n)
 	}
 	if err := s.client.Get(t.Context(), client.ObjectKeyFromObject(low), low); err != nil {
 		t.Fatal(err)
