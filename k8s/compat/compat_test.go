@@ -288,36 +288,7 @@ func TestMistypedSelector(t *testing.T) {
 // A bad term of a NodeConfig takes no other term along: the good ones are wanted and the bad one is told. What worked once stays as it was. A
 // model is left out where a term that it is sent cannot be had, for it could predict nothing; a node of which nothing is left has no profile.
 func TestNodeConfigInPart(t *testing.T) {
-	w := &compat.WAO{Groups: compat.WAOGroups[:1], Namespace: "wao-system"}
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	object := func(kind, text string) *unstructured.Unstructured {
-		o := new(unstructured.Unstructured)
-		o.SetGroupVersionKind(w.Groups[0].WithKind(kind))
-		o.SetNamespace("wao-system")
-		o.SetName("worker-0")
-		o.Object["spec"] = *parse[map[string]any](t, text)
-		return o
-	}
-	want := func(o *unstructured.Unstructured, have *v1alpha1.NodeProfile) *controllers.Wanted {
-		b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(o)
-		if have != nil {
-			b = b.WithObjects(have)
-		}
-		for _, x := range w.Watches() {
-			if x.Node != nil {
-				b = b.WithIndex(x.Object, controllers.NodeIndex, func(o client.Object) []string { return []string{x.Node(o)} })
-			}
-		}
-		got, err := w.Want(t.Context(), b.Build(), node("worker-0", "10.0.0.1", nil))
-		if err != nil || got == nil {
-			t.Fatalf("%+v, %v", got, err)
-		}
-		return got
-	}
-	whole := want(object("NodeConfig", nodeConfig), nil)
+	whole := wanted(t, "NodeConfig", nodeConfig, nil)
 	if whole.Err != nil || whole.Lacks != nil || len(whole.Profile.Spec.Sensors) != 2 || whole.Profile.Spec.Model == nil {
 		t.Fatalf("a good one: %+v", whole)
 	}
@@ -352,17 +323,10 @@ func TestNodeConfigInPart(t *testing.T) {
 			text = strings.Replace(text, "{type: "+kind+rest, "{type: Fake"+rest, 1)
 		}
 		for _, form := range []string{"NodeConfig", "NodeConfigTemplate"} {
-			o := object(form, text)
-			if form == "NodeConfigTemplate" {
-				o = object(form, "{nodeSelector: {}, template: {}}")
-				if err := unstructured.SetNestedField(o.Object, object("NodeConfig", text).Object["spec"], "spec", "template"); err != nil {
-					t.Fatal(err)
-				}
-			}
 			if form == "NodeConfigTemplate" && x.have != nil && x.have.Annotations[controllers.MadeBy] == whole.By {
 				continue // it made none
 			}
-			got := want(o, x.have)
+			got := wanted(t, form, text, x.have)
 			var names []string
 			for _, s := range got.Profile.Spec.Sensors {
 				names = append(names, s.Name)
@@ -379,12 +343,8 @@ func TestNodeConfigInPart(t *testing.T) {
 			}
 		}
 	}
-	template := object("NodeConfigTemplate", "{nodeSelector: {}, template: {}}")
 	broken := strings.Replace(nodeConfig, "http://10.0.0.200:5000", "http://{{.Labels.nobody}}", 1)
-	if err := unstructured.SetNestedField(template.Object, object("NodeConfig", broken).Object["spec"], "spec", "template"); err != nil {
-		t.Fatal(err)
-	}
-	if got := want(template, nil); len(got.Profile.Spec.Sensors) != 1 || got.Profile.Spec.Model != nil || got.Lacks == nil || !strings.Contains(got.Lacks.Error(), "metricsCollector.deltaP: ") {
+	if got := wanted(t, "NodeConfigTemplate", broken, nil); len(got.Profile.Spec.Sensors) != 1 || got.Profile.Spec.Model != nil || got.Lacks == nil || !strings.Contains(got.Lacks.Error(), "metricsCollector.deltaP: ") {
 		t.Errorf("a template one of whose texts cannot be made: %+v", got)
 	}
 }
