@@ -8,13 +8,11 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
 
 // A pod that carries our gate, the Job that made it, the CronJob that made that, and Kueue's Workload of it count once against the cores of a zone, whether the pod runs
 // or waits; two pods of one Job count twice.
 func TestWhatWasMadeCountsOnce(t *testing.T) {
-	night := noon.Add(10 * time.Hour) // clean from now on, so that what has room starts now
 	released := map[string]string{ReleasedAnnotation: night.Add(-time.Minute).Format(time.RFC3339), DurationAnnotation: "1h"}
 	made := func(kind, name string) []metav1.OwnerReference {
 		return []metav1.OwnerReference{{Kind: kind, Name: name, UID: suspended(name, noon, nil).UID, Controller: new(true)}}
@@ -54,20 +52,11 @@ func TestWhatWasMadeCountsOnce(t *testing.T) {
 		"a Job and two pods":                           {[]client.Object{job, runs, another}, true},
 		"a CronJob and two pods of its Job":            {[]client.Object{cron, runs, another}, true},
 	} {
-		objects := []client.Object{pod("p", noon, map[string]string{DurationAnnotation: "1h", MaxDelayAnnotation: "14h"}), kueueObject(check.WithVersion("v1beta2"), "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{})}
+		var there []client.Object
 		for _, o := range c.there {
-			objects = append(objects, o.DeepCopyObject().(client.Object))
+			there = append(there, o.DeepCopyObject().(client.Object))
 		}
-		l := &lab{t: t, now: night, events: &events{}}
-		l.day = &day{now: func() time.Time { return l.now }}
-		l.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).WithStatusSubresource(objects...).Build()
-		x, err := New(l.c, l.day, Options{Policies: policies(t, "default: {zone: DE}\ncores: {DE: 4}\n"), Kueue: true, Now: func() time.Time { return l.now }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Controller = x
-		l.round()
-		if got := gated(l.pod("p")); got != c.holds {
+		if got := holdsBeside(t, "default: {zone: DE}\ncores: {DE: 4}\n", there...); got != c.holds {
 			t.Errorf("beside %s: held %v, want %v", name, got, c.holds)
 		}
 	}

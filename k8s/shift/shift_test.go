@@ -28,7 +28,10 @@ import (
 	"github.com/leastwatt/leastwatt/sensors/grid"
 )
 
-var noon = time.Date(2024, 6, 3, 12, 0, 0, 0, time.UTC)
+var (
+	noon  = time.Date(2024, 6, 3, 12, 0, 0, 0, time.UTC)
+	night = noon.Add(10 * time.Hour) // clean from then on, so that what has room starts at once
+)
 
 // day is a provider whose zone DE is dirty by day and clean at night, with faults on demand.
 type day struct {
@@ -142,6 +145,23 @@ func newLab(t *testing.T, text string, objects ...client.Object) *lab {
 	l.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).Build()
 	l.restart(text)
 	return l
+}
+
+// holdsBeside tells whether a pod that wants an hour within 14 is held at night beside other objects, Kueue's among them.
+func holdsBeside(t *testing.T, text string, there ...client.Object) bool {
+	t.Helper()
+	objects := append([]client.Object{pod("p", noon, map[string]string{DurationAnnotation: "1h", MaxDelayAnnotation: "14h"}),
+		kueueObject(check.WithVersion("v1beta2"), "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{})}, there...)
+	l := &lab{t: t, now: night, events: &events{}}
+	l.day = &day{now: func() time.Time { return l.now }}
+	l.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).WithStatusSubresource(objects...).Build()
+	c, err := New(l.c, l.day, Options{Policies: policies(t, text), Kueue: true, Now: func() time.Time { return l.now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Controller = c
+	l.round()
+	return gated(l.pod("p"))
 }
 
 func (l *lab) restart(text string) {
@@ -596,7 +616,6 @@ func TestCapacity(t *testing.T) {
 // What starts whatever the plan says takes room in it at once: what must start, and what a dry run lets start; and so does what runs of
 // Jobs, CronJobs and Kueue's Workloads that were released, until it ends.
 func TestWhatRunsTakesRoom(t *testing.T) {
-	night := noon.Add(10 * time.Hour) // clean from now on, so that what has room starts now
 	released := map[string]string{ReleasedAnnotation: noon.Format(time.RFC3339), DurationAnnotation: "1h"}
 	cron := func(ago time.Duration, active int) *batchv1.CronJob {
 		o := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: "batch", Name: "c", Annotations: released, Labels: map[string]string{Label: "true"}},
@@ -641,20 +660,11 @@ func TestWhatRunsTakesRoom(t *testing.T) {
 		"a Workload that runs":      {load("Ready", "False"), true},
 		"a Workload that has ended": {load("Ready", "True"), false},
 	} {
-		objects := []client.Object{pod("p", noon, map[string]string{DurationAnnotation: "1h", MaxDelayAnnotation: "14h"}), kueueObject(check.WithVersion("v1beta2"), "", "clean", map[string]any{"controllerName": CheckController}, map[string]any{})}
+		var there []client.Object
 		if c.other != nil {
-			objects = append(objects, c.other)
+			there = append(there, c.other)
 		}
-		l := &lab{t: t, now: night, events: &events{}}
-		l.day = &day{now: func() time.Time { return l.now }}
-		l.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).WithStatusSubresource(objects...).Build()
-		x, err := New(l.c, l.day, Options{Policies: policies(t, "default: {zone: DE}\nnamespaces: {dry: {dryRun: true}}\ncores: {DE: 2}\n"), Kueue: true, Now: func() time.Time { return l.now }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Controller = x
-		l.round()
-		if got := gated(l.pod("p")); got != c.holds {
+		if got := holdsBeside(t, "default: {zone: DE}\nnamespaces: {dry: {dryRun: true}}\ncores: {DE: 2}\n", there...); got != c.holds {
 			t.Errorf("beside %s: held %v, want %v", name, got, c.holds)
 		}
 	}
