@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	fwk "k8s.io/kube-scheduler/framework"
+
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
@@ -26,15 +28,21 @@ func (s *shifting) Score(ctx context.Context, d scoring.Demand, nodes []scoring.
 	return costs, err
 }
 
+func shiftingSite(t *testing.T) (*Plugin, *shifting, []fwk.NodeInfo) {
+	t.Helper()
+	s := newSite(curves(t, 3*fewest)...)
+	scorer := &shifting{1}
+	s.scorer = scorer
+	p := s.start(t, "")
+	s.refresh(t, s.now, 0.1)
+	return p, scorer, s.infos()
+}
+
 // What a cycle found out that did not come to its end says nothing of prices that were found later.
 func TestCycleThatDidNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(curves(t, 3*fewest)...)
-		scorer := &shifting{1}
-		s.scorer = scorer
-		p := s.start(t, "")
-		s.refresh(t, s.now, 0.1)
-		infos, pd := s.infos(), pod("p", "1")
+		p, scorer, infos := shiftingSite(t)
+		pd := pod("p", "1")
 		was, _ := cycle(t, p, pd, infos)
 		infos[0].(*fakeNode).add(pod("q", "0"))
 		cs := newState()
@@ -58,12 +66,8 @@ func TestCycleThatDidNotEnd(t *testing.T) {
 // The plugin steps aside when what it knew is no longer known, and when all nodes are full.
 func TestStepsAsideWhenNothingIsKnownAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(curves(t, 3*fewest)...)
-		scorer := &shifting{1}
-		s.scorer = scorer
-		p := s.start(t, "")
-		s.refresh(t, s.now, 0.1)
-		infos, pd := s.infos(), pod("p", "1")
+		p, scorer, infos := shiftingSite(t)
+		pd := pod("p", "1")
 		cycle(t, p, pd, infos)
 		scorer.factor = 0
 		time.Sleep(lasting)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -325,7 +326,7 @@ func testCounted(t *testing.T, args string, wantKnown, wantAssumed float64) {
 		t.Errorf("asked again a node costs %d mW, and it was %d", one, raw["node-00000"])
 	}
 	var list fwk.NodeScoreList
-	for _, i := range infos {
+	for _, i := range slices.Backward(infos) { // the best of them do not come first
 		list = append(list, fwk.NodeScore{Name: i.Node().Name, Score: raw[i.Node().Name]})
 	}
 	p.NormalizeScore(t.Context(), cs, pd, list)
