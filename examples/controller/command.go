@@ -97,11 +97,11 @@ func groups(all []schema.GroupVersion) string {
 
 func newCommand() *cobra.Command {
 	f := &flags{registry: ctrlmetrics.Registry}
-	cmd := &cobra.Command{Use: "controller", Short: "Controller keeps NodeProfiles and tells how their sensors and models do.", Args: cobra.NoArgs, SilenceUsage: true,
+	cmd := &cobra.Command{Use: "controller", Short: "Controller keeps NodeProfiles and tells how their sensors and models do.", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
 			if err != nil {
-				return err
+				return fmt.Errorf("--kubeconfig: %w", err)
 			}
 			return f.run(cmd.Context(), c)
 		}}
