@@ -144,17 +144,6 @@ func (d *demo) Read(ctx context.Context, node string) ([]sensors.Reading, error)
 	return s.Read(ctx, node)
 }
 
-// warm reads all nodes once and waits for the shortest interval that a rate may have.
-func (d *demo) warm(ctx context.Context) error {
-	once(ctx, d, d.nodes(), sensors.PollerOptions{})
-	select {
-	case <-time.After(2200 * time.Millisecond):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func (d *demo) close() {
 	for _, c := range slices.Backward(d.closers) {
 		c()

@@ -3,9 +3,10 @@
 //	go run ./examples/sensors -config FILE [-watch] [-json]
 //	go run ./examples/sensors -demo
 //
-// It shows each node and kind with value, age and source, and every error. -watch repeats at the configured
-// interval, -json prints one object a line. Beside the types of sources that are built in, it knows metrics.k8s.io. -demo needs no hardware: it starts one emulated BMC or exporter per
-// protocol in this process and reads each of them.
+// It shows each node and kind with value, age and source, and every error. It reads everything twice, some seconds apart, because
+// kinds that are rates of counters have their first value then, and its exit status is 1 if a source failed for a node the second time.
+// -watch repeats at the configured interval, -json prints one object a line. Beside the types of sources that are built in, it knows
+// metrics.k8s.io. -demo needs no hardware: it starts one emulated BMC or exporter per protocol in this process and reads each of them.
 package main
 
 import (
@@ -66,10 +67,6 @@ func run(ctx context.Context, w io.Writer, o options) (err error) {
 		}
 		defer d.close()
 		source, nodes, poll.Interval = d, d.nodes(), 2*time.Second
-		// Kinds that are rates of counters have their first value at the second read.
-		if err := d.warm(ctx); err != nil {
-			return err
-		}
 	default:
 		c, err := config.Load(o.config, metricsserver.Type(cluster))
 		if err != nil {
@@ -92,5 +89,20 @@ func run(ctx context.Context, w io.Writer, o options) (err error) {
 	if o.watch {
 		return watch(ctx, w, source, nodes, poll, o.json)
 	}
-	return print(w, once(ctx, source, nodes, poll), time.Now(), o.json)
+	rows, err := twice(ctx, source, nodes, poll)
+	if err != nil {
+		return err
+	}
+	if err := print(w, rows, time.Now(), o.json); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if len(r.errs) > 0 {
+			return errUnread
+		}
+	}
+	return nil
 }
+
+// errUnread is what is wrong when errors were printed beside the readings.
+var errUnread = errors.New("not all could be read: see the errors among the readings")

@@ -76,15 +76,24 @@ func TestDemoReadsEveryProtocol(t *testing.T) {
 	}
 }
 
+// What -config names is printed, rates of counters too, with every error; and where there is one the program fails.
 func TestConfig(t *testing.T) {
-	live := func() emulate.Machine { return emulate.Machine{CPUWatts: 80, DRAMWatts: 12.5} }
+	began := time.Now()
+	live := func() emulate.Machine {
+		return emulate.Machine{CPUWatts: 80, DRAMWatts: 12.5, CPUJoules: 80 * time.Since(began).Seconds()}
+	}
 	server, err := emulate.Listen(nil, emulate.NewScaphandre(live, emulate.ExporterOptions{}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() })
+	counters, err := emulate.Listen(nil, emulate.NewKepler("n2", live, emulate.KeplerOptions{Legacy: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = counters.Close() })
 	file := filepath.Join(t.TempDir(), "site.yaml")
-	text := "sensors:\n  nodes: [{name: n1}, {name: n2}]\n  sources:\n  - {type: scaphandre, url: " + server.URL + "/metrics, nodes: [n1]}\n"
+	text := "sensors:\n  nodes: [{name: n1}, {name: n2}]\n  sources:\n  - {type: scaphandre, url: " + server.URL + "/metrics, nodes: [n1]}\n  - {type: kepler, url: " + counters.URL + "/metrics, nodes: [n2]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +101,17 @@ func TestConfig(t *testing.T) {
 	if err := run(t.Context(), &b, options{config: file}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"n1    cpu_power_watts", "92.5", "scaphandre:host", "n2    error", "unknown node"} {
+	for _, want := range []string{"n1    cpu_power_watts", "92.5", "scaphandre:host", "n2    cpu_power_watts"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, b.String())
+		}
+	}
+	_ = server.Close()
+	b.Reset()
+	if err := run(t.Context(), &b, options{config: file}); !errors.Is(err, errUnread) {
+		t.Errorf("one of two cannot be read: %v", err)
+	}
+	for _, want := range []string{"n1    error", "unreachable", "n2    cpu_power_watts"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, b.String())
 		}

@@ -111,7 +111,8 @@ func (a *Authority) ClientTLS() *tls.Config {
 type Server struct {
 	URL  string // scheme, host and port
 	http *http.Server
-	done chan error
+	done chan struct{}
+	err  error // that it ended with; to be read when it is done
 }
 
 // Listen serves a device over HTTPS, or over HTTP where the authority is nil, until Close.
@@ -120,21 +121,24 @@ func Listen(a *Authority, device http.Handler) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("emulate: %w", err)
 	}
-	s := &Server{URL: "http://" + l.Addr().String(), done: make(chan error, 1)}
+	s := &Server{URL: "http://" + l.Addr().String(), done: make(chan struct{})}
 	if a != nil {
 		s.URL = "https://" + l.Addr().String()
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{a.cert}, MinVersion: tls.VersionTLS12})
 	}
 	s.http = &http.Server{Handler: device, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
-	go func() { s.done <- s.http.Serve(l) }()
+	go func() {
+		defer close(s.done)
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.err = err
+		}
+	}()
 	return s, nil
 }
 
-// Close stops listening, breaks off what is under way, and returns when the listener has ended.
+// Close stops listening, breaks off what is under way, and returns when the listener has ended. It may be called again.
 func (s *Server) Close() error {
 	err := s.http.Close()
-	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+	<-s.done
+	return errors.Join(err, s.err)
 }
