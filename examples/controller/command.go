@@ -41,9 +41,10 @@ import (
 
 // flags are what the program is told.
 type flags struct {
-	kubeconfig, config, namespace, leaseNamespace, health, metrics string
-	elect, metricsServer                                           bool
-	interval, learned                                              time.Duration
+	kubeconfig, config, namespace, health, metrics string
+	leaseName, leaseNamespace                      string
+	elect, metricsServer                           bool
+	interval, learned                              time.Duration
 
 	// lease, renew and retry are how leaders are elected, as kube-controller-manager has them.
 	lease, renew, retry time.Duration
@@ -69,6 +70,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.metrics, "metrics-bind-address", ":8080", "Where to serve /metrics; 0 is nowhere.")
 	fs.BoolVar(&f.elect, "leader-elect", false, "Let one of several replicas work; needs --leader-elect-namespace or --secrets-namespace.")
 	fs.StringVar(&f.leaseNamespace, "leader-elect-namespace", "", "The namespace of the leader's lease; by default that of --secrets-namespace.")
+	fs.StringVar(&f.leaseName, "leader-elect-name", "leastwatt-controller", "The name of the leader's lease: controllers that have the same one lead in turn, so give each installation of a namespace its own.")
 	fs.DurationVar(&f.lease, "leader-elect-lease-duration", 15*time.Second, "After how long without a renewal of the leader's lease another replica may lead.")
 	fs.DurationVar(&f.renew, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease before it gives up, and ends; less than the lease's duration.")
 	fs.DurationVar(&f.retry, "leader-elect-retry-period", 2*time.Second, "Between two tries to get or renew the lease.")
@@ -127,7 +129,7 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 		Cache:                   cache.Options{DefaultTransform: profiles.Slim},
 		Client:                  client.Options{Cache: &client.CacheOptions{Unstructured: true}},
 		LeaderElection:          f.elect,
-		LeaderElectionID:        "leastwatt-controller",
+		LeaderElectionID:        f.leaseName,
 		LeaderElectionNamespace: leases, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: &f.lease, RenewDeadline: &f.renew, RetryPeriod: &f.retry,
 		HealthProbeBindAddress: f.health,

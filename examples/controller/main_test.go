@@ -71,6 +71,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Run("Labels", s.testLabels)
 		t.Run("Peaks", s.testPeaks)
 		t.Run("Replicas", s.testReplicas)
+		t.Run("LeaseOfAnotherName", s.testLeaseOfAnotherName)
 		t.Run("Restart", s.testRestart)
 		t.Run("RestartWAO", s.testRestartWAO)
 		return nil
@@ -105,8 +106,8 @@ func (c *calls) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-// run runs the program as a user would, but for its metrics, until the function that it returns is called.
-func (s *server) run(t *testing.T, args ...string) (*calls, *prometheus.Registry, func()) {
+// told returns the program's flags as a user would give them, with metrics of its own.
+func told(t *testing.T, args ...string) (*flags, *prometheus.Registry) {
 	t.Helper()
 	cmd := newCommand()
 	f := &flags{}
@@ -117,6 +118,13 @@ func (s *server) run(t *testing.T, args ...string) (*calls, *prometheus.Registry
 	if err := cmd.ParseFlags(append([]string{"--secrets-namespace=" + namespace, "--health-probe-bind-address=0", "--metrics-bind-address=0", "--interval=500ms"}, args...)); err != nil {
 		t.Fatal(err)
 	}
+	return f, registry
+}
+
+// run runs the program as a user would, until the function that it returns is called.
+func (s *server) run(t *testing.T, args ...string) (*calls, *prometheus.Registry, func()) {
+	t.Helper()
+	f, registry := told(t, args...)
 	count := new(calls)
 	config := rest.CopyConfig(s.config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })

@@ -31,7 +31,7 @@ func (s *server) testReplicas(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := s.cluster.Start(t.Context(), controlplane.Program{Name: name, Path: path, Ready: s.cluster.Answers(fmt.Sprintf("http://127.0.0.1:%d/readyz", port)), Args: []string{
-			"--kubeconfig=" + s.cluster.Kubeconfig(), "--secrets-namespace=" + namespace, "--leader-elect", "--leader-elect-namespace=" + v1.NamespaceDefault, "--interval=500ms", "--metrics-bind-address=0",
+			"--kubeconfig=" + s.cluster.Kubeconfig(), "--secrets-namespace=" + namespace, "--leader-elect", "--leader-elect-name=replicas", "--leader-elect-namespace=" + v1.NamespaceDefault, "--interval=500ms", "--metrics-bind-address=0",
 			fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", port), fmt.Sprint("--leader-elect-lease-duration=", lease),
 			fmt.Sprint("--leader-elect-renew-deadline=", lease*5/6), "--leader-elect-retry-period=500ms"}})
 		if err != nil {
@@ -51,7 +51,7 @@ func (s *server) testReplicas(t *testing.T) {
 		}
 		return names
 	}
-	told := func(names []string) func() bool {
+	read := func(names []string) func() bool {
 		return func() bool {
 			return !slices.ContainsFunc(names, func(n string) bool {
 				p := s.profile(t, n)
@@ -61,7 +61,7 @@ func (s *server) testReplicas(t *testing.T) {
 	}
 	held := func() (string, int32) {
 		l := new(coordination.Lease)
-		if err := s.client.Get(t.Context(), client.ObjectKey{Namespace: v1.NamespaceDefault, Name: "leastwatt-controller"}, l); err != nil {
+		if err := s.client.Get(t.Context(), client.ObjectKey{Namespace: v1.NamespaceDefault, Name: "replicas"}, l); err != nil {
 			t.Fatal(err)
 		}
 		if l.Spec.HolderIdentity == nil || l.Spec.LeaseTransitions == nil {
@@ -70,7 +70,7 @@ func (s *server) testReplicas(t *testing.T) {
 		return *l.Spec.HolderIdentity, *l.Spec.LeaseTransitions
 	}
 	some := grow(0, 10)
-	until(t, "ten nodes have profiles that are read", told(some))
+	until(t, "ten nodes have profiles that are read", read(some))
 	first := s.writers(t)
 	if len(first) != 1 {
 		t.Fatalf("profiles were written by %v: want one replica", first)
@@ -83,7 +83,7 @@ func (s *server) testReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	more := grow(10, 20)
-	until(t, "the other replica reads ten more", told(more))
+	until(t, "the other replica reads ten more", read(more))
 	until(t, "and removes what lost its node", func() bool { return s.profile(t, "r0") == nil })
 	if now, n := held(); now == holder || n != transitions+1 {
 		t.Errorf("the lease went from %q to %q, transition %d after %d", holder, now, n, transitions)

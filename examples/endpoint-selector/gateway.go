@@ -24,9 +24,6 @@ import (
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
-// leaseName is the Lease of the one process that writes the weights of routes.
-const leaseName = "leastwatt-endpoint-selector"
-
 // gateway writes the weights of annotated HTTPRoutes until ctx ends, while it holds the lease.
 func gateway(ctx context.Context, f proxyFlags, weigher balancing.Weigher, rest *rest.Config, client *cluster, view func() *scoring.View, registry prometheus.Registerer, log *slog.Logger) error {
 	dyn, err := dynamic.NewForConfig(rest)
@@ -53,16 +50,16 @@ func gateway(ctx context.Context, f proxyFlags, weigher balancing.Weigher, rest 
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: &resourcelock.LeaseLock{LeaseMeta: metav1.ObjectMeta{Name: leaseName, Namespace: f.namespace}, Client: client.coordination,
+		Lock: &resourcelock.LeaseLock{LeaseMeta: metav1.ObjectMeta{Name: f.lease, Namespace: f.namespace}, Client: client.coordination,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: id}},
-		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second, ReleaseOnCancel: true, Name: leaseName,
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second, ReleaseOnCancel: true, Name: f.lease,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) { wg.Go(func() { _ = routes.Run(ctx, client) }) },
 			OnStoppedLeading: func() {},
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("lease %s/%s: %w", f.namespace, leaseName, err)
+		return fmt.Errorf("lease %s/%s: %w", f.namespace, f.lease, err)
 	}
 	elector.Run(ctx)
 	if ctx.Err() == nil {

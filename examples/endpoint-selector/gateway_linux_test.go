@@ -102,7 +102,7 @@ func TestGatewayWeights(t *testing.T) {
 		var wg sync.WaitGroup
 		var log bytes.Buffer
 		wg.Go(func() {
-			if err := run(running, []string{"-gateway", "-kubeconfig", c.Kubeconfig(), "-config", siteConfig(t), "-refresh", "1s"}, &log, &log); err != nil {
+			if err := run(running, []string{"-gateway", "-lease", "edge", "-kubeconfig", c.Kubeconfig(), "-config", siteConfig(t), "-refresh", "1s"}, &log, &log); err != nil {
 				t.Errorf("-gateway: %v", err)
 			}
 		})
@@ -128,6 +128,9 @@ func TestGatewayWeights(t *testing.T) {
 		}
 		eventually(t, "the cheap Service's weight is high", ours)
 		t.Logf("applied: %s", spec)
+		if _, err := client.CoordinationV1().Leases("default").Get(ctx, "edge", metav1.GetOptions{}); err != nil {
+			t.Errorf("it writes by another lease than it was told: %v", err)
+		}
 		got, err := routes.Get(ctx, "shop", metav1.GetOptions{})
 		if err != nil {
 			return err

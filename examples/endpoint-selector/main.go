@@ -80,6 +80,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.BoolVar(&f.print, "print", false, "write the rules that would be applied and exit")
 	fs.BoolVar(&f.gateway, "gateway", false, "write the weights of annotated HTTPRoutes instead of rules; one process in the cluster")
 	fs.StringVar(&f.namespace, "namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "default"), "with -gateway: `namespace` of the lease; POD_NAMESPACE, else default")
+	fs.StringVar(&f.lease, "lease", "leastwatt-endpoint-selector", "with -gateway: `name` of the Lease of the one process that writes; each installation of a namespace has its own")
 	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "`file` that tells how to reach the cluster; from within one it is not needed")
 	fs.StringVar(&f.name, "name", endpoints.DefaultName, "the Services whose label "+endpoints.NameLabel+" has this value")
 	fs.StringVar(&f.node, "node", hostname(), "name of the node that this runs on; NODE_NAME, else the host's name")

@@ -37,7 +37,7 @@ import (
 // proxyFlags are what the service proxy is told on the command line.
 type proxyFlags struct {
 	kubeconfig, name, node, config, metrics, localCIDRs string
-	namespace                                           string
+	namespace, lease                                    string
 	refresh                                             time.Duration
 	print, gateway                                      bool
 	rates                                               rateFlags

@@ -19,6 +19,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -53,7 +54,8 @@ import (
 // options are the flags.
 type options struct {
 	demo, overdue, kueue, elect bool
-	kubeconfig, namespace       string
+	kubeconfig                  string
+	lease, namespace            string // of the leader
 	policies, arrivals          string
 	grid                        gridsource.Flags
 	metricsAddr, healthAddr     string
@@ -68,6 +70,9 @@ type options struct {
 	registered                  bool // the metrics of another controller of this process are there
 }
 
+// defaultLease is the name of the leader's Lease.
+const defaultLease = "leastwatt-shift"
+
 func main() {
 	var o options
 	f := flag.NewFlagSet("shift", flag.ContinueOnError)
@@ -79,6 +84,7 @@ func main() {
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", kubeclient.Usage)
 	f.BoolVar(&o.elect, "leader-elect", true, "let one of several replicas work")
 	f.StringVar(&o.namespace, "leader-namespace", "", "namespace of the Lease; empty is the pod's own")
+	f.StringVar(&o.lease, "leader-name", defaultLease, "name of the Lease: who has the same one leads in turn, so each installation of a namespace has its own")
 	o.grid.Define(f, "")
 	f.StringVar(&o.policies, "policies", "", "YAML file: default, namespaces and cores; read again when it changes")
 	f.StringVar(&o.arrivals, "arrivals-file", "", "file that keeps over restarts what was learned of the work that comes, where cores are limited; empty learns anew")
@@ -157,7 +163,7 @@ func run(ctx context.Context, o *options, config *rest.Config, log *slog.Logger)
 	}
 	logger := logr.FromSlogHandler(log.Handler())
 	ctrl.SetLogger(logger)
-	mo := ctrl.Options{Scheme: s, Logger: logger, LeaderElection: o.elect, LeaderElectionID: "leastwatt-shift", LeaderElectionNamespace: o.namespace,
+	mo := ctrl.Options{Scheme: s, Logger: logger, LeaderElection: o.elect, LeaderElectionID: cmp.Or(o.lease, defaultLease), LeaderElectionNamespace: o.namespace,
 		LeaderElectionReleaseOnCancel: true, LeaderElectionResourceLock: "leases", Metrics: server.Options{BindAddress: o.metricsAddr}, HealthProbeBindAddress: o.healthAddr,
 		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()}, Client: client.Options{Cache: &client.CacheOptions{Unstructured: true}}}
 	if o.webhookPort > 0 {

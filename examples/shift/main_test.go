@@ -245,7 +245,7 @@ func TestTwoControllers(t *testing.T) {
 func leaders(ctx context.Context, t *testing.T, cluster *controlplane.Cluster, client kubernetes.Interface, began time.Time, policies string) error {
 	at := &clock{now: began}
 	replica := func() (stop func()) {
-		o := &options{source: &valley{began: began}, now: at.read, policies: policies, interval: 50 * time.Millisecond, metricsAddr: "0", healthAddr: "0", registered: true, elect: true, namespace: "default"}
+		o := &options{source: &valley{began: began}, now: at.read, policies: policies, interval: 50 * time.Millisecond, metricsAddr: "0", healthAddr: "0", registered: true, elect: true, lease: "night", namespace: "default"}
 		ctx, cancel := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -258,7 +258,7 @@ func leaders(ctx context.Context, t *testing.T, cluster *controlplane.Cluster, c
 	first := replica()
 	defer func() { first() }()
 	holder := func() (string, error) {
-		l, err := client.CoordinationV1().Leases("default").Get(ctx, "leastwatt-shift", metav1.GetOptions{})
+		l, err := client.CoordinationV1().Leases("default").Get(ctx, "night", metav1.GetOptions{})
 		if err != nil || l.Spec.HolderIdentity == nil {
 			return "", nil //nolint:nilerr // not yet
 		}

@@ -77,8 +77,14 @@ func renderChart(t *testing.T, path string, args ...string) []object {
 
 func renderOf(t *testing.T, path string, args ...string) ([]object, error) {
 	t.Helper()
+	return renderAs(t, "lw", path, args...)
+}
+
+// renderAs renders the chart for a release of that name.
+func renderAs(t *testing.T, release, path string, args ...string) ([]object, error) {
+	t.Helper()
 	h := helm{program: controlplane.HelmForTest(t), home: t.TempDir()}
-	out, err := h.run(t.Context(), append([]string{"template", "lw", path, "--namespace=" + namespace, "--kube-version=1.37.2"}, args...)...)
+	out, err := h.run(t.Context(), append([]string{"template", release, path, "--namespace=" + namespace, "--kube-version=1.37.2"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
