@@ -88,11 +88,16 @@ func renderAs(t *testing.T, release, path string, args ...string) ([]object, err
 	if err != nil {
 		return nil, err
 	}
-	var all []object
-	for d := yaml.NewYAMLOrJSONDecoder(strings.NewReader(out), 1<<16); ; {
+	return decoded(t, out), nil
+}
+
+// decoded returns the objects of a manifest.
+func decoded(t *testing.T, manifest string) (all []object) {
+	t.Helper()
+	for d := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 1<<16); ; {
 		var o object
 		if err := d.Decode(&o); errors.Is(err, io.EOF) {
-			return all, nil
+			return all
 		} else if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,8 @@
+{{/* The name of the release's objects: it fits into a label of 63 characters with what components put behind it, and has no dots, which Services do not take. */}}
 {{- define "leastwatt.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{- else -}}{{ printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}{{- end -}}
-{{- end -}}
+{{- $full := default (contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name)) .Values.fullnameOverride -}}
+{{- $full | replace "." "-" | trunc 40 | trimAll "-" -}}
 {{- end -}}
 
 {{/* The name of a component's objects: (list . "scheduler") */}}
