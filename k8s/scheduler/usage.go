@@ -36,13 +36,15 @@ type Usage struct {
 	// sensors.
 	Utilization []string `json:"utilization"`
 
-	// GPUResources are the names of resources of which one is one GPU. Default ["nvidia.com/gpu"].
+	// GPUResources are the names of resources of which one is one GPU or, of NVIDIA's MIG profiles such as
+	// nvidia.com/mig-3g.20gb, the share of one that its compute slices are. Default ["nvidia.com/gpu"].
 	GPUResources []string `json:"gpuResources"`
 
 	// GPUUsageAssumption is how busy a pod is expected to keep each GPU that it requests. More than 0, at most 1.
 	// Default 1.
 	GPUUsageAssumption float64 `json:"gpuUsageAssumption"`
 
+	gpuShares  []float64       // beside GPUResources: how much of a GPU one is
 	defaultCPU float64         // DefaultPodCPU in cores
 	sources    utilizationFrom // Utilization
 }
@@ -82,7 +84,9 @@ func (u *Usage) validate() error {
 	default:
 		return fmt.Errorf(`utilization is %q: want ["sensors"], ["sensors", "requests"] or ["requests"]: requests are always known, so nothing comes after them`, u.Utilization)
 	}
+	u.gpuShares = nil
 	for i, name := range u.GPUResources {
+		u.gpuShares = append(u.gpuShares, gpuShare(name))
 		if wrong := validation.IsQualifiedName(name); len(wrong) > 0 || !strings.Contains(name, "/") || slices.Contains(u.GPUResources[:i], name) {
 			return fmt.Errorf("gpuResources[%d] is %q: want distinct names of extended resources, such as nvidia.com/gpu", i, name)
 		}
@@ -110,15 +114,15 @@ func (u *Usage) assume(n *scoring.Node) bool {
 // its init containers, resources of the whole pod and resizes, and its overhead.
 type wants struct {
 	milliCPU int64
-	gpus     int64
+	gpus     float64
 }
 
 func (u *Usage) wants(pod *v1.Pod) wants {
 	r := resourcehelper.PodRequests(pod, resourcehelper.PodResourcesOptions{UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true})
 	w := wants{milliCPU: r.Cpu().MilliValue()}
-	for _, name := range u.GPUResources {
+	for i, name := range u.GPUResources {
 		if q, ok := r[v1.ResourceName(name)]; ok {
-			w.gpus += q.Value()
+			w.gpus += float64(q.Value()) * u.gpuShares[i]
 		}
 	}
 	return w
@@ -131,8 +135,8 @@ func (u *Usage) summed(pod fwk.PodInfo) wants {
 	r := pod.CalculateResource().Resource
 	w := wants{milliCPU: r.GetMilliCPU()}
 	if scalars := r.GetScalarResources(); len(scalars) > 0 {
-		for _, name := range u.GPUResources {
-			w.gpus += scalars[v1.ResourceName(name)]
+		for i, name := range u.GPUResources {
+			w.gpus += float64(scalars[v1.ResourceName(name)]) * u.gpuShares[i]
 		}
 	}
 	return w
@@ -147,7 +151,7 @@ func (u *Usage) cpu(milli int64) float64 {
 }
 
 // gpus returns how many GPUs a pod which requests so many is expected to keep busy.
-func (u *Usage) gpus(n int64) float64 { return float64(n) * u.GPUUsageAssumption }
+func (u *Usage) gpus(n float64) float64 { return n * u.GPUUsageAssumption }
 
 // demand returns what a pod is expected to use.
 func (u *Usage) demand(pod *v1.Pod) scoring.Demand { return u.expected(u.wants(pod)) }

@@ -317,6 +317,24 @@ func TestGPUsOfPods(t *testing.T) {
 	}
 }
 
+// An instance of a divided GPU counts as the share of it that its slices are.
+func TestShareOfGPU(t *testing.T) {
+	u := defaultUsage()
+	u.GPUResources = []string{"nvidia.com/gpu", "nvidia.com/mig-1g.10gb", "nvidia.com/mig-3g.40gb", "nvidia.com/mig-7g.80gb", "nvidia.com/mig-1g.10gb.me", "nvidia.com/mig-2g.12gb", "nvidia.com/mig-4g.40gb", "nvidia.com/mig-4g.24gb", "amd.com/mig-1g.10gb"}
+	if err := u.validate(); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []float64{1, 1. / 7, 3. / 7, 1, 1. / 7, 0.5, 4. / 7, 1, 1} {
+		x := pod("p", "1")
+		x.Spec.Containers[0].Resources.Requests[v1.ResourceName(u.GPUResources[i])] = resource.MustParse("2")
+		node := &fakeNode{}
+		node.add(x)
+		if got, sum := u.wants(x).gpus, u.summed(node.pods[0]).gpus; math.Abs(got-2*want) > 1e-12 || sum != got {
+			t.Errorf("two of %s are %v GPUs, %v by the scheduler's sums: want %v", u.GPUResources[i], got, sum, 2*want)
+		}
+	}
+}
+
 // Which servers are empty is known where it matters, and pods of DaemonSets do not count.
 func TestEmptyServers(t *testing.T) {
 	at := time.Unix(1_800_000_000, 0)
