@@ -2,14 +2,10 @@ package grid
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/leastwatt/leastwatt/internal/boundedhttp"
 )
 
 // Cached remembers a source's answers, so that a provider is asked at most once per interval and zone for each of the present, the future and
@@ -19,11 +15,10 @@ type Cached struct {
 	source Source
 	opts   CacheOptions
 
+	peace peace // from questions about any zone
+
 	mu    sync.Mutex
 	zones map[string]*cached // guarded by mu
-	quiet time.Time          // no request of any zone before; guarded by mu
-	why   error              // the provider's, when it asked for peace; guarded by mu
-	tired int                // how often in a row it answered that there were too many requests, and not until when; guarded by mu
 }
 
 // CacheOptions tune a [Cached]. The zero value works.
@@ -132,25 +127,15 @@ func (c *Cached) Current(ctx context.Context, zone string) (Point, error) {
 }
 
 func (c *Cached) current(ctx context.Context, zone string, now time.Time) (Point, error) {
-	if err := c.peace(now); err != nil {
+	if err := c.peace.wanted(now); err != nil {
 		return Point{}, err
 	}
 	p, err := c.source.Current(ctx, zone)
 	if err == nil {
 		err = c.check(zone, p, now)
 	}
-	c.heed(now, err)
+	c.peace.heed(now, c.opts.Interval, err)
 	return p, err
-}
-
-// peace returns why the provider is not asked now; nil: it may be.
-func (c *Cached) peace(now time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now.Before(c.quiet) {
-		return c.why
-	}
-	return nil
 }
 
 // check refuses what is no answer to the question: a point that is remembered while the provider is away must be of this zone and not of
@@ -169,30 +154,6 @@ func (c *Cached) check(zone string, p Point, now time.Time) error {
 
 // slowClock is by how much this machine's clock may be behind the provider's.
 const slowClock = 5 * time.Minute
-
-// LongestPeace is for how long at most a [Cached] leaves a provider alone that answers 429 without saying until when, as one whose quota is used up.
-const LongestPeace = 6 * time.Hour
-
-// heed takes over for how long the provider wants to be left alone.
-func (c *Cached) heed(now time.Time, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var wait interface{ RetryAfter() time.Duration }
-	after := time.Duration(0)
-	if errors.As(err, &wait) {
-		after = wait.RetryAfter()
-	}
-	switch status, ok := errors.AsType[*boundedhttp.StatusError](err); {
-	case err == nil:
-		c.tired = 0
-	case ok && status.Code == http.StatusTooManyRequests && after <= 0:
-		after = min(c.opts.Interval<<min(c.tired, 20), LongestPeace)
-		c.tired++
-	}
-	if until := now.Add(after); after > 0 && until.After(c.quiet) {
-		c.quiet, c.why = until, err
-	}
-}
 
 // enter waits for a zone's turn, until ctx is done.
 func (c *Cached) enter(ctx context.Context, name string) (*cached, error) {
@@ -293,13 +254,13 @@ func (s *series) fresh(now time.Time, interval time.Duration, from, until time.T
 // ask asks the provider. An error that is its own is remembered, and leaves its last answer.
 func (c *Cached) ask(ctx context.Context, s *series, what func(context.Context, Source, string, time.Time, time.Time) ([]Point, error), zone string, now, from, until time.Time) error {
 	var ps []Point
-	err := c.peace(now)
+	err := c.peace.wanted(now)
 	if err == nil {
 		ps, err = what(ctx, c.source, zone, from, until)
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
-		c.heed(now, err)
+		c.peace.heed(now, c.opts.Interval, err)
 	}
 	s.from, s.until, s.at, s.err = from, until, now, err
 	if err == nil {

@@ -63,8 +63,8 @@ func ExampleFallback() {
 	p, err := source.Current(context.Background(), "FR")
 	fmt.Println(p.Value, p.Source, err)
 	_, err = source.Current(context.Background(), "XX")
-	fmt.Println(errors.Is(err, grid.ErrUnknownZone))
+	fmt.Println(errors.Is(err, grid.ErrUnknownZone)) // the provider, which is away, may have it
 	// Output:
 	// 56 table <nil>
-	// true
+	// false
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Fallback asks sources in order and takes the first answer: a provider, its last forecast, an own forecast, a zone's
-// mean. All must have one signal. What none knows is the errors of all, joined.
+// mean. All must have one signal. What none knows is the errors of all, joined: they wrap [ErrUnknownZone] or [ErrUnsupported] where each
+// says such a thing, since one that was away might have known, and ask to be left alone where each does. For limits of rates wrap each source in a [Cached], rather than the whole.
 type Fallback struct{ sources []Source }
 
 // NewFallback returns a source over others. Sources of different signals are an error: they are never mixed.
@@ -29,7 +30,7 @@ func (f *Fallback) Signal() Signal { return f.sources[0].Signal() }
 
 // Current implements [Source].
 func (f *Fallback) Current(ctx context.Context, zone string) (Point, error) {
-	var errs []error
+	var failed failures
 	for _, s := range f.sources {
 		p, err := s.Current(ctx, zone)
 		if err == nil {
@@ -38,9 +39,9 @@ func (f *Fallback) Current(ctx context.Context, zone string) (Point, error) {
 		if err == nil {
 			return p, nil
 		}
-		errs = append(errs, err)
+		failed = append(failed, err)
 	}
-	return Point{}, errors.Join(errs...)
+	return Point{}, failed
 }
 
 // History implements [HistorySource] by the first source that has any.
@@ -54,16 +55,18 @@ func (f *Fallback) Forecast(ctx context.Context, zone string, from, until time.T
 }
 
 func (f *Fallback) first(ask func(Source) ([]Point, error)) ([]Point, error) {
-	var errs []error
+	var failed failures
 	for _, s := range f.sources {
 		ps, err := ask(s)
 		if err == nil && len(ps) > 0 {
 			return ps, nil
 		}
-		errs = append(errs, err)
+		if err != nil {
+			failed = append(failed, err)
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	if len(failed) == 0 {
+		return nil, ErrUnknown
 	}
-	return nil, ErrUnknown
+	return nil, failed
 }

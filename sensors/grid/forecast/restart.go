@@ -162,13 +162,12 @@ func (s *Source) remember() error {
 		return nil
 	}
 	if !s.read {
-		s.read = true
 		f, err := os.Open(s.opts.File)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		if s.read = err == nil || errors.Is(err, fs.ErrNotExist); !s.read {
+			return err // it may hold years: it is not written before it was read
+		}
+		if err != nil {
 			return nil
-		case err != nil:
-			return err
 		}
 		defer f.Close()
 		if err := s.Load(f); err != nil { // put aside, for who wants to see what became of it

@@ -141,7 +141,7 @@ func (s *Source) History(ctx context.Context, zone string, from, until time.Time
 	return s.ask(ctx, grid.History, zone, from, until)
 }
 
-// Forecast implements [grid.ForecastSource]: what the provider foretells, and from its end on what the zone's model does.
+// Forecast implements [grid.ForecastSource]: what the provider foretells, and where it leaves out an hour and from its end on what the zone's model does.
 // Own points are Estimated, hourly, and reach at most [Horizon] hours beyond the newest observed one. A zone that
 // was never asked for before is known after the next round; until then the error wraps [grid.ErrUnknown].
 func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
@@ -152,7 +152,7 @@ func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Tim
 	if asked != nil {
 		theirs = nil
 	}
-	if n := len(theirs); n > 0 && !theirs[n-1].End.Before(until) {
+	if _, covered := grid.Mean(theirs, from, until); covered >= 1 {
 		return theirs, nil
 	}
 	ours, err := s.own(zone)
@@ -165,23 +165,38 @@ func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Tim
 		}
 		return nil, errors.Join(err, asked)
 	}
-	after := from
-	if n := len(theirs); n > 0 {
-		after = theirs[n-1].End
-	}
-	for _, p := range ours {
-		if !p.End.After(after) || !p.Start.Before(until) {
-			continue
-		}
-		if len(theirs) > 0 && p.Start.Before(after) {
-			p.Start = after // the rest of an hour that the provider ends in
-		}
-		theirs = append(theirs, p)
-	}
-	if len(theirs) == 0 {
+	if theirs = fill(theirs, ours, from, until); len(theirs) == 0 {
 		return nil, fmt.Errorf("forecast of zone %q from %v: the own one ends before: %w", zone, from, grid.ErrUnknown)
 	}
 	return theirs, nil
+}
+
+// fill adds to points what others tell of the time that they leave out: all are by start and without overlaps, and so is what is returned.
+func fill(points, others []grid.Point, from, until time.Time) []grid.Point {
+	var out []grid.Point
+	next := 0
+	for _, p := range others {
+		for next < len(points) && !points[next].End.After(p.Start) {
+			out = append(out, points[next])
+			next++
+		}
+		for p.End.After(from) && p.Start.Before(until) && p.Start.Before(p.End) {
+			if next == len(points) || !points[next].Start.Before(p.End) {
+				out = append(out, p)
+				break
+			}
+			if t := points[next]; p.Start.Before(t.Start) {
+				before := p
+				before.End = t.Start
+				out = append(out, before)
+			}
+			if p.Start = points[next].End; p.Start.Before(p.End) {
+				out = append(out, points[next])
+				next++
+			}
+		}
+	}
+	return append(out, points[next:]...)
 }
 
 // Steps returns the own forecast of a zone with its intervals, whatever the provider foretells.
@@ -270,7 +285,7 @@ func (s *Source) Run(ctx context.Context) error {
 
 // Refresh is one round of Run, for those who have a loop of their own: it asks the history that each zone's model does not
 // have yet, and makes the forecasts anew. The errors of zones are joined; a zone's failure changes nothing of
-// others. A zone that the provider does not know is forgotten, unless it was configured.
+// others. A zone that the provider does not know is forgotten, unless it was configured or was known within the last week.
 func (s *Source) Refresh(ctx context.Context) error {
 	s.round.Lock()
 	defer s.round.Unlock()
@@ -286,7 +301,7 @@ func (s *Source) Refresh(ctx context.Context) error {
 		if err == nil {
 			err = s.feed(ctx, name, z)
 		}
-		if errors.Is(err, grid.ErrUnknownZone) && !z.configured {
+		if errors.Is(err, grid.ErrUnknownZone) && !z.configured && !z.lately(s.opts.Now()) {
 			s.mu.Lock()
 			if s.zones[name] == z {
 				delete(s.zones, name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,13 @@ func (s *Source) zone(name string, configured bool) (*zone, error) {
 	return z, nil
 }
 
+// lately tells whether an hour of the last week was observed: what was learned is worth keeping while a provider errs.
+func (z *zone) lately(now time.Time) bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return len(z.model.values) > 0 && now.Sub(z.model.Next()) < 7*day*time.Hour
+}
+
 // patience is how many rounds a stretch of history is asked for again before the model goes on without it.
 const patience = 4
 
@@ -58,7 +66,8 @@ func (s *Source) feed(ctx context.Context, name string, z *zone) error {
 		return nil
 	}
 	z.mu.Lock()
-	from, known := now.Add(-s.opts.Past).Truncate(time.Hour), len(z.model.values) > 0
+	past, known, anew := now.Add(-s.opts.Past).Truncate(time.Hour), len(z.model.values) > 0, false
+	from := past
 	if known && z.model.Next().After(from) {
 		from = z.model.Next()
 	}
@@ -81,6 +90,10 @@ func (s *Source) feed(ctx context.Context, name string, z *zone) error {
 				break
 			}
 		} else if len(ps) > 0 {
+			if z.turn(ps[len(ps)-1].Currency, s.opts.Model) && !anew {
+				anew, known, from = true, false, past
+				continue
+			}
 			known = true
 			z.observe(ps, from, now)
 		}
@@ -97,18 +110,31 @@ func (s *Source) feed(ctx context.Context, name string, z *zone) error {
 	return failed
 }
 
+// turn takes over the currency of what is told. Where it was another one, the model begins anew, and turn tells so: money of two currencies is never mixed.
+func (z *zone) turn(currency string, o Options) bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	was := z.currency
+	if z.currency = currency; was == currency || len(z.model.values) == 0 {
+		return false
+	}
+	z.model = NewModel(o)
+	z.out.Store(nil)
+	return true
+}
+
 // observe gives the model the hours that the points tell: those that have passed, have ended by the last point, and are
-// known for half or more of their time. Points are in order and do not overlap.
+// known for half or more of their time in the zone's currency. Points are in order and do not overlap.
 func (z *zone) observe(ps []grid.Point, from, now time.Time) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	if len(z.model.values) > 0 && z.model.Next().After(from) {
 		from = z.model.Next() // restored meanwhile
 	}
-	last := ps[len(ps)-1]
-	if last.End.Before(now) {
+	if last := ps[len(ps)-1]; last.End.Before(now) {
 		now = last.End
 	}
+	ps = slices.DeleteFunc(ps, func(p grid.Point) bool { return p.Currency != z.currency })
 	first := 0
 	for at, end := from, from.Add(time.Hour); !end.After(now); at, end = end, end.Add(time.Hour) {
 		for first < len(ps) && !ps[first].End.After(at) {
@@ -121,7 +147,6 @@ func (z *zone) observe(ps []grid.Point, from, now time.Time) {
 		if mean, covered := grid.Mean(ps[first:n], at, end); covered >= 0.5 {
 			_ = z.model.Observe(at, mean) // in order, valid, and of a full hour
 		}
-		z.currency = last.Currency
 	}
 }
 
