@@ -1,13 +1,9 @@
 package nftables_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,54 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/knftables"
 
-	"github.com/leastwatt/leastwatt/balancing"
 	"github.com/leastwatt/leastwatt/balancing/nftables"
 )
-
-func web(shares ...float64) nftables.Service {
-	s := nftables.Service{Name: "shop/web:http", Protocol: nftables.TCP, IPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Port: 80}
-	for i, v := range shares {
-		s.Endpoints = append(s.Endpoints, nftables.Endpoint{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 77, 0, byte(2 + i)}), 8080), Share: v})
-	}
-	return s
-}
-
-func fake(t *testing.T, f knftables.Family, o nftables.Options) (*knftables.Fake, *nftables.Writer) {
-	t.Helper()
-	table := o.Table
-	if table == "" {
-		table = "leastwatt"
-	}
-	nft := knftables.NewFake(f, table)
-	w, err := nftables.New(nft, f, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return nft, w
-}
-
-func apply(t *testing.T, w *nftables.Writer, services ...nftables.Service) nftables.Result {
-	t.Helper()
-	r, err := w.Apply(t.Context(), services)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func holds(t *testing.T, nft *knftables.Fake, want string) {
-	t.Helper()
-	if !strings.Contains(nft.Dump(), want) {
-		t.Errorf("no %q in\n%s", want, nft.Dump())
-	}
-}
-
-func lacks(t *testing.T, nft *knftables.Fake, what string) {
-	t.Helper()
-	if strings.Contains(nft.Dump(), what) {
-		t.Errorf("still %q in\n%s", what, nft.Dump())
-	}
-}
 
 func TestSharesBecomeSlots(t *testing.T) {
 	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 100})
@@ -157,8 +107,6 @@ func TestTheWayDoesNotMatter(t *testing.T) {
 	}
 }
 
-func hairpin(line string) bool { return strings.HasPrefix(line, "add element ip leastwatt hairpin ") }
-
 // What an endpoint that is gone leaves in the hairpin set is used again when it is back, and goes when another element is
 // written, when it is too much, and with a new process.
 func TestEndpointsThatAreGone(t *testing.T) {
@@ -212,20 +160,6 @@ func TestEndpointsThatAreGone(t *testing.T) {
 	if apply(t, again); left() != 0 {
 		t.Errorf("%d elements without Services", left())
 	}
-}
-
-// lines is a dump with the elements of sets and maps in one order; that of rules stays.
-func lines(nft *knftables.Fake) []string {
-	var elements, others []string
-	for l := range strings.Lines(nft.Dump()) {
-		if strings.HasPrefix(l, "add element") {
-			elements = append(elements, l)
-		} else {
-			others = append(others, l)
-		}
-	}
-	slices.Sort(elements)
-	return append(others, elements...)
 }
 
 func TestRestartAdoptsTheTable(t *testing.T) {
@@ -285,196 +219,6 @@ func TestAffinity(t *testing.T) {
 	holds(t, nft, "dnat to 10.77.0.3:8080")
 }
 
-func TestBadServicesAreRefusedAlone(t *testing.T) {
-	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
-	thief := web(1)
-	thief.Name = "zoo/thief:http"
-	twice := web(1)
-	bad := web(1)
-	bad.Name, bad.Endpoints[0].Share = "a/bad:http", -1
-	zero := web(1)
-	zero.Name, zero.Port = "a/zero:http", 0
-	odd := web(1)
-	odd.Name, odd.Protocol = "a/odd:http", "icmp"
-	r := apply(t, w, thief, web(1, 1), twice, bad, zero, odd)
-	if len(r.Refused) != 5 {
-		t.Errorf("refused: %v", errors.Join(r.Refused...))
-	}
-	n := 0
-	for _, err := range r.Refused {
-		if errors.Is(err, nftables.ErrDuplicate) {
-			n++
-		}
-	}
-	if n != 2 {
-		t.Errorf("%d of %v are duplicates: want 2", n, r.Refused)
-	}
-	holds(t, nft, "10.77.0.3")
-	lacks(t, nft, "thief")
-}
-
-// Who asks for the virtual address of another Service as an address from outside does not get it, whatever its name.
-func TestVirtualAddressesAreNotTaken(t *testing.T) {
-	thief := web(1)
-	thief.Name, thief.IPs, thief.External = "a/thief:http", []netip.Addr{netip.MustParseAddr("10.96.0.11")}, web().IPs
-	balancer := thief
-	balancer.Name, balancer.IPs, balancer.External, balancer.Balancers = "b/thief:http", []netip.Addr{netip.MustParseAddr("10.96.0.12")}, nil, web().IPs
-	first, second := thief, thief // of an address that is nobody's the first one gets it
-	first.Name, first.IPs, first.External = "c/first:http", []netip.Addr{netip.MustParseAddr("10.96.0.13")}, []netip.Addr{netip.MustParseAddr("198.51.100.7")}
-	second.Name, second.IPs, second.External = "d/second:http", []netip.Addr{netip.MustParseAddr("10.96.0.14")}, first.External
-	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
-	r := apply(t, w, thief, balancer, second, web(1, 1), first)
-	var refused []string
-	for _, err := range r.Refused {
-		e, ok := errors.AsType[*nftables.RefusedError](err)
-		if !ok || !errors.Is(err, nftables.ErrDuplicate) {
-			t.Fatal(err)
-		}
-		refused = append(refused, e.Service)
-	}
-	if d := cmp.Diff([]string{thief.Name, balancer.Name, second.Name}, refused); d != "" {
-		t.Error(d)
-	}
-	holds(t, nft, "10.96.0.10 . tcp . 80 : goto svc-")
-	holds(t, nft, "198.51.100.7 . tcp . 80 : goto out-")
-	lacks(t, nft, "thief")
-	lacks(t, nft, "second")
-}
-
-func TestDuplicateEndpointsAreOne(t *testing.T) {
-	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 4})
-	s := web(1, 2)
-	s.Endpoints = append(s.Endpoints, s.Endpoints[0])
-	apply(t, w, s)
-	holds(t, nft, "map { 0-1 : 10.77.0.2 . 8080, 2-3 : 10.77.0.3 . 8080 }")
-}
-
-func TestManyEndpoints(t *testing.T) {
-	s := web()
-	for i := range 6000 {
-		s.Endpoints = append(s.Endpoints, nftables.Endpoint{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 78, byte(i >> 8), byte(i)}), 80), Share: 1e-9})
-	}
-	s.Endpoints[0].Share = 1
-	script, refused, err := nftables.Script(knftables.IPv4Family, nftables.Options{}, []nftables.Service{s})
-	if err != nil || len(refused) > 0 {
-		t.Fatal(err, refused)
-	}
-	for _, want := range []string{"numgen random mod 1000000 ", "10.78.23.111 . 80 }"} {
-		if !strings.Contains(script, want) {
-			t.Errorf("no %q in %d bytes of rules", want, len(script))
-		}
-	}
-}
-
-// However many endpoints a Service has, what its connections get is what the shares say, floors among them.
-func TestSlotsOfManyEndpoints(t *testing.T) {
-	for _, n := range []int{2, 200, 500, 501, 1000, 5000} {
-		nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
-		s, want := web(), make(map[string]float64, n)
-		floor := balancing.DefaultFloor / float64(n)
-		for i := range n {
-			share := floor
-			if i == 0 {
-				share = 1 - float64(n-1)*floor
-			}
-			a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 78, byte(i >> 8), byte(i)}), 80)
-			s.Endpoints = append(s.Endpoints, nftables.Endpoint{Addr: a, Share: share})
-			want[fmt.Sprint(a.Addr(), " . 80")] = share
-		}
-		apply(t, w, s)
-		_, rule, _ := strings.Cut(nft.Dump(), "numgen random mod ")
-		mod, rule, _ := strings.Cut(rule, " map { ")
-		total, err := strconv.Atoi(mod)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rule, _, _ = strings.Cut(rule, " }")
-		off := 0.0
-		for part := range strings.SplitSeq(rule, ", ") {
-			at, endpoint, _ := strings.Cut(part, " : ")
-			from, to, ok := strings.Cut(at, "-")
-			if !ok {
-				to = from
-			}
-			a, err := strconv.Atoi(from)
-			b, err2 := strconv.Atoi(to)
-			if err := errors.Join(err, err2); err != nil {
-				t.Fatal(err)
-			}
-			off += math.Abs(float64(b-a+1)/float64(total)-want[endpoint]) / 2
-		}
-		if off > 0.03 {
-			t.Errorf("%d endpoints: %.1f %% of the connections meet another endpoint than the shares say", n, 100*off)
-		}
-	}
-}
-
-// refusing fails while told to.
-type refusing struct {
-	knftables.Interface
-	mu  sync.Mutex
-	err error
-}
-
-func (r *refusing) Run(ctx context.Context, tx *knftables.Transaction) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err != nil {
-		return r.err
-	}
-	return r.Interface.Run(ctx, tx)
-}
-
-func TestNftRefuses(t *testing.T) {
-	nft := knftables.NewFake(knftables.IPv4Family, "leastwatt")
-	r := &refusing{Interface: nft}
-	w, err := nftables.New(r, knftables.IPv4Family, nftables.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	apply(t, w, web(1, 1))
-	before := nft.Dump()
-	why := errors.New("no")
-	r.err = why
-	if _, err := w.Apply(t.Context(), []nftables.Service{web(1, 5)}); !errors.Is(err, why) {
-		t.Errorf("error is %v", err)
-	}
-	if nft.Dump() != before {
-		t.Error("the rules changed")
-	}
-	r.err = nil
-	apply(t, w, web(1, 4))
-	holds(t, nft, "0-1999 : 10.77.0.2")
-}
-
-// Somebody flushes all rules of the host, as a reload of its firewall does: the next Apply writes them anew, changed or not.
-func TestTableIsRemovedByOthers(t *testing.T) {
-	nft, w := fake(t, knftables.IPv4Family, nftables.Options{})
-	flush := func() {
-		t.Helper()
-		tx := nft.NewTransaction()
-		tx.Delete(&knftables.Table{})
-		if err := nft.Run(t.Context(), tx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	apply(t, w, web(1, 1))
-	before := nft.Dump()
-	flush()
-	if r := apply(t, w, web(1, 1)); r.Operations == 0 || nft.Dump() != before {
-		t.Errorf("%+v, and then\n%s", r, nft.Dump())
-	}
-	if r := apply(t, w, web(1, 1)); r.Operations != 0 {
-		t.Errorf("it was there: %+v", r)
-	}
-	flush()
-	if _, err := w.Apply(t.Context(), []nftables.Service{web(1, 3)}); err == nil {
-		t.Error("a change of what is gone: no error")
-	}
-	apply(t, w, web(1, 3))
-	holds(t, nft, "0-2499 : 10.77.0.2")
-}
-
 func TestConcurrentApply(t *testing.T) {
 	nft, w := fake(t, knftables.IPv4Family, nftables.Options{Slots: 100})
 	var wg sync.WaitGroup
@@ -515,45 +259,6 @@ func TestOptions(t *testing.T) {
 	if _, err := nftables.New(nft, knftables.InetFamily, nftables.Options{}); err == nil {
 		t.Error("family inet: no error")
 	}
-}
-
-func ExampleScript() {
-	s := nftables.Service{Name: "shop/web:http", Protocol: nftables.TCP, IPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Port: 80,
-		Endpoints: []nftables.Endpoint{
-			{Addr: netip.MustParseAddrPort("10.77.0.2:8080"), Share: 0.7},
-			{Addr: netip.MustParseAddrPort("10.77.0.3:8080"), Share: 0.3},
-		}}
-	script, refused, err := nftables.Script(knftables.IPv4Family, nftables.Options{}, []nftables.Service{s})
-	if err != nil || len(refused) > 0 {
-		panic(fmt.Sprint(err, refused))
-	}
-	for line := range strings.Lines(script) {
-		if strings.Contains(line, "numgen") {
-			_, rule, _ := strings.Cut(line, "shop/web-http ")
-			fmt.Print(rule)
-		}
-	}
-	// Output:
-	// meta l4proto tcp dnat ip addr . port to numgen random mod 10000 map { 0-6999 : 10.77.0.2 . 8080, 7000-9999 : 10.77.0.3 . 8080 }
-}
-
-// A writer keeps the table at the Services of the last Apply. In a cluster's node it is opened with [nftables.Open].
-func ExampleWriter() {
-	w, err := nftables.New(knftables.NewFake(knftables.IPv4Family, "leastwatt"), knftables.IPv4Family, nftables.Options{})
-	if err != nil {
-		panic(err)
-	}
-	s := nftables.Service{Name: "shop/web:http", Protocol: nftables.TCP, IPs: []netip.Addr{netip.MustParseAddr("10.96.0.10")}, Port: 80,
-		Endpoints: []nftables.Endpoint{{Addr: netip.MustParseAddrPort("10.77.0.2:8080"), Share: 0.7}, {Addr: netip.MustParseAddrPort("10.77.0.3:8080"), Share: 0.3}}}
-	thief := s // claims the same address
-	thief.Name = "zoo/thief:http"
-	for range 2 {
-		r, err := w.Apply(context.Background(), []nftables.Service{s, thief})
-		fmt.Println(r.Changed, r.Operations > 0, r.Refused, err)
-	}
-	// Output:
-	// 1 true [service "zoo/thief:http": 10.96.0.10 . tcp . 80 belongs to "shop/web:http": address and port belong to another Service already] <nil>
-	// 0 false [service "zoo/thief:http": 10.96.0.10 . tcp . 80 belongs to "shop/web:http": address and port belong to another Service already] <nil>
 }
 
 func TestFromOutside(t *testing.T) {

@@ -1,26 +1,18 @@
 package compat_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
-	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/yaml"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
@@ -28,7 +20,6 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/controllers"
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/inference"
-	"github.com/leastwatt/leastwatt/power/model"
 )
 
 func node(name, address string, labels map[string]string) *v1.Node {
@@ -215,76 +206,6 @@ func wanted(t *testing.T, kind, config string, have *v1alpha1.NodeProfile) *cont
 	return got
 }
 
-// What a node's profile costs to make does not grow with the NodeConfigs of other nodes, and each has its own, of the newer group first.
-func TestNodeConfigsAreFoundByNode(t *testing.T) {
-	work := func(nodes int) (lists, objects int) {
-		w := &compat.WAO{Groups: compat.WAOGroups, Namespace: "wao-system"}
-		b := fake.NewClientBuilder()
-		for _, x := range w.Watches() {
-			if x.Node != nil {
-				b = b.WithIndex(x.Object, controllers.NodeIndex, func(o client.Object) []string { return []string{x.Node(o)} })
-			}
-		}
-		for i := range nodes {
-			for k, g := range compat.WAOGroups {
-				o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"nodeName": fmt.Sprint("n", i), "metricsCollector": map[string]any{
-					"inletTemp": map[string]any{"type": "Redfish", "endpoint": fmt.Sprintf("https://10.%d.0.%d", k, i)}}}}}
-				o.SetGroupVersionKind(g.WithKind("NodeConfig"))
-				o.SetNamespace("wao-system")
-				o.SetName(fmt.Sprint("n", i))
-				b = b.WithObjects(o)
-			}
-		}
-		c := b.WithInterceptorFuncs(interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) error {
-			err := c.List(ctx, l, o...)
-			lists, objects = lists+1, objects+meta.LenList(l)
-			return err
-		}}).Build()
-		for i := range nodes {
-			got, err := w.Want(t.Context(), c, node(fmt.Sprint("n", i), "10.0.0.1", nil))
-			if err != nil || got == nil || got.Err != nil || got.Profile.Spec.Sensors[0].URL != fmt.Sprintf("https://10.0.0.%d", i) {
-				t.Fatalf("node %d of %d: %+v, %v", i, nodes, got, err)
-			}
-		}
-		return lists, objects
-	}
-	for _, nodes := range []int{1, 4, 16} {
-		if lists, objects := work(nodes); lists > 4*nodes || objects > 2*nodes {
-			t.Errorf("%d nodes: %d lists of %d objects: want at most four and two a node", nodes, lists, objects)
-		}
-	}
-}
-
-// A template whose selector is mistyped keeps the profiles that it made, and is an error of their nodes; it is none of other nodes.
-func TestMistypedSelector(t *testing.T) {
-	w := &compat.WAO{Groups: compat.WAOGroups[:1], Namespace: "wao-system"}
-	template := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"nodeSelector": map[string]any{"matchExpressions": []any{map[string]any{"key": "rack", "operator": "exists"}}},
-		"template":     map[string]any{"metricsCollector": map[string]any{"inletTemp": map[string]any{"type": "Redfish", "endpoint": "https://10.0.0.9"}}}}}}
-	template.SetGroupVersionKind(w.Groups[0].WithKind("NodeConfigTemplate"))
-	template.SetNamespace("wao-system")
-	template.SetName("racks")
-	by := "NodeConfigTemplate.node.waok8s.github.io/wao-system/racks"
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	b := fake.NewClientBuilder().WithScheme(scheme).WithObjects(template, &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{controllers.MadeBy: by}}},
-		&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "n2", Annotations: map[string]string{controllers.MadeBy: "NodeProfileTemplate/racks"}}})
-	for _, x := range w.Watches() {
-		if x.Node != nil {
-			b = b.WithIndex(x.Object, controllers.NodeIndex, func(o client.Object) []string { return []string{x.Node(o)} })
-		}
-	}
-	c := b.Build()
-	for name, want := range map[string]bool{"n1": true, "n2": false, "n3": false} {
-		got, err := w.Want(t.Context(), c, node(name, "10.0.0.1", map[string]string{"rack": "r1"}))
-		if err != nil || (got != nil) != want || want && (got.By != by || got.Err == nil) {
-			t.Errorf("%s: %+v, %v; want something: %t", name, got, err, want)
-		}
-	}
-}
-
 // A bad term of a NodeConfig takes no other term along: the good ones are wanted and the bad one is told. What worked once stays as it was. A
 // model is left out where a term that it is sent cannot be had, for it could predict nothing; a node of which nothing is left has no profile.
 func TestNodeConfigInPart(t *testing.T) {
@@ -349,21 +270,6 @@ func TestNodeConfigInPart(t *testing.T) {
 	}
 }
 
-// A NodeConfig is looked at for its node alone, a template for all.
-func TestWatches(t *testing.T) {
-	for _, x := range (&compat.WAO{Groups: compat.WAOGroups}).Watches() {
-		o := x.Object.(*unstructured.Unstructured)
-		if kind := o.GetKind(); (kind == "NodeConfig") != (x.Node != nil) {
-			t.Errorf("%s: for one node: %v", kind, x.Node != nil)
-		} else if x.Node != nil {
-			o.Object["spec"] = map[string]any{"nodeName": "n1"}
-			if n := x.Node(o); n != "n1" {
-				t.Errorf("it is for %q", n)
-			}
-		}
-	}
-}
-
 // "https://10.0.100.{{.IPv4.Octet4}}" for a node at 10.0.0.1 is https://10.0.100.1, as WAO documents it.
 func TestNodeConfigTemplate(t *testing.T) {
 	template := parse[compat.NodeConfigTemplate](t, `
@@ -392,147 +298,4 @@ template:
 	if _, err := compat.Expand(template, node("n", "10.0.0.1", nil)); err == nil {
 		t.Error("a template read the environment")
 	}
-}
-
-// The label ranges ambient 11.5–36.5, cpu1 24–42, cpu2 23–49 make 0.5, 0.5, 0.5 of 24, 33 and 36 degrees.
-func TestLabels(t *testing.T) {
-	labels := map[string]string{"ambient/max": "36.5", "ambient/min": "11.5", "cpu1/max": "42", "cpu1/min": "24", "cpu2/max": "49", "cpu2/min": "23",
-		"tensorflow/host": "10.0.0.9"}
-	l := &compat.Labels{Model: "power"}
-	spec, err := l.Profile(node("n1", "10.0.0.1", labels))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := spec.Model.Remote
-	if spec.Sensors[0].URL != "http://10.0.0.1:9290/metrics" || r.URL != "http://10.0.0.9:8501" || r.Name != "power" || r.Protocol != "tensorflowInputs" {
-		t.Errorf("%+v %+v", spec.Sensors, r)
-	}
-	var features []inference.Feature
-	for _, f := range r.Features {
-		features = append(features, inference.Feature{Input: power.Input(f.Input), Scale: *f.Scale, Offset: f.Offset, Step: f.Step})
-	}
-	asked := &row{}
-	p, err := inference.New(asked, features, inference.PredictorOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	state := power.State{Utilization: 0.32, InletTemp: new(power.Celsius(24)), Inputs: map[string]float64{"cpu1_temp_celsius": 33, "cpu2_temp_celsius": 36}}
-	if _, err := p.Predict(t.Context(), state); err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff([]float64{0.3, 0.5, 0.5, 0.5}, asked.last, cmpopts.EquateApprox(0, 1e-9)); d != "" {
-		t.Error(d)
-	}
-	for change, want := range map[string]string{"ambient/max=11.5": "ambient", "ambient/max=36.5°C": `"36.5°C": want degrees`, "cpu2/min=": "cpu2/min", "tensorflow/name=x": ""} {
-		key, value, _ := strings.Cut(change, "=")
-		other := map[string]string{}
-		maps.Copy(other, labels)
-		if other[key] = value; value == "" {
-			delete(other, key)
-		}
-		if _, err := l.Profile(node("n1", "10.0.0.1", other)); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %v, want %q", change, err, want)
-		}
-	}
-	if w, err := l.Want(t.Context(), nil, node("n2", "10.0.0.1", nil)); w != nil || err != nil {
-		t.Error("a node without labels", w, err)
-	}
-}
-
-// A row is a model that remembers what it was asked.
-type row struct{ last []float64 }
-
-func (r *row) Infer(_ context.Context, rows [][]float64) ([]float64, error) {
-	r.last = rows[0]
-	out := make([]float64, len(rows))
-	return out, nil
-}
-
-// PEAKS' coefficients give its own watts: 0 to 100 % costs 91.435654157550 W, 20 to 30 % costs 11.143557716109 W.
-func TestPeaks(t *testing.T) {
-	const models = `{"node-1": {"k0": 174.0, "k1": -91.50493019588365, "k2": -0.07186049052516228}}`
-	forms := map[string]string{
-		"the models": models,
-		"arguments":  `{"watcherAddress": "http://10.0.0.8:2020", "nodePowerModel": ` + models + `}`,
-		"configuration": "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles:\n- schedulerName: peaks\n  pluginConfig:\n" +
-			"  - {name: NodeResourcesFit, args: {scoringStrategy: {type: LeastAllocated}}}\n  - name: Peaks\n    args: {watcherAddress: http://10.0.0.8:2020, nodePowerModel: " + models + "}\n",
-	}
-	for form, text := range forms {
-		file := filepath.Join(t.TempDir(), "peaks")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		p := compat.PeaksFile(file)
-		list, err := p.PowerModels(t.Context())
-		if err != nil || len(list) != 1 || list[0].Name != "peaks-node-1" || list[0].Spec.Nodes[0] != "node-1" {
-			t.Fatalf("%s: %+v, %v", form, list, err)
-		}
-		m, err := model.Unmarshal([]byte(list[0].Spec.JSON))
-		if err != nil {
-			t.Fatal(err)
-		}
-		use, err := m.Predictor()
-		if err != nil {
-			t.Fatal(err)
-		}
-		watts := func(u float64) float64 {
-			w, err := use.Predict(t.Context(), power.State{Utilization: u})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return float64(w)
-		}
-		if a, b := watts(1)-watts(0), watts(0.3)-watts(0.2); math.Abs(a-91.435654157550) > 1e-9 || math.Abs(b-11.143557716109) > 1e-9 {
-			t.Errorf("%s: %v W and %v W", form, a, b)
-		}
-		w, err := p.Want(t.Context(), nil, node("node-1", "10.0.0.1", nil))
-		if (form == "the models") != (w == nil) || err != nil {
-			t.Errorf("%s: %+v, %v", form, w, err)
-		}
-		if w != nil && (w.Profile.Spec.Sensors[0].Type != "load-watcher" || w.Profile.Spec.Sensors[0].URL != "http://10.0.0.8:2020") {
-			t.Errorf("%s: %+v", form, w.Profile)
-		}
-	}
-}
-
-// A file that is empty, as while somebody writes it, is an error, which leaves the models that there are.
-func TestPeaksOfAnEmptyFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "peaks")
-	for _, text := range []string{"", "{}", `{"watcherAddress": "http://10.0.0.8:2020"}`, `{"nodePowerModel": {}}`} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if list, err := compat.PeaksFile(file).PowerModels(t.Context()); err == nil || !strings.Contains(err.Error(), "holds no power model") || !strings.Contains(err.Error(), file) {
-			t.Errorf("%q: %v, %v", text, list, err)
-		}
-	}
-}
-
-func TestParsePeaksRefuses(t *testing.T) {
-	for text, want := range map[string]string{
-		`{"n1": {"k0": 1, "kk": 2}}`: `node "n1": kk`, `{"n1": {"k0": 1, "k2": 2}}`: `node "n1": k1 is missing`, `{"n1": {"k0": "174", "k1": 1, "k2": 1}}`: `node "n1": k0 is "174": want a number`,
-		`{"n1": 3}`: `node "n1": want k0, k1 and k2`, `{"n1": {"k0": 1, "k1": null, "k2": 2}}`: `node "n1": k1 is null`,
-		`{"watcherAddress": "10.0.0.8:2020", "nodePowerModel": {}}`: `watcherAddress "10.0.0.8:2020": want https://`, `{"watcherAddress": "http://a:hunter2@w:2020", "nodePowerModel": {}}`: `watcherAddress: holds an @`,
-		`{"watcherAddress": "http://w:2020", "nodePowerModel": {"n1": {"k0": 1, "k1": 2, "k2": []}}}`: `node "n1": k2 is []`,
-		`{"watcherAddress": 3, "nodePowerModel": {}}`:                                                 "watcherAddress", `[]`: "want JSON or YAML", `{"N_1": {"k0": 1}}`: "no node's name", "kind: KubeSchedulerConfiguration": "no pluginConfig",
-		strings.Repeat(" ", compat.MaxPeaksBytes+1): "more than",
-	} {
-		if _, err := compat.ParsePeaks([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.40q: %v, want %q", text, err, want)
-		}
-	}
-}
-
-func FuzzParsePeaks(f *testing.F) {
-	f.Add([]byte(`{"node-1": {"k0": 174.0, "k1": -91.5, "k2": -0.07}}`))
-	f.Add([]byte("kind: KubeSchedulerConfiguration\nprofiles: []\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := compat.ParsePeaks(data)
-		if err != nil {
-			return
-		}
-		if _, err := json.Marshal(a); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -2,10 +2,7 @@ package endpoints_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,137 +10,19 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	v1 "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
-	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/knftables"
 
 	"github.com/leastwatt/leastwatt/balancing"
 	"github.com/leastwatt/leastwatt/balancing/nftables"
 	"github.com/leastwatt/leastwatt/k8s/endpoints"
-	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/scoring"
-	"github.com/leastwatt/leastwatt/sensors"
 )
-
-// recorder is an Applier that keeps what it was told last and fails when told to.
-type recorder struct {
-	mu    sync.Mutex
-	last  map[string]nftables.Service
-	calls int
-	err   error
-}
-
-func (r *recorder) Apply(_ context.Context, services []nftables.Service) (nftables.Result, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.calls++
-	if r.err != nil {
-		return nftables.Result{}, r.err
-	}
-	r.last = make(map[string]nftables.Service)
-	for _, s := range services {
-		r.last[s.Name+"/"+string(s.Protocol)] = s
-	}
-	return nftables.Result{}, nil
-}
-
-func (r *recorder) shares(name string) map[string]float64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := map[string]float64{}
-	for _, e := range r.last[name].Endpoints {
-		out[e.Addr.String()] = e.Share
-	}
-	return out
-}
-
-func (r *recorder) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.calls
-}
-
-func service(name string, change ...func(*v1.Service)) *v1.Service {
-	s := &v1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: types.UID(name), Labels: map[string]string{endpoints.NameLabel: endpoints.DefaultName}},
-		Spec: v1.ServiceSpec{Type: v1.ServiceTypeClusterIP, ClusterIP: "10.96.0.10", ClusterIPs: []string{"10.96.0.10"}, IPFamilies: []v1.IPFamily{v1.IPv4Protocol},
-			Ports: []v1.ServicePort{{Name: "http", Port: 80, Protocol: v1.ProtocolTCP}}}}
-	for _, c := range change {
-		c(s)
-	}
-	return s
-}
-
-func endpoint(ip, node string, change ...func(*discovery.Endpoint)) discovery.Endpoint {
-	e := discovery.Endpoint{Addresses: []string{ip}, NodeName: &node, Conditions: discovery.EndpointConditions{Ready: new(true)}}
-	for _, c := range change {
-		c(&e)
-	}
-	return e
-}
-
-func slice(name, svc string, eps ...discovery.Endpoint) *discovery.EndpointSlice {
-	return &discovery.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name,
-		Labels: map[string]string{discovery.LabelServiceName: svc, endpoints.NameLabel: endpoints.DefaultName}},
-		AddressType: discovery.AddressTypeIPv4, Endpoints: eps,
-		Ports: []discovery.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(v1.ProtocolTCP)}}}
-}
-
-// site returns a view of two servers, one cheap and one dear.
-func site(t testing.TB) func() *scoring.View {
-	t.Helper()
-	return busySite(t, 0.1)
-}
-
-// busySite is a site whose cheap server is as busy as that.
-func busySite(t testing.TB, cheap float64) func() *scoring.View {
-	t.Helper()
-	f := scoring.NewFleet(scoring.FleetOptions{})
-	snap := map[string]*sensors.NodeReadings{}
-	for name, watts := range map[string][]power.Watts{"cheap": {80, 100}, "dear": {80, 400}} {
-		c, err := power.EvenPiecewise(watts...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Put(scoring.Spec{Name: name, Capacity: power.Capacity{Cores: 10}, Predictor: c})
-		snap[name] = &sensors.NodeReadings{Node: name, Readings: []sensors.Reading{{Kind: sensors.CPUUtilization, Value: map[string]float64{"cheap": cheap, "dear": 0.1}[name], At: time.Now(), Source: "test"}}}
-	}
-	if err := f.Refresh(t.Context(), sensors.NewSnapshot(time.Now(), snap), time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	return f.View
-}
-
-// start runs a proxier in a synctest bubble with both kinds of objects synced.
-func start(t *testing.T, r endpoints.Applier, o endpoints.Options) *endpoints.Proxier {
-	t.Helper()
-	p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: r}, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = p.Run(ctx) })
-	t.Cleanup(func() { cancel(); wg.Wait() })
-	p.OnServiceSynced()
-	p.OnEndpointSlicesSynced()
-	return p
-}
-
-// settle lets the proxier do what there is to do.
-func settle() {
-	time.Sleep(time.Second) // of the bubble's clock
-	synctest.Wait()
-}
-
-const web = "shop/web:http/tcp"
 
 func TestSharesFollowTheModels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -385,41 +264,6 @@ func TestFromOutside(t *testing.T) {
 	}
 }
 
-// A port that the writer refuses gets an Event, and the others are written.
-func TestRefusedPortsGetAnEvent(t *testing.T) {
-	nft := knftables.NewFake(knftables.IPv4Family, "leastwatt")
-	w, err := nftables.New(nft, knftables.IPv4Family, nftables.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		rec := events.NewFakeRecorder(10)
-		p, err := endpoints.New(map[v1.IPFamily]endpoints.Applier{v1.IPv4Protocol: w}, endpoints.Options{Events: rec})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = p.Run(ctx) })
-		defer wg.Wait()
-		defer cancel()
-		p.OnServiceSynced()
-		p.OnEndpointSlicesSynced()
-		p.OnServiceAdd(service("a"))
-		p.OnServiceAdd(service("b")) // with the address of a
-		settle()
-		if len(rec.Events) != 1 {
-			t.Fatalf("%d events, want one", len(rec.Events))
-		}
-		if e := <-rec.Events; !strings.Contains(e, `belongs to "shop/a:http"`) {
-			t.Errorf("event %q", e)
-		}
-		if !strings.Contains(nft.Dump(), "10.96.0.10 . tcp . 80 : goto reject-new") {
-			t.Errorf("a is not there:\n%s", nft.Dump())
-		}
-	})
-}
-
 // Five thousand endpoints of one Service, in fifty slices that overlap, each count once.
 func TestManyEndpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -473,122 +317,6 @@ func TestOnlyOurServices(t *testing.T) {
 			if len(r.last) != 0 {
 				t.Errorf("%s: it is kept", c.name)
 			}
-		})
-	}
-}
-
-// A flapping endpoint costs a bounded number of writes, and the end state is written.
-func TestFlappingIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r recorder
-		p := start(t, &r, endpoints.Options{})
-		p.OnServiceAdd(service("web"))
-		settle()
-		before := r.count()
-		for i := range 1000 { // 10 s at 100 a second
-			e := endpoint("10.0.0.1", "a")
-			e.Conditions.Ready = new(i%2 == 1)
-			p.OnEndpointSliceUpdate(nil, slice("web-1", "web", e))
-			time.Sleep(10 * time.Millisecond)
-		}
-		settle()
-		if n := r.count() - before; n > 120 || n < 50 {
-			t.Errorf("%d writes in 10 s of flapping", n)
-		}
-		if len(r.shares(web)) != 1 {
-			t.Error("the last change is not written")
-		}
-	})
-}
-
-func TestFailedWriteIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := recorder{err: errors.New("nft says no")}
-		reg := prometheus.NewRegistry()
-		p := start(t, &r, endpoints.Options{Registerer: reg})
-		p.OnServiceAdd(service("web"))
-		settle()
-		r.mu.Lock()
-		r.err = nil
-		r.mu.Unlock()
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
-		if len(r.last) != 1 {
-			t.Error("not written after the failure ended")
-		}
-		families, err := reg.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range families {
-			if f.GetName() == "leastwatt_endpoint_sync_failures_total" && f.Metric[0].Counter.GetValue() < 1 {
-				t.Error("the failure is not counted")
-			}
-		}
-	})
-}
-
-// hanging is an Applier whose first call ends only with its context.
-type hanging struct {
-	recorder
-	hung atomic.Bool
-}
-
-func (h *hanging) Apply(ctx context.Context, services []nftables.Service) (nftables.Result, error) {
-	if !h.hung.Swap(true) {
-		<-ctx.Done()
-		return nftables.Result{}, ctx.Err()
-	}
-	return h.recorder.Apply(ctx, services)
-}
-
-func TestHangingWriteIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var h hanging
-		p := start(t, &h, endpoints.Options{})
-		p.OnServiceAdd(service("web"))
-		time.Sleep(3 * time.Minute)
-		synctest.Wait()
-		if h.count() == 0 || len(h.last) != 1 || p.Ready() != nil {
-			t.Errorf("%d writes after one that hung, %d Services, %v", h.count(), len(h.last), p.Ready())
-		}
-	})
-}
-
-func TestBadAnnotationsAndUnsupportedGetAnEvent(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(*v1.Service)
-		want   string
-	}{
-		"cpu abc":  {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "abc"} }, "abc"},
-		"cpu -5":   {func(s *v1.Service) { s.Annotations = map[string]string{balancing.WAOCPUAnnotation: "-5"} }, "-5"},
-		"cpu 1e99": {func(s *v1.Service) { s.Annotations = map[string]string{balancing.CPUAnnotation: "1e99"} }, "1e99"},
-		"rate":     {func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "many"} }, "many"},
-		"cpu twice": {func(s *v1.Service) {
-			s.Annotations = map[string]string{balancing.CPUAnnotation: "x", endpoints.RateAnnotation: "0"}
-		}, "above 0"},
-		"health port": {healthPort, "healthCheckNodePort 31000"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var r recorder
-				rec := events.NewFakeRecorder(10)
-				p := start(t, &r, endpoints.Options{Events: rec})
-				p.OnServiceAdd(service("web", c.change))
-				p.OnEndpointSliceAdd(slice("web-1", "web", endpoint("10.0.0.1", "a")))
-				settle()
-				p.Sync()
-				settle()
-				if len(rec.Events) != 1 {
-					t.Fatalf("%d events, want one", len(rec.Events))
-				}
-				if e := <-rec.Events; !strings.Contains(e, c.want) {
-					t.Errorf("event %q", e)
-				}
-				if len(r.shares(web)) != 1 {
-					t.Error("the Service is not served")
-				}
-			})
 		})
 	}
 }
@@ -664,155 +392,6 @@ func TestWatchWithTheRealWriter(t *testing.T) {
 			t.Fatalf("still there:\n%s", nft.Dump())
 		}
 	}
-}
-
-// HTTP requests are counted by Service, not by port: such a rate counts for a Service's only port.
-func TestRatesOfServices(t *testing.T) {
-	two := func(s *v1.Service) {
-		s.Spec.Ports = append(s.Spec.Ports, v1.ServicePort{Name: "admin", Port: 81, Protocol: v1.ProtocolTCP})
-	}
-	for name, c := range map[string]struct {
-		change func(*v1.Service)
-		rates  map[string]float64
-		want   float64 // the rate that the shares of http are made of; 0 is none
-	}{
-		"of the port":             {func(*v1.Service) {}, map[string]float64{"http": 70, "": 5}, 70},
-		"of the Service":          {func(*v1.Service) {}, map[string]float64{"": 70}, 70},
-		"of a Service, two ports": {two, map[string]float64{"": 70}, 0},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			var r recorder
-			var w rateRecorder
-			p := start(t, &r, endpoints.Options{Weigher: &w, Rate: func(_ types.NamespacedName, port string) (float64, bool) {
-				v, ok := c.rates[port]
-				return v, ok
-			}})
-			p.OnServiceAdd(service("web", c.change))
-			settle()
-			if got := w.of("IPv4 shop/web:http/tcp"); got != c.want {
-				t.Errorf("%s: rate %v, want %v", name, got, c.want)
-			}
-		})
-	}
-}
-
-// As long as nobody knows how many requests there are, no endpoint gets much more of them than the others.
-func TestUnknownRateIsDividedWithCare(t *testing.T) {
-	annotated := func(s *v1.Service) { s.Annotations = map[string]string{endpoints.RateAnnotation: "10"} }
-	for name, c := range map[string]struct {
-		shares map[string]float64 // by node
-		change func(*v1.Service)
-		want   map[string]float64
-	}{
-		"two":          {map[string]float64{"a": 0.975, "b": 0.025}, nil, map[string]float64{"a": 0.75, "b": 0.25}},
-		"in order":     {map[string]float64{"a": 0.9, "b": 0.06, "c": 0.04}, nil, map[string]float64{"a": 0.5, "b": 0.3, "c": 0.2}},
-		"two too many": {map[string]float64{"a": 0.8, "b": 0.19, "c": 0.006, "d": 0.004}, nil, map[string]float64{"a": 0.375, "b": 0.375, "c": 0.15, "d": 0.1}},
-		"none":         {map[string]float64{"a": 1, "b": 0, "c": 0}, nil, map[string]float64{"a": 0.5, "b": 0.25, "c": 0.25}},
-		"moderate":     {map[string]float64{"a": 0.4, "b": 0.35, "c": 0.25}, nil, map[string]float64{"a": 0.4, "b": 0.35, "c": 0.25}},
-		"one":          {map[string]float64{"a": 1}, nil, map[string]float64{"a": 1}},
-		"rate known":   {map[string]float64{"a": 0.975, "b": 0.025}, annotated, map[string]float64{"a": 0.975, "b": 0.025}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				if c.change == nil {
-					c.change = func(*v1.Service) {}
-				}
-				nodes := slices.Sorted(maps.Keys(c.shares))
-				var values []float64
-				var eps []discovery.Endpoint
-				want := map[string]float64{}
-				for i, n := range nodes {
-					ip := fmt.Sprintf("10.0.0.%d", i+1)
-					eps, values = append(eps, endpoint(ip, n)), append(values, c.shares[n])
-					want[ip+":8080"] = c.want[n]
-				}
-				var r recorder
-				p := start(t, &r, endpoints.Options{Weigher: fixed(values)})
-				p.OnServiceAdd(service("web", c.change))
-				p.OnEndpointSliceAdd(slice("web-1", "web", eps...))
-				settle()
-				if d := cmp.Diff(want, r.shares(web), cmpopts.EquateApprox(0, 1e-12)); d != "" {
-					t.Error(d)
-				}
-			})
-		})
-	}
-}
-
-// fixed is a Weigher that always says the same.
-type fixed []float64
-
-func (f fixed) Weigh(_ context.Context, services []balancing.Service) ([][]balancing.Share, error) {
-	out := make([][]balancing.Share, len(services))
-	for i := range services {
-		for j := range services[i].Endpoints {
-			out[i] = append(out[i], balancing.Share{Value: f[j]})
-		}
-	}
-	return out, nil
-}
-
-// What policies and hints leave to other nodes is no load of the endpoints that are left.
-func TestRatesOfSomeOfTheEndpoints(t *testing.T) {
-	zone := func(z string) func(*discovery.Endpoint) {
-		return func(e *discovery.Endpoint) {
-			e.Hints = &discovery.EndpointHints{ForZones: []discovery.ForZone{{Name: z}}}
-		}
-	}
-	ending := func(e *discovery.Endpoint) {
-		e.Conditions = discovery.EndpointConditions{Ready: new(false), Serving: new(true), Terminating: new(true)}
-	}
-	local := func(s *v1.Service) { s.Spec.InternalTrafficPolicy = new(v1.ServiceInternalTrafficPolicyLocal) }
-	outside := func(s *v1.Service) {
-		s.Spec.Type, s.Spec.Ports[0].NodePort, s.Spec.ExternalTrafficPolicy = v1.ServiceTypeNodePort, 30080, v1.ServiceExternalTrafficPolicyLocal
-	}
-	for name, c := range map[string]struct {
-		change    func(*v1.Service)
-		endpoints []discovery.Endpoint
-		want      float64 // of 60
-	}{
-		"all":              {func(*v1.Service) {}, []discovery.Endpoint{endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b"), endpoint("10.0.0.3", "b", ending)}, 60},
-		"those of a zone":  {func(*v1.Service) {}, []discovery.Endpoint{endpoint("10.0.0.1", "a", zone("z1")), endpoint("10.0.0.2", "b", zone("z2")), endpoint("10.0.0.3", "c", zone("z2"))}, 20},
-		"those here":       {local, []discovery.Endpoint{endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b"), endpoint("10.0.0.3", "b", ending)}, 30},
-		"all, some by one": {outside, []discovery.Endpoint{endpoint("10.0.0.1", "us"), endpoint("10.0.0.2", "b")}, 60},
-		"none":             {local, []discovery.Endpoint{endpoint("10.0.0.2", "b")}, 60},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			var r recorder
-			var w rateRecorder
-			p := start(t, &r, endpoints.Options{Node: "us", Weigher: &w, Rate: func(types.NamespacedName, string) (float64, bool) { return 60, true }})
-			p.OnTopologyChange(map[string]string{v1.LabelTopologyZone: "z1"})
-			p.OnServiceAdd(service("web", c.change))
-			p.OnEndpointSliceAdd(slice("web-1", "web", c.endpoints...))
-			settle()
-			if got := w.of("IPv4 shop/web:http/tcp"); got != c.want {
-				t.Errorf("%s: rate %v, want %v", name, got, c.want)
-			}
-		})
-	}
-}
-
-// rateRecorder divides evenly and keeps the rates that it is told.
-type rateRecorder struct {
-	balancing.Uniform
-	mu    sync.Mutex
-	rates map[string]float64
-}
-
-func (w *rateRecorder) Weigh(ctx context.Context, services []balancing.Service) ([][]balancing.Share, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.rates = make(map[string]float64)
-	for i := range services {
-		w.rates[services[i].Name] = services[i].Rate
-	}
-	return w.Uniform.Weigh(ctx, services)
-}
-
-func (w *rateRecorder) of(name string) float64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.rates[name]
 }
 
 func TestNewNeedsAnApplier(t *testing.T) {
