@@ -1,20 +1,25 @@
 package grid
 
+import "slices"
+
 // A place is a town, most with cloud regions.
 type place struct {
 	name     string
-	lat, lon float64 // of the town, to a tenth of a degree
+	lat, lon float64 // of the town, to a tenth of a degree or, beside another zone, a hundredth
 	zone     string  // Electricity Maps
 	regions  string  // "cloud:region", by spaces
 }
 
-// places is made of public facts. Which town a region is named by: AWS, "AWS Regions and Availability Zones"; Google, "Cloud
+// places are all towns of the table.
+var places = slices.Concat(cloudTowns, towns)
+
+// The table is made of public facts. Which town a region is named by: AWS, "AWS Regions and Availability Zones"; Google, "Cloud
 // locations"; Microsoft, "Azure regions list". Of those that came later: asia-southeast3 is Bangkok (AlloyDB release notes, 20 January 2026), eusc-de-east-1 lies in
 // Brandenburg (AWS, "Overview of the AWS European Sovereign Cloud"), around Berlin. Zone names: Electricity Maps' list of zones (/v3/zones), where a
 // country with one zone has its ISO 3166 code. Zones of the United States are balancing authorities, whose names are those
 // of the U.S. Energy Information Administration's form EIA-930; where several meet in a town (Oregon, Arizona,
 // Wyoming), the one that other public tables of cloud regions have.
-var places = [...]place{
+var cloudTowns = []place{
 	{"Ashburn, Virginia", 39.0, -77.5, "US-MIDA-PJM", "aws:us-east-1 gcp:us-east4 azure:eastus azure:eastus2 azure:usgovvirginia azure:usdodeast"},
 	{"Columbus, Ohio", 40.0, -83.0, "US-MIDA-PJM", "aws:us-east-2 aws:us-gov-east-1 gcp:us-east5"},
 	{"Chicago, Illinois", 41.9, -87.6, "US-MIDA-PJM", "azure:northcentralus"},
@@ -27,7 +32,7 @@ var places = [...]place{
 	{"Quincy, Washington", 47.2, -119.9, "US-NW-GCPD", "azure:westus2"},
 	{"Phoenix, Arizona", 33.4, -112.1, "US-SW-AZPS", "azure:westus3 azure:usgovarizona"},
 	{"Cheyenne, Wyoming", 41.1, -104.8, "US-NW-WACM", "azure:westcentralus"},
-	{"Council Bluffs, Iowa", 41.3, -95.9, "US-MIDW-MISO", "gcp:us-central1"},
+	{"Council Bluffs, Iowa", 41.26, -95.86, "US-MIDW-MISO", "gcp:us-central1"},
 	{"Des Moines, Iowa", 41.6, -93.6, "US-MIDW-MISO", "azure:centralus azure:usdodcentral"},
 	{"Moncks Corner, South Carolina", 33.2, -80.0, "US-CAR-SC", "gcp:us-east1"},
 	{"Dallas, Texas", 32.8, -96.8, "US-TEX-ERCO", "gcp:us-south1"},
@@ -85,7 +90,7 @@ var places = [...]place{
 	{"Hyderabad", 17.4, 78.5, "IN-SO", "aws:ap-south-2"},
 	{"Chennai", 13.1, 80.3, "IN-SO", "azure:southindia"},
 	{"Delhi", 28.6, 77.2, "IN-NO", "gcp:asia-south2"},
-	{"Singapore", 1.4, 103.8, "SG", "aws:ap-southeast-1 gcp:asia-southeast1 azure:southeastasia"},
+	{"Singapore", 1.3, 103.85, "SG", "aws:ap-southeast-1 gcp:asia-southeast1 azure:southeastasia"},
 	{"Kuala Lumpur", 3.1, 101.7, "MY-WM", "aws:ap-southeast-5 azure:malaysiawest"},
 	{"Jakarta", -6.2, 106.8, "ID", "aws:ap-southeast-3 gcp:asia-southeast2 azure:indonesiacentral"},
 	{"Bangkok", 13.8, 100.5, "TH", "aws:ap-southeast-7 gcp:asia-southeast3"},
@@ -103,70 +108,4 @@ var places = [...]place{
 	{"Canberra", -35.3, 149.1, "AU-NSW", "azure:australiacentral azure:australiacentral2"},
 	{"Melbourne", -37.8, 145.0, "AU-VIC", "aws:ap-southeast-4 gcp:australia-southeast2 azure:australiasoutheast"},
 	{"Auckland", -36.8, 174.8, "NZ", "aws:ap-southeast-6 azure:newzealandnorth"},
-
-	// Towns without such regions, for coordinates alone: the capitals of countries that are one zone, and the largest towns of zones of the others.
-	{"Boston, Massachusetts", 42.4, -71.1, "US-NE-ISNE", ""},
-	{"New York", 40.7, -74.0, "US-NY-NYIS", ""},
-	{"Atlanta, Georgia", 33.7, -84.4, "US-SE-SOCO", ""},
-	{"Houston, Texas", 29.8, -95.4, "US-TEX-ERCO", ""},
-	{"Vancouver", 49.3, -123.1, "CA-BC", ""},
-	{"Buenos Aires", -34.6, -58.4, "AR", ""},
-	{"Montevideo", -34.9, -56.2, "UY", ""},
-	{"Lima", -12.0, -77.0, "PE", ""},
-	{"Bogotá", 4.7, -74.1, "CO", ""},
-
-	{"Belfast", 54.6, -5.9, "GB-NIR", ""},
-	{"Manchester", 53.5, -2.2, "GB", ""},
-	{"Edinburgh", 55.9, -3.2, "GB", ""},
-	{"Reykjavík", 64.1, -21.9, "IS", ""},
-	{"Lisbon", 38.7, -9.1, "PT", ""},
-	{"Barcelona", 41.4, 2.2, "ES", ""},
-	{"Seville", 37.4, -6.0, "ES", ""},
-	{"Lyon", 45.8, 4.8, "FR", ""},
-	{"Toulouse", 43.6, 1.4, "FR", ""},
-	{"Luxembourg", 49.6, 6.1, "LU", ""},
-	{"Hamburg", 53.6, 10.0, "DE", ""},
-	{"Munich", 48.1, 11.6, "DE", ""},
-	{"Prague", 50.1, 14.4, "CZ", ""},
-	{"Bratislava", 48.1, 17.1, "SK", ""},
-	{"Budapest", 47.5, 19.0, "HU", ""},
-	{"Ljubljana", 46.1, 14.5, "SI", ""},
-	{"Zagreb", 45.8, 16.0, "HR", ""},
-	{"Belgrade", 44.8, 20.5, "RS", ""},
-	{"Rome", 41.9, 12.5, "IT-CSO", ""},
-	{"Athens", 38.0, 23.7, "GR", ""},
-	{"Sofia", 42.7, 23.3, "BG", ""},
-	{"Bucharest", 44.4, 26.1, "RO", ""},
-	{"Chișinău", 47.0, 28.8, "MD", ""},
-	{"Kyiv", 50.5, 30.5, "UA", ""},
-	{"Vilnius", 54.7, 25.3, "LT", ""},
-	{"Riga", 56.9, 24.1, "LV", ""},
-	{"Tallinn", 59.4, 24.8, "EE", ""},
-	{"Aarhus", 56.2, 10.2, "DK-DK1", ""},
-	{"Bergen", 60.4, 5.3, "NO-NO5", ""},
-	{"Trondheim", 63.4, 10.4, "NO-NO3", ""},
-	{"Tromsø", 69.6, 18.9, "NO-NO4", ""},
-	{"Sundsvall", 62.4, 17.3, "SE-SE2", ""},
-	{"Luleå", 65.6, 22.2, "SE-SE1", ""},
-	{"Istanbul", 41.0, 29.0, "TR", ""},
-	{"Ankara", 39.9, 32.9, "TR", ""},
-	{"Nicosia", 35.2, 33.4, "CY", ""},
-
-	{"Riyadh", 24.7, 46.7, "SA", ""},
-	{"Kuwait", 29.4, 48.0, "KW", ""},
-	{"Muscat", 23.6, 58.4, "OM", ""},
-	{"Cairo", 30.0, 31.2, "EG", ""},
-	{"Rabat", 34.0, -6.8, "MA", ""},
-	{"Lagos", 6.5, 3.4, "NG", ""},
-	{"Nairobi", -1.3, 36.8, "KE", ""},
-
-	{"Hanoi", 21.0, 105.9, "VN", ""},
-	{"Ho Chi Minh City", 10.8, 106.7, "VN", ""},
-	{"Manila", 14.6, 121.0, "PH-LU", ""},
-	{"Sapporo", 43.1, 141.4, "JP-HKD", ""},
-	{"Nagoya", 35.2, 136.9, "JP-CB", ""},
-	{"Fukuoka", 33.6, 130.4, "JP-KY", ""},
-	{"Brisbane", -27.5, 153.0, "AU-QLD", ""},
-	{"Adelaide", -34.9, 138.6, "AU-SA", ""},
-	{"Perth", -32.0, 115.9, "AU-WA", ""},
 }

@@ -30,15 +30,15 @@ func ZoneOfRegion(cloud, region string) (string, error) {
 
 // Limits of how far coordinates may be from a place of the table.
 const (
-	reachKm  = 250 // a grid zone rarely ends nearer to a data centre town and is surely that of it
+	reachKm  = 150 // beyond it even a table that has what is behind the borders says little
 	clearer  = 2   // a place of another zone must be this many times as far away
 	earthKm  = 6371.0088
-	besideKm = 25 // within a town, however near the next zone
+	besideKm = 5 // within a town, however near the next zone
 )
 
 // ZoneAt returns the zone at a latitude and longitude in degrees: that of the nearest place of the table, which holds the
-// towns where AWS, Google and Azure have their regions, and capitals and large towns beside them. The table has no borders, so the answer is an error that wraps
-// [ErrUnknownZone] where no place is near, or one of another zone is nearly as near; name the zone then.
+// towns where AWS, Google and Azure have their regions, capitals and large towns beside them, and towns behind borders that are near. The table has no borders, so the answer is an error that wraps
+// [ErrUnknownZone] where no place is within 150 km, or one of another zone is nearly as near; name the zone then, and where a border is within sight: of small towns beside one the answer may be what is behind it.
 func ZoneAt(lat, lon float64) (string, error) {
 	if !(math.Abs(lat) <= 90) || !(math.Abs(lon) <= 180) {
 		return "", fmt.Errorf("latitude %v, longitude %v: want −90 to 90 and −180 to 180: %w", lat, lon, ErrUnknownZone)

@@ -79,3 +79,58 @@ func TestZoneAt(t *testing.T) {
 		}
 	}
 }
+
+// What lies behind a border that is near a town of the table is not counted as of that town's zone: towns are of their own zone, or, where two are nearly as
+// near, of none that is told.
+func TestZoneAtBehindBorders(t *testing.T) {
+	for name, test := range map[string]struct {
+		lat, lon float64
+		zone     string
+		known    bool // the answer is the zone, not an error
+	}{
+		"Shenzhen, beside Hong Kong":         {22.545, 114.068, "CN", true},
+		"Dongguan":                           {23.018, 113.749, "CN", true},
+		"Foshan":                             {23.027, 113.131, "CN", true},
+		"Kowloon":                            {22.317, 114.183, "HK", true},
+		"Johor Bahru, beside Singapore":      {1.466, 103.758, "MY-WM", false},
+		"Batam":                              {1.149, 104.025, "ID", true},
+		"Singapore's centre":                 {1.29, 103.85, "SG", true},
+		"San Diego":                          {32.716, -117.165, "US-CAL-CISO", true},
+		"Irvine, beside Los Angeles":         {33.684, -117.827, "US-CAL-CISO", true},
+		"Chula Vista":                        {32.64, -117.084, "US-CAL-CISO", false},
+		"Sacramento":                         {38.582, -121.494, "US-CAL-BANC", true},
+		"Los Angeles":                        {34.052, -118.244, "US-CAL-LDWP", true},
+		"Denver":                             {39.739, -104.985, "US-NW-PSCO", true},
+		"Boulder":                            {40.015, -105.271, "US-NW-PSCO", true},
+		"Milwaukee":                          {43.039, -87.906, "US-MIDW-MISO", true},
+		"Omaha, over from Council Bluffs":    {41.256, -95.96, "US-CENT-SWPP", true},
+		"Buffalo, over from Toronto":         {42.886, -78.878, "US-NY-NYIS", true},
+		"Rochester":                          {43.157, -77.615, "US-NY-NYIS", true},
+		"Ottawa, over from Gatineau":         {45.411, -75.698, "CA-ON", true},
+		"Newark":                             {40.736, -74.172, "US-MIDA-PJM", true},
+		"Brooklyn":                           {40.68, -73.94, "US-NY-NYIS", true},
+		"Bellingham, south of Vancouver":     {48.759, -122.488, "US-NW-PSEI", true},
+		"Tucson":                             {32.222, -110.975, "US-SW-TEPC", true},
+		"Lille, beside Saint-Ghislain":       {50.633, 3.058, "FR", true},
+		"Metz, south of Luxembourg":          {49.12, 6.173, "FR", true},
+		"Freiburg, north of Zürich":          {47.996, 7.849, "DE", true},
+		"Annecy, south of Geneva":            {45.9, 6.12, "FR", true},
+		"Innsbruck, south of Munich":         {47.263, 11.395, "AT", true},
+		"Szczecin, nearest to Berlin":        {53.429, 14.553, "PL", true},
+		"Trieste, nearest to Ljubljana":      {45.649, 13.768, "IT-NO", true},
+		"Timișoara, nearest to Belgrade":     {45.754, 21.226, "RO", true},
+		"Iași, nearest to Chișinău":          {47.167, 27.6, "RO", true},
+		"Minsk, nearest to Vilnius":          {53.9, 27.567, "BY", true},
+		"Amman, nearest to Tel Aviv":         {31.955, 35.945, "JO", true},
+		"Basra, nearest to Kuwait":           {30.509, 47.78, "IQ", true},
+		"Phnom Penh":                         {11.562, 104.916, "KH", true},
+		"Pyongyang, nearest to Seoul":        {39.034, 125.754, "KP", false},
+		"Cotonou, nearest to Lagos":          {6.365, 2.418, "BJ", true},
+		"Savannah, nearest to Moncks Corner": {32.084, -81.1, "US-SE-SOCO", true},
+	} {
+		zone, err := grid.ZoneAt(test.lat, test.lon)
+		if err == nil && zone != test.zone || err != nil && test.known {
+			t.Errorf("%s: zone %q, error %v, want %q", name, zone, err, test.zone)
+		}
+	}
+}
