@@ -54,6 +54,7 @@ type flags struct {
 	waoFormat                              string
 
 	registry prometheus.Registerer
+	log      *slog.Logger // nil is klog's
 
 	// qps and burst limit requests to the API server.
 	qps   float32
@@ -123,7 +124,7 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(logr.ToSlogHandler(klog.Background()))
+	log := cmp.Or(f.log, slog.New(logr.ToSlogHandler(klog.Background())))
 	mgr, err := ctrl.NewManager(c, ctrl.Options{
 		Scheme: scheme, Logger: klog.Background(),
 		Cache:                   cache.Options{DefaultTransform: profiles.Slim},
@@ -151,7 +152,11 @@ func (f *flags) run(ctx context.Context, c *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	late := newLater(mgr.GetRESTMapper(), wao, log, func(ctx context.Context) (*controllers.Added, error) {
+	direct, err := client.NewWithWatch(c, client.Options{Scheme: scheme, HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return err
+	}
+	late := newLater(mgr.GetRESTMapper(), wao, reader(direct), log, func(ctx context.Context) (*controllers.Added, error) {
 		if wao != nil {
 			o.Watches = append(o.Watches, wao.Watches()...)
 		}

@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/compat"
@@ -20,23 +23,27 @@ import (
 )
 
 // later adds the controllers as soon as the cluster has the resources that they are about: those may be installed after the program,
-// as kubectl apply of the rendered chart may. A group of WAO's that comes later still is read from then on.
+// as kubectl apply of the rendered chart may. A group of WAO's that comes later still, or that the program may read only later, is read
+// from then on.
 type later struct {
 	mapper meta.RESTMapper
-	wao    *compat.WAO // nil where WAO's objects are not read; its groups are set before add
+	wao    *compat.WAO                                       // nil where WAO's objects are not read; its groups are set before add
+	read   func(context.Context, ...controllers.Watch) error // tries to read objects, and returns why it cannot
 	log    *slog.Logger
 	add    func(context.Context) (*controllers.Added, error)
+
+	refused map[schema.GroupVersion]string // what the log was told last of a group that cannot be read
 
 	mu  sync.Mutex
 	why error // guarded by mu: why it waits
 }
 
-func newLater(m meta.RESTMapper, wao *compat.WAO, log *slog.Logger, add func(context.Context) (*controllers.Added, error)) *later {
-	return &later{mapper: m, wao: wao, log: log, add: add, why: errors.New("the cluster's resources are not looked at yet")}
+func newLater(m meta.RESTMapper, wao *compat.WAO, read func(context.Context, ...controllers.Watch) error, log *slog.Logger, add func(context.Context) (*controllers.Added, error)) *later {
+	return &later{mapper: m, wao: wao, read: read, log: log, add: add, refused: make(map[schema.GroupVersion]string), why: errors.New("the cluster's resources are not looked at yet")}
 }
 
 // again is how long to wait before the cluster is asked again for resources that it did not have, and further before it is asked for
-// a group of WAO's while the other one is read, which most clusters never get.
+// a group of WAO's while the other one is read, which most clusters never get, or one that it may not read.
 const (
 	again   = 5 * time.Second
 	further = 20 * time.Second
@@ -46,7 +53,7 @@ const (
 func (l *later) Start(ctx context.Context) error {
 	told := ""
 	for {
-		err := l.look()
+		err := l.look(ctx)
 		if err == nil {
 			break
 		}
@@ -80,6 +87,10 @@ func (l *later) more(ctx context.Context, added *controllers.Added) error {
 				still = append(still, g)
 				continue
 			}
+			if !l.readable(ctx, g) {
+				still = append(still, g)
+				continue
+			}
 			err := added.Watch(ctx, func() { l.wao.Add(g) }, compat.WatchesOf(g)...)
 			switch {
 			case ctx.Err() != nil:
@@ -92,6 +103,46 @@ func (l *later) more(ctx context.Context, added *controllers.Added) error {
 		missing = still
 	}
 	return nil
+}
+
+// readable tells whether the objects of a group of WAO's can be read. Those that cannot stand in nobody's way, and the log says which right
+// is missing: a controller that watched them would wait for them for ever, or end.
+func (l *later) readable(ctx context.Context, g schema.GroupVersion) bool {
+	err := l.read(ctx, compat.WatchesOf(g)...)
+	if err == nil {
+		return true
+	}
+	l.wao.Deny(g, err)
+	if text := err.Error(); text != l.refused[g] && ctx.Err() == nil {
+		l.refused[g] = text
+		l.log.ErrorContext(ctx, "WAO's objects of a group cannot be read: profiles made of them stay as they are until they can", "group", g.Group, "err", err)
+	}
+	return false
+}
+
+// reader returns what tries to read objects as a cache does: it lists one of a kind, and begins to watch.
+func reader(c client.WithWatch) func(context.Context, ...controllers.Watch) error {
+	return func(ctx context.Context, all ...controllers.Watch) error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		var errs []error
+		for _, w := range all {
+			kind := w.Object.GetObjectKind().GroupVersionKind()
+			list := new(unstructured.UnstructuredList)
+			list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
+			if err := c.List(ctx, list, client.Limit(1)); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			changes, err := c.Watch(ctx, list, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			changes.Stop()
+		}
+		return errors.Join(errs...)
+	}
 }
 
 // pause waits, and returns false when ctx has ended.
@@ -122,8 +173,8 @@ func (l *later) set(why error) {
 	l.why = why
 }
 
-// look returns which resources the cluster lacks. Of WAO's groups one is enough, and those that there are count.
-func (l *later) look() error {
+// look returns which resources the cluster lacks. Of WAO's groups one is enough, and those that there are and can be read count.
+func (l *later) look(ctx context.Context) error {
 	missing, err := l.lacks(v1alpha1.SchemeGroupVersion, "NodeProfile", "NodeProfileTemplate", "PowerModel")
 	if err != nil {
 		return err
@@ -135,15 +186,19 @@ func (l *later) look() error {
 		return nil
 	}
 	l.wao.Groups = nil // nobody reads them before add
+	there := false
 	for _, g := range compat.WAOGroups {
 		if missing, err = l.lacks(g, "NodeConfig", "NodeConfigTemplate"); err != nil {
 			return err
 		}
-		if missing == "" {
+		if missing != "" {
+			continue
+		}
+		if there = true; l.readable(ctx, g) {
 			l.wao.Groups = append(l.wao.Groups, g)
 		}
 	}
-	if len(l.wao.Groups) == 0 {
+	if !there {
 		return fmt.Errorf("--wao: the cluster has no NodeConfigs and NodeConfigTemplates of %s: install WAO's CustomResourceDefinitions, or leave the flag out", groups(compat.WAOGroups))
 	}
 	return nil

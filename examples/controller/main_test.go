@@ -66,6 +66,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Run("Sensors", s.testSensors)
 		t.Run("Learned", s.testLearned)
 		t.Run("WAO", s.testWAO)
+		t.Run("WAODenied", s.testWAODenied)
 		t.Run("MoveFromWAO", s.testMoveFromWAO)
 		t.Run("MoveFromPeaks", s.testMoveFromPeaks)
 		t.Run("Labels", s.testLabels)
@@ -125,8 +126,15 @@ func told(t *testing.T, args ...string) (*flags, *prometheus.Registry) {
 func (s *server) run(t *testing.T, args ...string) (*calls, *prometheus.Registry, func()) {
 	t.Helper()
 	f, registry := told(t, args...)
+	count, stop := begin(t, f, s.config)
+	return count, registry, stop
+}
+
+// begin runs the program with a configuration.
+func begin(t *testing.T, f *flags, config *rest.Config) (*calls, func()) {
+	t.Helper()
 	count := new(calls)
-	config := rest.CopyConfig(s.config)
+	config = rest.CopyConfig(config)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { count.next = next; return count })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -138,7 +146,7 @@ func (s *server) run(t *testing.T, args ...string) (*calls, *prometheus.Registry
 		}
 	})
 	t.Cleanup(stop)
-	return count, registry, stop
+	return count, stop
 }
 
 // until waits for what must come true.

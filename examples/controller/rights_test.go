@@ -1,8 +1,10 @@
 package main
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,9 +12,14 @@ import (
 	v1 "k8s.io/api/core/v1"
 	rbac "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
+	"github.com/leastwatt/leastwatt/k8s/compat"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
 )
 
 // account makes a service account with what the program always needs and some rules more, and returns its configuration and its role.
@@ -66,4 +73,65 @@ func (s *server) testLeaseOfAnotherName(t *testing.T) {
 	case <-time.After(patient):
 		t.Fatal("it goes on as if it led")
 	}
+}
+
+// What the program may not read of WAO's stands in nobody's way: it says which right is missing on which resource, leaves the profiles that were made of it, goes
+// on with all else, and reads it once it may.
+func (s *server) testWAODenied(t *testing.T) {
+	newer, older := compat.WAOGroups[0].Group, compat.WAOGroups[1].Group
+	read := []string{"list", "watch"}
+	may := func(group string, verbs []string, resources ...string) rbac.PolicyRule {
+		return rbac.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
+	}
+	config, role := s.account(t, "denied", may(older, read, "nodeconfigs", "nodeconfigtemplates"), may(newer, read[:1], "nodeconfigtemplates"))
+	nodeConfig := func(group, name, url string) *unstructured.Unstructured {
+		return object(t, `{apiVersion: `+group+`/v1beta1, kind: NodeConfig, metadata: {name: `+name+`, namespace: `+namespace+`},
+spec: {nodeName: `+name+`, metricsCollector: {inletTemp: {type: Redfish, endpoint: "`+url+`"}}, predictor: {}}}`)
+	}
+	made := func(name string) *v1alpha1.NodeProfile { // when the program could read what it was made of
+		return &v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{controllers.MadeBy: "NodeConfig." + newer + "/" + namespace + "/" + name}},
+			Spec: v1alpha1.NodeProfileSpec{Sensors: []v1alpha1.Sensor{{Name: "inletTemp", Type: "redfish", URL: "http://127.0.0.1:9"}}}}
+	}
+	s.apply(t, newNode("stays", "10.0.0.1", nil), newNode("other", "10.0.0.2", nil), newNode("gone", "10.0.0.3", nil), made("stays"), made("gone"),
+		nodeConfig(newer, "stays", "http://127.0.0.1:1"), nodeConfig(older, "other", "http://127.0.0.1:2"))
+	f, registry := told(t, "--wao")
+	var said lines
+	f.log = slog.New(slog.NewTextHandler(&said, nil))
+	begin(t, f, config)
+	until(t, "it goes by what it may read", func() bool { return urlOf(s.profile(t, "other")) == "http://127.0.0.1:2" })
+	until(t, "it counts the nodes of which it may not", func() bool { return problemsBy(t, registry)["NodeConfig."+newer] == 2 })
+	for _, name := range []string{"stays", "gone"} {
+		if url := urlOf(s.profile(t, name)); url != "http://127.0.0.1:9" {
+			t.Errorf("%s has %q of a group that cannot be read, want what it had", name, url)
+		}
+	}
+	for _, right := range []string{`cannot list resource "nodeconfigs" in API group "` + newer, `cannot watch resource "nodeconfigtemplates" in API group "` + newer} {
+		if text := strings.ReplaceAll(said.String(), `\"`, `"`); !strings.Contains(text, right) {
+			t.Errorf("it does not say %q: %s", right, text)
+		}
+	}
+	role.Rules = append(role.Rules, may(newer, read, "nodeconfigs", "nodeconfigtemplates"))
+	if err := s.client.Update(t.Context(), role); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it goes by what it may read now", func() bool { return urlOf(s.profile(t, "stays")) == "http://127.0.0.1:1" })
+	until(t, "and removes what nothing asks for", func() bool { return s.profile(t, "gone") == nil && problemsBy(t, registry)["NodeConfig."+newer] == 0 })
+}
+
+// lines is a log.
+type lines struct {
+	mu  sync.Mutex
+	all strings.Builder // guarded by mu
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
 }

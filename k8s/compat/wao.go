@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,8 @@ type NodeConfigTemplate struct {
 // WAO makes profiles of WAO's objects: of a node's NodeConfig, else of the first NodeConfigTemplate that fits it, by
 // namespace and name.
 type WAO struct {
-	// Groups are those of [WAOGroups] that the cluster has; see [WAO.Add] for those that it gets later.
+	// Groups are those of [WAOGroups] that the cluster has and that can be read; see [WAO.Deny] for the others that it has, and
+	// [WAO.Add] for those that it gets, or that can be read, later.
 	Groups []schema.GroupVersion
 
 	// Namespace is where Secrets are read. Objects of another namespace that name a Secret are errors of their nodes.
@@ -67,8 +69,9 @@ type WAO struct {
 	// models of power want CPU in use. "" is Raw.
 	CPUUsageFormat CPUUsageFormat
 
-	mu    sync.Mutex
-	later []schema.GroupVersion // guarded by mu, and what it points to is not changed
+	mu     sync.Mutex
+	later  []schema.GroupVersion // guarded by mu, and what it points to is not changed
+	denied map[string]error      // guarded by mu, and not changed: by group, why it cannot be read
 }
 
 // A CPUUsageFormat is how WAO sends CPU in use to its models, as it spells it.
@@ -88,11 +91,46 @@ func ParseCPUUsageFormat(text string) (CPUUsageFormat, error) {
 	return "", fmt.Errorf("cpuUsageFormat is %.64q: want %s or %s", text, Raw, Percent)
 }
 
-// Add adds a group that the cluster has got since. It may be called while profiles are made.
+// Deny says that the cluster has a group that cannot be read, and why. Until it is added, the profiles that were made of its objects stay as
+// they are: nobody knows what those objects say now. It may be called while profiles are made.
+func (w *WAO) Deny(g schema.GroupVersion, why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.denied = maps.Clone(w.denied)
+	if w.denied == nil {
+		w.denied = make(map[string]error)
+	}
+	w.denied[g.Group] = why
+}
+
+// Add adds a group that the cluster has got since, or that can be read now. It may be called while profiles are made.
 func (w *WAO) Add(g schema.GroupVersion) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.later = append(slices.Clone(w.later), g)
+	w.denied = maps.Clone(w.denied)
+	delete(w.denied, g.Group)
+}
+
+// held returns what stands in the way of a node whose profile was made of an object that cannot be read, or nil.
+func (w *WAO) held(ctx context.Context, c client.Reader, n *v1.Node) (*controllers.Wanted, error) {
+	w.mu.Lock()
+	denied := w.denied
+	w.mu.Unlock()
+	if len(denied) == 0 {
+		return nil, nil
+	}
+	var have v1alpha1.NodeProfile
+	if err := c.Get(ctx, client.ObjectKey{Name: n.Name}, &have); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	by := have.Annotations[controllers.MadeBy]
+	kind, _, _ := strings.Cut(by, "/")
+	_, group, _ := strings.Cut(kind, ".")
+	if why := denied[group]; why != nil {
+		return &controllers.Wanted{By: by, Err: why}, nil
+	}
+	return nil, nil
 }
 
 // groups returns the groups that the cluster has, those of [WAOGroups] in their order.
@@ -138,6 +176,9 @@ func nodeOf(o client.Object) string {
 
 // Want implements [controllers.Maker]. It needs the index [controllers.NodeIndex] of NodeConfigs.
 func (w *WAO) Want(ctx context.Context, c client.Reader, n *v1.Node) (*controllers.Wanted, error) {
+	if held, err := w.held(ctx, c, n); held != nil || err != nil {
+		return held, err
+	}
 	groups := w.groups()
 	for _, kind := range []string{"NodeConfig", "NodeConfigTemplate"} {
 		o := []client.ListOption{client.UnsafeDisableDeepCopy}

@@ -96,7 +96,8 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	}
 	count := func(action string) { actions.WithLabelValues(action).Inc() }
 	r := &profiler{client: mgr.GetClient(), makers: append([]Maker{templates{}}, o.Makers...), problems: wrong, count: count}
-	added := &Added{mgr: mgr, everyNode: handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
+	again := make(chan event.GenericEvent, 1)
+	added := &Added{mgr: mgr, again: again, everyNode: handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, _ client.Object) []reconcile.Request {
 		return allNodes(ctx, mgr.GetClient())
 	})}
 	b := ctrl.NewControllerManagedBy(mgr).Named("nodeprofiles").
@@ -104,7 +105,6 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 		Watches(&v1.Node{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(nodeChanges)).
 		Watches(&v1alpha1.NodeProfile{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Watches(&v1alpha1.NodeProfileTemplate{}, added.everyNode, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
-	again := make(chan event.GenericEvent, 1)
 	b = b.WatchesRawSource(source.Channel(again, added.everyNode))
 	if err := added.index(ctx, o.Watches); err != nil {
 		return nil, err
@@ -137,11 +137,12 @@ type Added struct {
 	mgr       ctrl.Manager
 	profiles  controller.Controller
 	everyNode handler.EventHandler
+	again     chan<- event.GenericEvent // has every node looked at again
 }
 
 // Watch watches further objects that makers look at, as of a kind that the cluster did not have when [Add] was called. It waits until they
 // were read, which may be for ever where the program may not, and calls ready before the first node is looked at for them: from then on
-// makers can list the kinds without waiting. After an error some of the objects may be watched already.
+// makers can list the kinds without waiting. All nodes are looked at then. After an error some of the objects may be watched already.
 func (a *Added) Watch(ctx context.Context, ready func(), watches ...Watch) error {
 	if err := a.index(ctx, watches); err != nil {
 		return err
@@ -157,7 +158,16 @@ func (a *Added) Watch(ctx context.Context, ready func(), watches ...Watch) error
 			return fmt.Errorf("controllers: watch %T: %w", w.Object, err)
 		}
 	}
+	askAgain(a.again)
 	return nil
+}
+
+// askAgain has every node looked at again.
+func askAgain(again chan<- event.GenericEvent) {
+	select {
+	case again <- event.GenericEvent{Object: &v1.Node{}}:
+	default: // they will be anyway
+	}
 }
 
 // index lets makers list what is for one node.

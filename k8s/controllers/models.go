@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 )
@@ -73,10 +72,7 @@ func (s *sweeper) keep(ctx context.Context, by string, list []v1alpha1.PowerMode
 		}
 	}
 	if wrote { // a source may be a maker of profiles too
-		select {
-		case s.again <- event.GenericEvent{Object: &v1alpha1.PowerModel{}}:
-		default:
-		}
+		askAgain(s.again)
 	}
 	return errors.Join(errs...)
 }
