@@ -235,7 +235,7 @@ func checkCap(t *testing.T, ctx context.Context, client kubernetes.Interface, id
 		return err
 	}
 	t.Logf("kubectl get pod bound: %s", why)
-	if !strings.Contains(why, `power cap "pdu": p1 would draw more than 90 W`) {
+	if !strings.Contains(why, `power cap "pdu": p1 would draw `) || !strings.Contains(why, ` W more than 90 W`) {
 		t.Errorf("the pod waits because %q", why)
 	}
 	if err := until(ctx, func() (bool, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +25,8 @@ const CapName = "PowerCap"
 
 // A PowerCap keeps pods off nodes whose own power, or that of their rack, PDU or other group, would be predicted
 // above a limit. Unlike LeastWatt it rejects: such a pod stays pending until the power falls or
-// pods end, and says why. It does not evict, and it does not cap what runs already.
+// pods end, and says why. It does not cap what runs already, and evicts nothing: kube-scheduler's preemption does, which tries for each node
+// what its own pods of lower priority would free, so that a group is not brought below its limit by evicting from several nodes.
 type PowerCap struct {
 	args     CapArgs
 	site     Site
@@ -80,6 +83,7 @@ type capState struct {
 
 type groupPower struct {
 	watts   power.Watts
+	nodes   int
 	unknown int // nodes that watts may lack
 }
 
@@ -146,6 +150,7 @@ func (p *PowerCap) PreFilter(ctx context.Context, cs fwk.CycleState, pod *v1.Pod
 			}
 			g := s.groups[i][group]
 			g.watts += watts
+			g.nodes++
 			if !known {
 				g.unknown++
 			}
@@ -227,7 +232,8 @@ func (p *PowerCap) simulate(ctx context.Context, cs fwk.CycleState, d scoring.De
 	return nil
 }
 
-// Filter rejects a node where the pod would be predicted to bring a group above its limit.
+// Filter rejects a node where the pod would be predicted to bring a group above its limit. Preemption may help: what it evicts from this node draws less, or, where
+// a pod group is evicted, what runs elsewhere in the group. Pods of other nodes it does not try, whatever their priority: they must end by themselves.
 func (p *PowerCap) Filter(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, info fwk.NodeInfo) *fwk.Status {
 	data, err := cs.Read(capKey)
 	if err != nil {
@@ -250,11 +256,12 @@ func (p *PowerCap) Filter(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, i
 		total := g.watts + s.shifted[i][group] + rise
 		switch {
 		case p.args.Unknown == "reject" && (!known || g.unknown > 0):
-			return p.reject(s, pod, "power cap %q: too little is known of what %s draws", c.Name, group)
+			// Nothing that preemption could evict would make it known.
+			return p.reject(s, pod, fwk.UnschedulableAndUnresolvable, fmt.Sprintf("power cap %q: too little is known of what %s draws", c.Name, group))
 		case total > limit:
 			klog.FromContext(ctx).V(5).Info("Power cap", "pod", klog.KObj(pod), "node", node.Name, "cap", c.Name, "group", group,
 				"watts", float64(total), "limit", float64(limit), "unknownNodes", g.unknown)
-			return p.reject(s, pod, "power cap %q: %s would draw more than %v W", c.Name, group, float64(limit))
+			return p.reject(s, pod, fwk.Unschedulable, c.over(group, g.nodes, total, limit))
 		}
 	}
 	return nil
@@ -280,63 +287,24 @@ func (s *capState) rise(ctx context.Context, name string) (power.Watts, bool) {
 	return after - before, true
 }
 
-func (p *PowerCap) reject(s *capState, pod *v1.Pod, format string, args ...any) *fwk.Status {
+func (p *PowerCap) reject(s *capState, pod *v1.Pod, code fwk.Code, reason string) *fwk.Status {
 	if s.noted.CompareAndSwap(false, true) {
 		p.rejected.Store(pod.UID, pod)
 	}
-	return fwk.NewStatus(fwk.Unschedulable, fmt.Sprintf(format, args...))
+	return fwk.NewStatus(code, reason)
 }
 
-// maxRetried bounds how many pods are tried again at once.
-const maxRetried = 500
-
-// retry has pods that were rejected tried again, until ctx ends. Those that are bound or gone by now are left
-// alone by the scheduler; those that are rejected again come back.
-func (p *PowerCap) retry(ctx context.Context) {
-	tick := time.NewTicker(p.args.retry)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		pods := make(map[string]*v1.Pod)
-		p.rejected.Range(func(uid, pod any) bool {
-			p.rejected.Delete(uid)
-			x := pod.(*v1.Pod)
-			pods[x.Namespace+"/"+x.Name] = x
-			return len(pods) < maxRetried
-		})
-		if len(pods) > 0 {
-			p.activate(klog.FromContext(ctx), pods)
-		}
+// over says by how much a group would be above its limit, for people who read it of thousands of nodes at once: in two digits, so that nodes that
+// differ little have one reason.
+func (c *Cap) over(group string, nodes int, total, limit power.Watts) string {
+	w := max(float64(total-limit), 0.1)
+	step := math.Pow(10, math.Floor(math.Log10(w))-1)
+	w, _ = strconv.ParseFloat(strconv.FormatFloat(math.Ceil(w/step-1e-9)*step, 'g', 2, 64), 64)
+	reason := fmt.Sprintf("power cap %q: %s would draw %v W more than %v W", c.Name, group, w, float64(limit))
+	if nodes > 1 {
+		reason += " (preemption evicts nothing from its other nodes)"
 	}
-}
-
-// EventsToRegister implements the framework's EnqueueExtensions: a pod that ends or shrinks, a node that joins, and
-// labels that move a node to another group may make room.
-func (p *PowerCap) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
-	return []fwk.ClusterEventWithHint{
-		{Event: fwk.ClusterEvent{Resource: fwk.AssignedPod, ActionType: fwk.Delete | fwk.UpdatePodScaleDown}},
-		{Event: fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.Add | fwk.UpdateNodeLabel}, QueueingHintFn: p.roomOnNode},
-	}, nil
-}
-
-// roomOnNode tells whether a node that has changed may take a pod: whether the groups that it is in are others.
-func (p *PowerCap) roomOnNode(_ klog.Logger, _ *v1.Pod, before, after any) (fwk.QueueingHint, error) {
-	b, ok := before.(*v1.Node)
-	a, still := after.(*v1.Node)
-	if !ok || b == nil || !still || a == nil {
-		return fwk.Queue, nil
-	}
-	for i := range p.args.Caps {
-		was, limit, about := p.args.Caps[i].group(b)
-		if is, now, still := p.args.Caps[i].group(a); is != was || now != limit || still != about {
-			return fwk.Queue, nil
-		}
-	}
-	return fwk.QueueSkip, nil
+	return reason
 }
 
 // SignPod implements the framework's SignPlugin: what a pod draws depends on its requests alone. A node that is

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,7 +56,7 @@ func allowed(t *testing.T, p *PowerCap, pod *v1.Pod, nodes []fwk.NodeInfo, simul
 		switch st := p.Filter(t.Context(), cs, pod, n); st.Code() {
 		case fwk.Success:
 			names = append(names, n.Node().Name)
-		case fwk.Unschedulable:
+		case fwk.Unschedulable, fwk.UnschedulableAndUnresolvable:
 			why[n.Node().Name] = st.Message()
 		default:
 			t.Fatal(st)
@@ -84,7 +85,7 @@ func TestPowerCapOfNodes(t *testing.T) {
 		}
 	}
 	_, why := allowed(t, p, pod("p", "3"), infos, nil)
-	if want := `power cap "breaker": a would draw more than 170 W`; why["a"] != want {
+	if want := `power cap "breaker": a would draw 10 W more than 170 W`; why["a"] != want {
 		t.Errorf("the reason is %q: want %q", why["a"], want)
 	}
 	// A pod that no sample shows counts.
@@ -210,6 +211,39 @@ func TestPowerCapSimulatesGPUs(t *testing.T) {
 	}
 }
 
+// What rejects says which group would be how much too high, in few words for many nodes, that nobody else's pods are evicted for it, and whether
+// evicting could help at all.
+func TestPowerCapReasons(t *testing.T) {
+	s := newSite(line(t, "a", 10, 100, 10), line(t, "b", 10, 100, 10), line(t, "dead", 10, 100, 10))
+	p, _ := capped(t, s, `{"caps":[{"name":"pdu","label":"rack","watts":305},{"name":"node","watts":180}]}`)
+	s.refresh(t, s.now, 0.5, 0.5, math.NaN())
+	infos := inRacks(s.infos(), "r1", "r1", "r2")
+	for _, x := range []struct {
+		cpu, node, unknown, want string
+		code                     fwk.Code
+	}{
+		{"1", "a", "allow", `power cap "pdu": r1 would draw 5 W more than 305 W (preemption evicts nothing from its other nodes)`, fwk.Unschedulable},
+		{"2.321", "b", "allow", `power cap "pdu": r1 would draw 19 W more than 305 W (preemption evicts nothing from its other nodes)`, fwk.Unschedulable},
+		{"2.329", "a", "allow", `power cap "pdu": r1 would draw 19 W more than 305 W (preemption evicts nothing from its other nodes)`, fwk.Unschedulable},
+		{"0.501", "a", "allow", `power cap "pdu": r1 would draw 0.1 W more than 305 W (preemption evicts nothing from its other nodes)`, fwk.Unschedulable},
+		{"1", "dead", "reject", `power cap "pdu": too little is known of what r2 draws`, fwk.UnschedulableAndUnresolvable},
+	} {
+		p.args.Unknown = x.unknown
+		cs := newState()
+		if _, st := p.PreFilter(t.Context(), cs, pod("p", x.cpu), infos); !st.IsSuccess() {
+			t.Fatal(st)
+		}
+		i := slices.IndexFunc(infos, func(n fwk.NodeInfo) bool { return n.Node().Name == x.node })
+		if st := p.Filter(t.Context(), cs, pod("p", x.cpu), infos[i]); st.Code() != x.code || st.Message() != x.want {
+			t.Errorf("a pod of %s cores on %s: %v %q, want %v %q", x.cpu, x.node, st.Code(), st.Message(), x.code, x.want)
+		}
+	}
+	p.args.Unknown, p.args.Caps = "allow", p.args.Caps[1:]
+	if _, why := allowed(t, p, pod("p", "4"), infos, nil); why["a"] != `power cap "node": a would draw 10 W more than 180 W` {
+		t.Errorf("of a node's own cap it says %q", why["a"])
+	}
+}
+
 // A group counts whole, also where the framework tries a pod group on some of its nodes.
 func TestPowerCapCountsAllNodes(t *testing.T) {
 	s := newSite(line(t, "a", 10, 100, 10), line(t, "b", 10, 100, 10))
@@ -258,6 +292,13 @@ func TestPowerCapEvents(t *testing.T) {
 	b.Labels["rack"] = "r2"
 	if hint, _ := p.roomOnNode(klog.Background(), nil, a, b); hint != fwk.Queue {
 		t.Error("a node that moved to another rack does not wake the pod")
+	}
+	if hint, _ := p.roomOnNode(klog.Background(), nil, b, nil); hint != fwk.Queue {
+		t.Error("a node that left its rack does not wake the pod")
+	}
+	b.Labels = nil
+	if hint, _ := p.roomOnNode(klog.Background(), nil, b, nil); hint != fwk.QueueSkip {
+		t.Error("a node that left and was in no rack wakes the pod")
 	}
 	if hint, _ := p.roomOnNode(klog.Background(), nil, nil, b); hint != fwk.Queue {
 		t.Error("a new node does not wake the pod")
