@@ -172,7 +172,7 @@ var towns = []place{
 	{"Sha Tin", 22.4, 114.2, "HK", ""},
 	{"Batam", 1.1, 104.0, "ID", ""},
 	{"Woodlands", 1.44, 103.79, "SG", ""},
-	{"Johor Bahru", 1.5, 103.8, "MY-WM", ""},
+	{"Johor Bahru", 1.48, 103.76, "MY-WM", ""},
 	{"Jurong", 1.3, 103.7, "SG", ""},
 	{"Changi", 1.4, 104.0, "SG", ""},
 	{"Hamamatsu", 34.7, 137.7, "JP-CB", ""},
