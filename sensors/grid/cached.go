@@ -33,7 +33,7 @@ type CacheOptions struct {
 	// MaxForecastAge is for how long a forecast is still given, as far as it reaches, when no newer one can be had; 0 means a day.
 	MaxForecastAge time.Duration
 
-	// MaxZones bounds the memory; 0 means 1,000.
+	// MaxZones bounds the memory; 0 means 1,000. Zones of which nothing is known give way.
 	MaxZones int
 
 	// Now tells the time; nil means [time.Now].
@@ -59,6 +59,8 @@ type series struct {
 	points      []Point
 	err         error
 	good        time.Time // when points were told, which an error leaves as they were
+
+	behind, ahead time.Duration // the widest that was asked for since, from the moment it was
 }
 
 // keptPasts is how many answers about the past are remembered: those to a program that learns from it, and to some that look at it.
@@ -101,20 +103,19 @@ func (c *Cached) Current(ctx context.Context, zone string) (Point, error) {
 	now := c.opts.Now()
 	if !now.Before(z.again) {
 		p, err := c.current(ctx, zone, now)
-		if ctx.Err() != nil && err != nil {
-			return Point{}, err // the caller left; nothing was learned of the provider
+		if ctx.Err() == nil || err == nil { // else the caller left, and nothing was learned of the provider
+			z.again = now.Add(c.opts.Interval)
 		}
 		if z.err = err; err == nil {
 			z.point = p
 		}
-		z.again = now.Add(c.opts.Interval)
 	}
 	if !z.point.End.IsZero() && now.Sub(z.point.End) <= c.opts.MaxAge {
 		return z.point, nil
 	}
 	if now.Sub(z.future.good) <= c.opts.MaxForecastAge {
 		for _, p := range z.future.points {
-			if p.Covers(now) {
+			if p.Covers(now) && c.check(zone, p, now) == nil {
 				p.Estimated = true
 				return p, nil
 			}
@@ -160,7 +161,7 @@ func (c *Cached) enter(ctx context.Context, name string) (*cached, error) {
 	c.mu.Lock()
 	z := c.zones[name]
 	if z == nil {
-		if len(c.zones) >= c.opts.MaxZones {
+		if len(c.zones) >= c.opts.MaxZones && !c.forget(c.opts.Now()) {
 			c.mu.Unlock()
 			return nil, fmt.Errorf("zone %q: more than %d zones are asked for", name, c.opts.MaxZones)
 		}
@@ -174,6 +175,27 @@ func (c *Cached) enter(ctx context.Context, name string) (*cached, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("zone %q: waiting for another's request: %w", name, ctx.Err())
 	}
+}
+
+// forget makes room: a zone of which nothing is known, and was not for an interval, is one that somebody mistyped. It tells whether there was one; c.mu is held.
+func (c *Cached) forget(now time.Time) bool {
+	for name, z := range c.zones {
+		select {
+		case z.turn <- struct{}{}:
+		default:
+			continue // somebody asks about it
+		}
+		known := !z.point.End.IsZero() || now.Before(z.again)
+		for _, s := range append(z.past, z.future) {
+			known = known || !s.good.IsZero() || !s.at.IsZero() && now.Sub(s.at) < c.opts.Interval
+		}
+		z.leave()
+		if !known {
+			delete(c.zones, name)
+			return true
+		}
+	}
+	return false
 }
 
 func (z *cached) leave() { <-z.turn }
@@ -200,7 +222,7 @@ func (c *Cached) History(ctx context.Context, zone string, from, until time.Time
 			wide = until
 		}
 		var s series
-		if err := c.ask(ctx, &s, History, zone, now, from.Truncate(time.Hour), wide); err != nil {
+		if err := c.ask(ctx, &s, History, zone, now, from.Truncate(time.Hour), wide); err != nil && s.at.IsZero() {
 			return nil, err
 		}
 		if k = len(z.past); k < keptPasts {
@@ -233,15 +255,21 @@ func (c *Cached) Forecast(ctx context.Context, zone string, from, until time.Tim
 	}
 	defer z.leave()
 	now := c.opts.Now()
-	if s := &z.future; !s.fresh(now, c.opts.Interval, from, until) {
-		// Until a full day, so that those who look as far ahead from a little later need not ask anew.
-		if err := c.ask(ctx, s, Forecast, zone, now, from, until.Add(c.opts.Interval+day-1).Truncate(day)); err != nil {
-			return nil, err
-		}
+	s := &z.future
+	failed := s.err
+	if s.ahead == 0 {
+		s.behind, s.ahead = now.Sub(from), until.Sub(now)
 	}
-	ps := z.future.between(from, until)
-	if z.future.err != nil && (len(ps) == 0 || now.Sub(z.future.good) > c.opts.MaxForecastAge) {
-		return nil, z.future.err
+	s.behind, s.ahead = max(s.behind, now.Sub(from)), max(s.ahead, until.Sub(now))
+	if !s.fresh(now, c.opts.Interval, from, until) {
+		// For all who asked since the last time, and until a full day, so that those who look as far ahead from a little later need not ask anew.
+		first, last := now.Add(-s.behind), now.Add(s.ahead)
+		s.behind, s.ahead = now.Sub(from), until.Sub(now)
+		failed = c.ask(ctx, s, Forecast, zone, now, first, last.Add(c.opts.Interval+day-1).Truncate(day))
+	}
+	ps := s.between(from, until)
+	if failed != nil && (len(ps) == 0 || now.Sub(s.good) > c.opts.MaxForecastAge) {
+		return nil, failed
 	}
 	return ps, nil
 }
@@ -251,12 +279,15 @@ func (s *series) fresh(now time.Time, interval time.Duration, from, until time.T
 	return !s.at.IsZero() && now.Sub(s.at) < interval && !from.Before(s.from) && !until.After(s.until)
 }
 
-// ask asks the provider. An error that is its own is remembered, and leaves its last answer.
+// ask asks the provider and returns its error, which is remembered if it is its own, and leaves its last answer.
 func (c *Cached) ask(ctx context.Context, s *series, what func(context.Context, Source, string, time.Time, time.Time) ([]Point, error), zone string, now, from, until time.Time) error {
 	var ps []Point
 	err := c.peace.wanted(now)
 	if err == nil {
 		ps, err = what(ctx, c.source, zone, from, until)
+		if i := slices.IndexFunc(ps, func(p Point) bool { return p.Zone != zone || p.Signal != c.source.Signal() }); err == nil && i >= 0 {
+			err = c.check(zone, ps[i], now)
+		}
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
@@ -266,7 +297,7 @@ func (c *Cached) ask(ctx context.Context, s *series, what func(context.Context, 
 	if err == nil {
 		s.points, s.good = ps, now
 	}
-	return nil
+	return err
 }
 
 // between returns what an answer says of a time; the caller owns it.
