@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/leastwatt/leastwatt/internal/boundedhttp"
@@ -45,9 +44,9 @@ type Source struct {
 	credentials func() (user, password string, err error)
 	opts        Options
 
-	mu    sync.Mutex
-	token string    // guarded by mu
-	until time.Time // guarded by mu
+	turn  chan struct{} // holds one element while somebody logs in or looks at the token
+	token string        // whoever put it there owns this
+	until time.Time     // and this
 }
 
 // New returns a source of the API at an endpoint, for which credentials are asked at every login. It connects to nothing.
@@ -68,7 +67,7 @@ func New(endpoint string, credentials func() (user, password string, err error),
 	if err != nil {
 		return nil, fmt.Errorf("watttime: %w", err)
 	}
-	return &Source{client: c, credentials: credentials, opts: o}, nil
+	return &Source{client: c, credentials: credentials, opts: o, turn: make(chan struct{}, 1)}, nil
 }
 
 // Signal implements [grid.Source].
@@ -99,11 +98,17 @@ func (s *Source) Current(ctx context.Context, zone string) (grid.Point, error) {
 			return ps[i], nil
 		}
 	}
+	if len(ps) > 0 && ps[0].Start.After(now) && !ps[0].Start.After(now.Add(slowClock)) {
+		return ps[0], nil // the provider's present
+	}
 	if len(ps) > 0 && !ps[len(ps)-1].End.After(now) {
 		return grid.Point{}, fmt.Errorf("watttime: zone %q: the newest value ended at %v: %w", zone, ps[len(ps)-1].End, grid.ErrStale)
 	}
 	return grid.Point{}, fmt.Errorf("watttime: zone %q: %w", zone, grid.ErrUnknown)
 }
+
+// slowClock is by how much this machine's clock may be behind the provider's, whose forecast begins with its own present.
+const slowClock = 5 * time.Minute
 
 // What the API answers at once: 32 days of the past, and 72 hours of the future, of which it tells 24 unless it is asked for more.
 const (
@@ -244,8 +249,12 @@ func (s *Source) authorized(ctx context.Context, path string) (*boundedhttp.Resp
 
 // login returns a token that holds and is not the refused one. Callers that wait share one login.
 func (s *Source) login(ctx context.Context, refused string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return "", fmt.Errorf("waiting for another's login: %w", ctx.Err())
+	}
 	now := s.opts.Now()
 	if s.token != "" && s.token != refused && now.Before(s.until) {
 		return s.token, nil

@@ -92,6 +92,54 @@ func TestTokenThatExpires(t *testing.T) {
 	}
 }
 
+// A machine whose clock is some minutes behind the provider's is told the provider's present; what is far ahead is not the present.
+func TestClockThatIsBehind(t *testing.T) {
+	srv := httptest.NewServer(&api{body: body("X", "lbs_co2_per_mwh", "1000", "2000")})
+	defer srv.Close()
+	for behind, known := range map[time.Duration]bool{0: true, time.Second: true, 4 * time.Minute: true, time.Hour: false} {
+		src, err := watttime.New(srv.URL, func() (string, string, error) { return "user", "p4ssword", nil }, watttime.Options{Now: func() time.Time { return noon.Add(-behind) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := src.Current(t.Context(), "X"); known != (err == nil) || known && !p.Start.Equal(noon) || !known && !errors.Is(err, grid.ErrUnknown) {
+			t.Errorf("%v behind: %+v, error %v", behind, p, err)
+		}
+	}
+}
+
+// Who waits for another's login waits no longer than its own context.
+func TestLoginThatHangs(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer srv.Close()
+	src, err := watttime.New(srv.URL, func() (string, string, error) { return "user", "p4ssword", nil }, watttime.Options{Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := src.Current(long, "X")
+		done <- err
+	}()
+	<-asked
+	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := src.Current(short, "X"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	select {
+	case err := <-done:
+		t.Errorf("the first has returned: %v", err)
+	default:
+	}
+	stop()
+	<-done
+}
+
 func TestOtherUnitsAndZonesAreRefused(t *testing.T) {
 	for _, b := range []string{body("Y", "lbs_co2_per_mwh", "1"), body("X", "g_per_kwh", "1"), body("X", "lbs_co2_per_mwh", "-1")} {
 		if _, err := source(t, &api{body: b}).Current(t.Context(), "X"); !errors.Is(err, grid.ErrImplausible) {
