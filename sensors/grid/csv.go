@@ -52,7 +52,11 @@ func ReadCSV(r io.Reader, o CSVOptions) ([]Point, error) {
 	if o.MaxRows <= 0 {
 		o.MaxRows = 1_000_000
 	}
-	c := csv.NewReader(bufio.NewReader(r))
+	b := bufio.NewReader(r)
+	if mark, _, _ := b.ReadRune(); mark != '\ufeff' { // which spreadsheets begin with
+		_ = b.UnreadRune() // nothing was read
+	}
+	c := csv.NewReader(b)
 	c.ReuseRecord = true
 	header, err := c.Read()
 	if err != nil {
@@ -151,7 +155,8 @@ var emitted = regexp.MustCompile(`(?i)\s*CO[2₂]([- ]?eq?)?\.?`)
 
 // parseColumn understands "ZONE", "ZONE (EUR/MWh)" and "ZONE (gCO2eq/kWh)".
 func parseColumn(h string, o CSVOptions) (column, error) {
-	zone, unit, hasUnit := strings.Cut(strings.TrimSpace(h), " (")
+	zone, unit, hasUnit := strings.Cut(strings.TrimSpace(h), "(")
+	zone = strings.TrimSpace(zone)
 	c := column{zone: zone, currency: o.Currency, scale: o.Scale}
 	if c.zone == "" {
 		return c, errors.New("a zone without a name")
@@ -180,8 +185,10 @@ func parseColumn(h string, o CSVOptions) (column, error) {
 // parseTime reads a time and tells whether it says its zone. One that does not may be two by a location's clock: then it is the first that is after last.
 func parseTime(s string, loc *time.Location, last time.Time) (at time.Time, zoned bool, err error) {
 	s = strings.TrimSpace(s)
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC(), true, nil
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05Z07:00"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), true, nil
+		}
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
 		wall, err := time.Parse(layout, s)

@@ -120,6 +120,20 @@ func TestReadCSVByTheWallClock(t *testing.T) {
 }
 
 // The unit that a column names counts, and one that nobody knows is an error.
+// What spreadsheets and pandas write is read: a byte order mark, a blank between date and time with a zone, a unit without a blank before it.
+func TestReadCSVAsProgramsWriteIt(t *testing.T) {
+	ps, err := grid.ReadCSV(strings.NewReader("\ufeff\"time\",FR(EUR/MWh)\r\n2026-06-01 12:00:00+02:00,80\r\n2026-06-01 13:00:00+02:00,90\r\n"), grid.CSVOptions{Signal: grid.Price})
+	if err != nil || len(ps) != 2 {
+		t.Fatalf("%+v, error %v", ps, err)
+	}
+	if p := ps[0]; p.Zone != "FR" || p.Currency != "EUR" || math.Abs(p.Value-0.08) > 1e-12 || !p.Start.Equal(time.Date(2026, 6, 1, 10, 0, 0, 0, time.UTC)) {
+		t.Errorf("%+v, want 0.08 EUR in FR at 10:00 UTC", p)
+	}
+	if ps, err := grid.ReadCSV(strings.NewReader(""), grid.CSVOptions{}); err == nil {
+		t.Errorf("of nothing %+v", ps)
+	}
+}
+
 func TestReadCSVUnits(t *testing.T) {
 	for header, want := range map[string]float64{"GB": 500, "GB (gCO2eq/kWh)": 500, "GB (g/kWh)": 500, "GB (gCO₂e/kWh)": 500, "GB (kg CO2/MWh)": 500, "GB (kgCO2-eq./MWh)": 500, "GB (tCO2/MWh)": 500000,
 		"GB (lbs CO2/MWh)": 226.796185, "GB (lb/MWh)": 226.796185} {

@@ -43,8 +43,11 @@ func (r Rates) Validate() error {
 }
 
 // Convert brings prices into one currency, in place. Those that are in it already need no rate; one in a currency without a rate is an error that wraps
-// [ErrImplausible], since money of two currencies is never mixed.
+// [ErrImplausible], since money of two currencies is never mixed, and so is one that a rate makes absurd. A rate of the currency itself is 1, or the rates are to another one.
 func (r Rates) Convert(points []Point, to string) error {
+	if err := r.To(to); err != nil {
+		return err
+	}
 	for i := range points {
 		p := &points[i]
 		rate, ok := r[p.Currency]
@@ -57,6 +60,17 @@ func (r Rates) Convert(points []Point, to string) error {
 			return fmt.Errorf("zone %q is in %q, and prices are to be in %q: give an exchange rate: %w", p.Zone, p.Currency, to, ErrImplausible)
 		}
 		p.Currency = to
+		if p.Value < MinPrice || p.Value > MaxPrice {
+			return fmt.Errorf("zone %q: in %s a price is %v per kWh: %w", p.Zone, to, p.Value, ErrImplausible)
+		}
+	}
+	return nil
+}
+
+// To returns an error that wraps [ErrImplausible] if the rates are not to a currency, of which one unit is then worth something else than one.
+func (r Rates) To(currency string) error {
+	if v, ok := r[currency]; ok && v != 1 {
+		return fmt.Errorf("exchange rate of %s: %v: prices are to be in %[1]s, of which one is worth one: %[3]w", currency, v, ErrImplausible)
 	}
 	return nil
 }

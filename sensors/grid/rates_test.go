@@ -35,6 +35,16 @@ func TestRatesRefuse(t *testing.T) {
 	if err := (grid.Rates{"CAD": 0.7}).Convert([]grid.Point{point}, "EUR"); !errors.Is(err, grid.ErrImplausible) {
 		t.Errorf("without a rate: %v", err)
 	}
+	dollars := grid.Rates{"EUR": 1.08, "GBP": 1.27, "USD": 1}
+	if err := dollars.Convert([]grid.Point{point}, "EUR"); !errors.Is(err, grid.ErrImplausible) {
+		t.Errorf("rates to dollars for prices in euros: %v", err)
+	}
+	if err := dollars.Convert([]grid.Point{point}, "USD"); err != nil {
+		t.Error(err)
+	}
+	if err := (grid.Rates{"GBP": 1e9}).Convert([]grid.Point{point}, "EUR"); !errors.Is(err, grid.ErrImplausible) {
+		t.Errorf("an absurd rate: %v", err)
+	}
 	point.Signal = grid.AverageDirect
 	if err := (grid.Rates{"GBP": 1}).Convert([]grid.Point{point}, "EUR"); !errors.Is(err, grid.ErrImplausible) {
 		t.Errorf("of an intensity: %v", err)

@@ -19,7 +19,8 @@ type HandlerOptions struct {
 	MaxPoints    int           // in one answer; 0 means 20,000
 	Timeout      time.Duration // of one question to the source; 0 means 30 seconds
 
-	// Zones tells the locations that /locations lists; nil asks the source, where it has a method Zones() []string. It is safe for concurrent use.
+	// Zones tells the locations that there are, which /locations lists; nil asks the source, where it has a method Zones() []string. Where it names some, the source is
+	// asked about no others. It is safe for concurrent use.
 	Zones func() []string
 
 	// Now tells the time; nil means [time.Now].
@@ -29,7 +30,7 @@ type HandlerOptions struct {
 // A Handler answers the SDK's GET routes from a source: below /emissions bylocation, bylocations, bylocations/best,
 // forecasts/current and average-carbon-intensity, and /locations. Locations are the source's zones. A question that is wrong is
 // answered with 400 and a problem that names the parameter, and so is, as the SDK has it, a zone that the source lacks; a source without
-// history or forecast with 501, nothing known with 204, and a source that fails with 500, without its reasons.
+// history or forecast with 501, nothing known with 204, and a source that fails with 500, without its reasons. Of several locations those are left out of which nothing is known.
 type Handler struct {
 	source grid.Source
 	opts   HandlerOptions
@@ -75,6 +76,9 @@ func NewHandler(s grid.Source, o HandlerOptions) (*Handler, error) {
 			ctx, cancel := context.WithTimeout(r.Context(), o.Timeout)
 			defer cancel()
 			q, err := parseQuery(r.URL.RawQuery, path, &h.opts)
+			if err == nil {
+				err = h.has(q.locations)
+			}
 			var answer any
 			if err == nil {
 				answer, err = f(ctx, q)
@@ -87,6 +91,24 @@ func NewHandler(s grid.Source, o HandlerOptions) (*Handler, error) {
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// has refuses locations that are not among those that there are.
+func (h *Handler) has(locations []string) error {
+	if h.opts.Zones == nil {
+		return nil
+	}
+	if zones := h.opts.Zones(); len(zones) > 0 {
+		for _, l := range locations {
+			if !slices.Contains(zones, l) {
+				return fmt.Errorf("location %.40q: %w", l, grid.ErrUnknownZone)
+			}
+		}
+	}
+	return nil
+}
+
+// dark tells whether an error says that nothing is known of a location.
+func dark(err error) bool { return errors.Is(err, grid.ErrUnknown) || errors.Is(err, grid.ErrStale) }
 
 // locations are the zones that are known, each with a town of it.
 func (h *Handler) locations() (any, error) {
@@ -117,6 +139,9 @@ func (h *Handler) byLocations(ctx context.Context, q *query) (any, error) {
 			ps = []grid.Point{p}
 		} else {
 			ps, err = grid.History(ctx, h.source, l, q.from, q.until)
+		}
+		if dark(err) {
+			continue
 		}
 		if err != nil {
 			return nil, err
@@ -158,6 +183,9 @@ func (h *Handler) forecasts(ctx context.Context, q *query) (any, error) {
 	total := 0
 	for _, l := range q.locations {
 		ps, err := grid.Forecast(ctx, h.source, l, from, until)
+		if dark(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -182,6 +210,9 @@ func (h *Handler) forecasts(ctx context.Context, q *query) (any, error) {
 			f.Optimal = lowest(f.Data)
 		}
 		out = append(out, f)
+	}
+	if len(out) == 0 {
+		return nil, grid.ErrUnknown
 	}
 	return out, nil
 }
@@ -229,7 +260,7 @@ func reply(w http.ResponseWriter, answer any, err error) {
 		status, text, field = http.StatusBadRequest, "no such location", "location"
 	case errors.Is(err, grid.ErrUnsupported):
 		status, text = http.StatusNotImplemented, "the data source has no such data"
-	case errors.Is(err, grid.ErrUnknown), errors.Is(err, grid.ErrStale):
+	case dark(err):
 		w.WriteHeader(http.StatusNoContent)
 		return
 	default:

@@ -261,6 +261,63 @@ func TestLocations(t *testing.T) {
 	}
 }
 
+// patchy knows nothing of GB, and counts whom it is asked about.
+type patchy struct {
+	*grid.Series
+	err   error
+	asked map[string]int
+}
+
+func (p *patchy) Current(ctx context.Context, zone string) (grid.Point, error) {
+	if p.asked[zone]++; zone == "GB" {
+		return grid.Point{}, p.err
+	}
+	return p.Series.Current(ctx, zone)
+}
+
+func (p *patchy) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
+	if p.asked[zone]++; zone == "GB" {
+		return nil, p.err
+	}
+	return p.Series.Forecast(ctx, zone, from, until)
+}
+
+// A location of which nothing is known leaves the others their answer; that of one alone is empty, and a failure is one.
+func TestOneDarkLocation(t *testing.T) {
+	s := &patchy{wave(t), grid.ErrStale, map[string]int{}}
+	url := serve(t, s, carbonaware.HandlerOptions{})
+	for _, path := range []string{"/emissions/bylocations?", "/emissions/bylocations/best?", "/emissions/forecasts/current?"} {
+		for query, want := range map[string]int{"location=GB&location=FR": http.StatusOK, "location=GB": http.StatusNoContent} {
+			var all []struct{ Location string }
+			status, body := get(t, url+path+query)
+			if status != want {
+				t.Errorf("%s%s: status %d, %s", path, query, status, body)
+			}
+			if status == http.StatusOK && (json.Unmarshal([]byte(body), &all) != nil || len(all) != 1 || all[0].Location != "FR") {
+				t.Errorf("%s%s: %s, want FR alone", path, query, body)
+			}
+		}
+	}
+	s.err = errors.New("broken")
+	if status, body := get(t, url+"/emissions/bylocations?location=GB&location=FR"); status != http.StatusInternalServerError {
+		t.Errorf("of a source that fails: status %d, %s", status, body)
+	}
+}
+
+// The source is not asked about locations that there are not: each would be asked of the provider, and remembered.
+func TestNoOtherLocations(t *testing.T) {
+	s := &patchy{wave(t), nil, map[string]int{}}
+	url := serve(t, s, carbonaware.HandlerOptions{Zones: func() []string { return []string{"FR"} }})
+	for _, zone := range []string{"GB", "../../x", "fr"} {
+		if status, body := get(t, url+"/emissions/bylocation?location="+zone); status != http.StatusBadRequest {
+			t.Errorf("%s: status %d, %s", zone, status, body)
+		}
+	}
+	if status, body := get(t, url+"/emissions/bylocation?location=FR"); status != http.StatusOK || len(s.asked) != 1 {
+		t.Errorf("status %d, %s; asked about %v", status, body, s.asked)
+	}
+}
+
 func FuzzHandler(f *testing.F) {
 	f.Add("bylocation?location=GB&time=2026-06-01T00:00:00Z")
 	f.Add("forecasts/current?location=GB&windowSize=90")

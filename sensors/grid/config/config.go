@@ -119,6 +119,8 @@ func (c *Config) check(n *yaml.Node) error {
 		return fail("currency", "is missing: prices are in a currency")
 	case s.Rates.Validate() != nil:
 		return fail("rates", "%w", s.Rates.Validate())
+	case s.Rates.To(s.Currency) != nil:
+		return fail("rates", "%w", s.Rates.To(s.Currency))
 	case s.Zone.Label == "":
 		return fail("zone.label", "is empty")
 	}

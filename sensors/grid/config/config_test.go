@@ -96,6 +96,7 @@ price:
 		"currency: EUR\nprice: [{type: csv, file: p.csv}]":                                    "exchange rate",
 		"currency: EUR\nprice: [{type: static, value: 1, currency: USD}]":                     "rates tells nothing",
 		"currency: EUR\nrates: {USD: 0}\nprice: [{type: static, value: 1}]":                   "objective.rates",
+		"currency: EUR\nrates: {EUR: 1.08, USD: 1}\nprice: [{type: static, value: 1}]":        "worth one",
 		"intensity: [{type: electricity-maps, url: 'http://x', tokenFile: t, currency: EUR}]": "currency is for",
 	} {
 		if _, err := parse(t, dir, text); err == nil || !strings.Contains(err.Error(), want) {
