@@ -18,13 +18,10 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 	"github.com/leastwatt/leastwatt/k8s/shift"
@@ -67,31 +64,7 @@ func setUp(ctx context.Context, client kubernetes.Interface, config *rest.Config
 	if err != nil {
 		return nil, err
 	}
-	crds := d.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	for _, name := range []string{"workloads", "admissionchecks"} {
-		text, err := os.ReadFile(filepath.Join("testdata", "kueue", name+".kueue.x-k8s.io.yaml"))
-		if err != nil {
-			return nil, err
-		}
-		o := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal(text, &o.Object); err != nil {
-			return nil, err
-		}
-		if _, err := crds.Create(ctx, o, metav1.CreateOptions{}); err != nil {
-			return nil, err
-		}
-		if err := until(ctx, func() (bool, error) {
-			o, err := crds.Get(ctx, o.GetName(), metav1.GetOptions{})
-			if err != nil {
-				return false, err
-			}
-			text, err := yaml.Marshal(o.Object["status"])
-			return strings.Contains(string(text), "Established"), err
-		}); err != nil {
-			return nil, err
-		}
-	}
-	return d, nil
+	return d, installKueue(ctx, d, "v1beta2")
 }
 
 func until(ctx context.Context, done func() (bool, error)) error {
@@ -142,7 +115,7 @@ func TestTwoControllers(t *testing.T) {
 				return err
 			}
 		}
-		workloads, err := makeKueue(ctx, d)
+		workloads, err := makeKueue(ctx, d, "v1beta2", "w")
 		if err != nil {
 			return err
 		}
@@ -180,13 +153,13 @@ func TestTwoControllers(t *testing.T) {
 		if p, err := client.CoreV1().Pods("lab").Get(ctx, "too-late", metav1.GetOptions{}); err != nil || len(p.Spec.SchedulingGates) != 0 {
 			t.Errorf("a deadline in the past: gates %v, %v", p.Spec.SchedulingGates, err)
 		}
-		if state(ctx, t, workloads) != "Pending" {
+		if state(ctx, t, workloads, "w") != "Pending" {
 			t.Error("the Workload's check is not pending")
 		}
 		at.set(began.Add(11 * time.Hour))
 		if err := until(ctx, func() (bool, error) {
 			rows, held, err := look(ctx, client)
-			return !held && len(rows) == more+8 && state(ctx, t, workloads) == "Ready", err
+			return !held && len(rows) == more+8 && state(ctx, t, workloads, "w") == "Ready", err
 		}); err != nil {
 			return fmt.Errorf("waiting for the start of all in the clean hours: %w", err)
 		}
@@ -232,6 +205,9 @@ func TestTwoControllers(t *testing.T) {
 			return err
 		}
 		if err := told(ctx, t, cluster.RESTConfig(), client, began); err != nil {
+			return err
+		}
+		if err := kueueLater(ctx, t, cluster, client, d, began); err != nil {
 			return err
 		}
 		return admissions(ctx, t, cluster, began)
@@ -293,52 +269,6 @@ func leaders(ctx context.Context, t *testing.T, cluster *controlplane.Cluster, c
 		t.Error("the leader is the same")
 	}
 	return nil
-}
-
-// makeKueue makes an AdmissionCheck of ours and a Workload with reserved quota that waits for it.
-func makeKueue(ctx context.Context, d dynamic.Interface) (dynamic.ResourceInterface, error) {
-	group := schema.GroupVersion{Group: "kueue.x-k8s.io", Version: "v1beta2"}
-	checks := d.Resource(group.WithResource("admissionchecks"))
-	workloads := d.Resource(group.WithResource("workloads")).Namespace("lab")
-	object := func(kind, name string, spec map[string]any) *unstructured.Unstructured {
-		return &unstructured.Unstructured{Object: map[string]any{"apiVersion": group.String(), "kind": kind, "metadata": map[string]any{"name": name}, "spec": spec}}
-	}
-	if _, err := checks.Create(ctx, object("AdmissionCheck", "clean", map[string]any{"controllerName": shift.CheckController}), metav1.CreateOptions{}); err != nil {
-		return nil, err
-	}
-	w, err := workloads.Create(ctx, object("Workload", "w", map[string]any{"podSets": []any{map[string]any{"name": "main", "count": int64(2), "template": map[string]any{
-		"metadata": map[string]any{"annotations": map[string]any{shift.DurationAnnotation: "3h"}},
-		"spec":     map[string]any{"containers": []any{map[string]any{"name": "c", "resources": map[string]any{"requests": map[string]any{"cpu": "500m"}}}}}}}}}), metav1.CreateOptions{})
-	if err != nil {
-		return nil, err
-	}
-	stamp := time.Now().UTC().Format(time.RFC3339)
-	w.Object["status"] = map[string]any{
-		"conditions":      []any{map[string]any{"type": "QuotaReserved", "status": "True", "reason": "QuotaReserved", "lastTransitionTime": stamp}},
-		"admissionChecks": []any{map[string]any{"name": "clean", "state": "Pending", "message": "", "lastTransitionTime": stamp}, map[string]any{"name": "another", "state": "Pending", "message": "", "lastTransitionTime": stamp}},
-	}
-	_, err = workloads.UpdateStatus(ctx, w, metav1.UpdateOptions{})
-	return workloads, err
-}
-
-// state returns the state of our check of the Workload, and complains if another's was touched.
-func state(ctx context.Context, t *testing.T, workloads dynamic.ResourceInterface) string {
-	w, err := workloads.Get(ctx, "w", metav1.GetOptions{})
-	if err != nil {
-		t.Error(err)
-		return ""
-	}
-	list, _, _ := unstructured.NestedSlice(w.Object, "status", "admissionChecks")
-	out := ""
-	for _, x := range list {
-		x := x.(map[string]any)
-		if x["name"] == "clean" {
-			out = x["state"].(string)
-		} else if x["state"] != "Pending" {
-			t.Errorf("somebody else's check is %v", x["state"])
-		}
-	}
-	return out
 }
 
 // The demonstration runs by itself and shows each cause of a start.

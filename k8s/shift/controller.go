@@ -40,7 +40,7 @@ type Options struct {
 	// ArrivalsFile keeps over restarts what was learned of the work that comes; empty learns anew.
 	ArrivalsFile string
 
-	// Kueue also cares for AdmissionChecks.
+	// Kueue also cares for AdmissionChecks, while Kueue is installed.
 	Kueue bool
 
 	// Reader reads budgets' ConfigMaps past any cache; nil means the client.
@@ -65,6 +65,7 @@ type Controller struct {
 	counted  time.Time                // objects until then are in what was read; guarded by mu
 	owed     map[string][]debt        // by namespace: what started because it had to and is not in its ledger yet; guarded by mu
 	policies atomic.Pointer[Policies] // the last good ones
+	followed atomic.Pointer[kinds]    // of Kueue's; nil where nobody follows
 }
 
 // New returns a controller; a source of nil knows nothing, so that nothing is held. It starts nothing: see [Controller.SetupWithManager], or call

@@ -17,7 +17,7 @@ import (
 
 // CheckController is the spec.controllerName of Kueue's AdmissionChecks that are ours. A Workload whose quota is reserved and whose check is
 // Pending waits; the check becomes Ready at the planned start. The quota stays reserved while the Workload waits. Kueue's API
-// may be v1beta2 or v1beta1, as the API server serves it when the program starts.
+// may be v1beta2 or v1beta1, as the API server serves it, and Kueue may come, go and be upgraded while the program runs.
 const CheckController = "leastwatt.github.io/shift"
 
 // Kueue's objects are read without its Go module, by the fields that are used here, which its versions have in common.
@@ -43,6 +43,16 @@ func served(m meta.RESTMapper, k schema.GroupKind) schema.GroupVersionKind {
 	return k.WithVersion(kueueVersions[0])
 }
 
+// kueue returns a kind of Kueue's in the version that is read; false while none can be.
+func (c *Controller) kueue(k schema.GroupKind) (schema.GroupVersionKind, bool) {
+	followed := c.followed.Load()
+	if followed == nil {
+		return served(c.client.RESTMapper(), k), true
+	}
+	version, ok := (*followed)[k]
+	return version, ok
+}
+
 func listOf(k schema.GroupVersionKind) *unstructured.UnstructuredList {
 	l := &unstructured.UnstructuredList{}
 	l.SetGroupVersionKind(k.GroupVersion().WithKind(k.Kind + "List"))
@@ -54,12 +64,17 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, t *tally) error
 	if !c.opts.Kueue {
 		return nil
 	}
-	ours, err := c.checks(ctx)
+	waiting, ok := c.kueue(workload)
+	checked, both := c.kueue(check)
+	if !ok || !both {
+		return nil
+	}
+	ours, err := c.checks(ctx, checked)
 	var errs []error // what is wrong with one holds no other
 	if err != nil {
 		errs = append(errs, fmt.Errorf("admissionchecks: %w", err))
 	}
-	list := listOf(served(c.client.RESTMapper(), workload))
+	list := listOf(waiting)
 	if err := c.client.List(ctx, list); err != nil {
 		return errors.Join(append(errs, fmt.Errorf("workloads: %w", err))...)
 	}
@@ -111,8 +126,8 @@ func setReady(o *unstructured.Unstructured, ours map[string]bool, now time.Time)
 
 // checks returns the names of the AdmissionChecks that are ours, and makes those active that are not yet. An error of the latter is told beside
 // all the names.
-func (c *Controller) checks(ctx context.Context) (map[string]bool, error) {
-	list := listOf(served(c.client.RESTMapper(), check))
+func (c *Controller) checks(ctx context.Context, kind schema.GroupVersionKind) (map[string]bool, error) {
+	list := listOf(kind)
 	if err := c.client.List(ctx, list); err != nil {
 		return nil, err
 	}

@@ -7,9 +7,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
 // SetupWithManager has a manager call Round: soon after work has come, and when a start is due. All of it is one key in the queue, since the
@@ -29,21 +29,24 @@ func (c *Controller) SetupWithManager(m ctrl.Manager) error {
 		if p, ok := o.(*v1.Pod); ok {
 			return gated(p)
 		}
-		return o.GetLabels()[Label] == "true" || isKueue(o)
+		return o.GetLabels()[Label] == "true"
 	})
 	o := c.options()
 	loop := o.Reconciler
 	o.Reconciler = nil // the builder takes it from Complete
 	b := ctrl.NewControllerManagedBy(m).Named("leastwatt-shift").WithOptions(o).
 		Watches(&v1.Pod{}, one).Watches(&batchv1.Job{}, one).Watches(&batchv1.CronJob{}, one)
-	if c.opts.Kueue {
-		for _, k := range []schema.GroupKind{workload, check} {
-			o := &unstructured.Unstructured{}
-			o.SetGroupVersionKind(served(m.GetRESTMapper(), k))
-			b = b.Watches(o, one)
-		}
+	built, err := b.WithEventFilter(ours).Build(loop)
+	if err != nil || !c.opts.Kueue {
+		return err
 	}
-	return b.WithEventFilter(ours).Complete(loop)
+	d, err := discovery.NewDiscoveryClientForConfigAndClient(m.GetConfig(), m.GetHTTPClient())
+	if err != nil {
+		return err
+	}
+	c.followed.Store(&kinds{})
+	return m.Add(&follower{discovery: d, cache: m.GetCache(), read: &c.followed, every: min(max(c.opts.Interval, time.Second), 30*time.Second), log: c.opts.Logger,
+		watch: func(o client.Object) error { return built.Watch(source.Kind(m.GetCache(), o, one)) }})
 }
 
 // options are of the loop that calls Round.
@@ -68,9 +71,4 @@ type pause struct {
 
 func (p *pause) When(r reconcile.Request) time.Duration {
 	return min(p.TypedRateLimiter.When(r), time.Duration(p.most.Load()))
-}
-
-func isKueue(o client.Object) bool {
-	u, ok := o.(*unstructured.Unstructured)
-	return ok && u.GroupVersionKind().Group == kueueGroup
 }
