@@ -34,7 +34,7 @@ type Options struct {
 	// Interval is how often is planned anew when nothing happens; 0 means a minute.
 	Interval time.Duration
 
-	// Timeout bounds how long the source is waited for in a round; 0 means 10 seconds.
+	// Timeout bounds how long the source, and Kueue's API, are waited for in a round; 0 means 10 seconds.
 	Timeout time.Duration
 
 	// ArrivalsFile keeps over restarts what was learned of the work that comes; empty learns anew.

@@ -69,6 +69,8 @@ func (c *Controller) workloads(ctx context.Context, p *Policies, t *tally) error
 	if !ok || !both {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout) // a cache waits for ever for a version that is no longer served
+	defer cancel()
 	ours, err := c.checks(ctx, checked)
 	var errs []error // what is wrong with one holds no other
 	if err != nil {

@@ -30,6 +30,8 @@ type follower struct {
 	read      *atomic.Pointer[kinds]
 	every     time.Duration
 	log       *slog.Logger
+
+	old []schema.GroupVersionKind // no longer read, to be taken out of the cache
 }
 
 // patience is how long the objects of one kind are waited for. What may not be read never comes.
@@ -53,16 +55,20 @@ func (f *follower) Start(ctx context.Context) error {
 
 // look has read what is served now. While the API server does not tell, all stays as it is.
 func (f *follower) look(ctx context.Context) error {
+	var errs []error
+	for _, version := range f.old { // a round that still read them has ended
+		errs = append(errs, f.cache.RemoveInformer(ctx, object(version)))
+	}
+	f.old = nil
 	want, err := f.served()
 	if err != nil {
-		return err
+		return errors.Join(append(errs, err)...)
 	}
 	was := *f.read.Load()
 	if maps.Equal(was, want) {
-		return nil
+		return errors.Join(errs...)
 	}
 	now := make(kinds)
-	var errs []error
 	for kind, version := range want {
 		if was[kind] != version {
 			if err := f.known(ctx, version); err != nil {
@@ -80,7 +86,7 @@ func (f *follower) look(ctx context.Context) error {
 	}
 	for kind, version := range was {
 		if now[kind] != version {
-			errs = append(errs, f.cache.RemoveInformer(ctx, object(version)))
+			f.old = append(f.old, version)
 		}
 	}
 	if !maps.Equal(was, now) {
