@@ -107,13 +107,13 @@ const (
 func (r *errorRing) adapt(errs *path, share float64) {
 	const step = 0.002
 	for s := range r.wider {
-		low, high := r.interval(s*stretch, share)
-		if math.IsNaN(low) {
+		first, last, ok := r.ranks(s, share)
+		if !ok {
 			continue
 		}
 		w := &r.wider[s]
 		for _, e := range errs[s*stretch : (s+1)*stretch] {
-			if low <= e && e <= high {
+			if r.within(s, first, last, e) {
 				*w -= step * (1 - share)
 			} else {
 				*w += step * share
@@ -136,16 +136,38 @@ func (r *errorRing) add(h int, e float64) {
 // interval returns the quantiles of the errors h hours ahead between which a share lies, with the finite-sample
 // correction of conformal prediction (Vovk et al. 2005); NaN while there are too few.
 func (r *errorRing) interval(h int, share float64) (low, high float64) {
-	errs := r.errs[h/stretch]
-	if len(errs) < fewErrs {
+	first, last, ok := r.ranks(h/stretch, share)
+	if !ok {
 		return math.NaN(), math.NaN()
 	}
-	sorted := slices.Clone(errs)
+	sorted := slices.Clone(r.errs[h/stretch])
 	slices.Sort(sorted)
-	n := float64(len(sorted))
-	tail := (1 - share - r.wider[h/stretch]) / 2
-	lo := int(math.Floor(tail*(n+1))) - 1
-	return sorted[max(lo, 0)], sorted[min(len(sorted)-1-lo, len(sorted)-1)]
+	return sorted[first], sorted[last]
+}
+
+// ranks tells which of a stretch's errors, by size, are the ends of the interval; false while there are too few.
+func (r *errorRing) ranks(stretch int, share float64) (first, last int, ok bool) {
+	n := len(r.errs[stretch])
+	if n < fewErrs {
+		return 0, 0, false
+	}
+	tail := (1 - share - r.wider[stretch]) / 2
+	lo := int(math.Floor(tail*float64(n+1))) - 1
+	return max(lo, 0), min(n-1-lo, n-1), true
+}
+
+// within tells whether an error lies between those of two ranks, both included, without the errors' being sorted.
+func (r *errorRing) within(stretch, first, last int, e float64) bool {
+	below, upTo := 0, 0
+	for _, x := range r.errs[stretch] {
+		if x < e {
+			below++
+		}
+		if x <= e {
+			upTo++
+		}
+	}
+	return upTo > first && below <= last
 }
 
 // spread is the mean of the exponentials of a stretch's errors over the exponential of their mean: what a mean exceeds a median by where logarithms are
