@@ -80,12 +80,24 @@ type Objective struct {
 	sure bool // the costs are in Unit, whatever is known
 }
 
+// Settled returns the objective for those who know that some tariff is known: the costs are in its unit, whatever it is asked about.
+func (o Objective) Settled() Objective {
+	o.sure = true
+	return o
+}
+
+// ScoresSeparately implements [SeparateScorer] for what Settled returned, and Among where some tariff is known, if the scorer of watts does. The unit of
+// another one's costs depends on all nodes that it is asked about.
+func (o Objective) ScoresSeparately() bool {
+	s, ok := o.Power.(SeparateScorer)
+	return o.sure && ok && s.ScoresSeparately()
+}
+
 // Among implements [AmongScorer].
 func (o Objective) Among(nodes []Node) Scorer {
 	for i := range nodes {
 		if n := &nodes[i]; o.sure || n.Err == nil && o.tells(n) {
-			o.sure = true
-			return o
+			return o.Settled()
 		}
 	}
 	return o.Power
@@ -124,7 +136,7 @@ func (o Objective) AppendScore(ctx context.Context, costs []Cost, d Demand, node
 // rates remembers what a watt costs at the meters that were looked at last: machines of one place share one, and a
 // tariff is large to copy and to check for each of thousands.
 type rates struct {
-	last [8]struct {
+	last [16]struct {
 		meter *Meter
 		rate  float64
 	}

@@ -213,3 +213,46 @@ func ExampleObjective() {
 	// oslo   1.20 gCO2eq/h
 	// krakow 29.76 gCO2eq/h
 }
+
+// Once its unit is settled, an objective's cost of a node is the same whichever nodes it is asked about with, as of the scorer of watts, and it says so; before, a node
+// may cost watts by itself and be unknown beside another.
+func TestObjectiveScoresSeparately(t *testing.T) {
+	nodes := make([]scoring.Node, 40)
+	for i := range nodes {
+		m := scoring.NewMeter("z")
+		if i%3 != 0 {
+			m.Set(scoring.Tariff{Intensity: float64(10 * i), Price: 0.01 * float64(i)})
+		}
+		nodes[i] = scoring.Node{Name: fmt.Sprint(i), Capacity: power.Capacity{Cores: float64(i % 5)}, Predictor: curve(t, 50, power.Watts(100+i)), Meter: m}
+		if i%7 == 0 {
+			nodes[i].Err = errAway
+		}
+	}
+	d := scoring.Demand{CPU: 2}
+	for _, unit := range []scoring.Unit{scoring.Watts, scoring.GramsPerHour, scoring.MoneyPerHour} {
+		o := scoring.Objective{Power: scoring.EnvelopePower{}, Unit: unit, CarbonPrice: 50}
+		if o.ScoresSeparately() {
+			t.Errorf("in %v, an objective whose unit is not settled says that it scores separately", unit)
+		}
+		s := scoring.Among(o, nodes).(scoring.Objective)
+		if !s.ScoresSeparately() {
+			t.Errorf("in %v, an objective whose unit is settled does not say that it scores separately", unit)
+		}
+		all, err := s.Score(t.Context(), d, nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range nodes {
+			one, err := o.Settled().Score(t.Context(), d, nodes[i:i+1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, b := all[i], one[0]; a.Value != b.Value || a.Unit != b.Unit || a.Tie != b.Tie || fmt.Sprint(a.Err) != fmt.Sprint(b.Err) {
+				t.Errorf("in %v node %d costs %+v beside all others and %+v alone", unit, i, a, b)
+			}
+		}
+	}
+	if (scoring.Objective{Power: scoring.Objective{Power: scoring.EnvelopePower{}}}).Settled().ScoresSeparately() {
+		t.Error("an objective of watts that are not scored separately says that it scores separately")
+	}
+}

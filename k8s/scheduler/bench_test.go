@@ -7,6 +7,8 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/leastwatt/leastwatt/scoring"
 )
 
 // BenchmarkPod is the plugin's whole share of scheduling one pod, in one thread: PreScore over all nodes,
@@ -15,13 +17,34 @@ import (
 // have only those servers scored that have changed; pods of many sizes have all.
 func BenchmarkPod(b *testing.B) {
 	for _, n := range []int{500, 1000, 5000} {
-		b.Run(fmt.Sprintf("nodes=%d/pods=alike", n), func(b *testing.B) { benchmarkPod(b, n, 1) })
-		b.Run(fmt.Sprintf("nodes=%d/pods=different", n), func(b *testing.B) { benchmarkPod(b, n, 3*demands) })
+		b.Run(fmt.Sprintf("nodes=%d/pods=alike", n), func(b *testing.B) { benchmarkPod(b, n, 1, nil) })
+		b.Run(fmt.Sprintf("nodes=%d/pods=different", n), func(b *testing.B) { benchmarkPod(b, n, 3*demands, nil) })
 	}
 }
 
-func benchmarkPod(b *testing.B, n, sizes int) {
+// BenchmarkPodInGrams is the same in grams, of servers in ten places.
+func BenchmarkPodInGrams(b *testing.B) {
+	var places [10]*scoring.Meter
+	for i := range places {
+		places[i] = meter(fmt.Sprint("z", i), scoring.Tariff{Intensity: float64(100 + 50*i), PUE: 1.2})
+	}
+	grams := func(s *fleetSite) {
+		s.scorer = scoring.Objective{Power: scoring.EnvelopePower{}, Unit: scoring.GramsPerHour}
+		for i := range s.specs {
+			s.specs[i].Meter = places[i%len(places)]
+		}
+	}
+	for _, n := range []int{500, 1000, 5000} {
+		b.Run(fmt.Sprintf("nodes=%d/pods=alike", n), func(b *testing.B) { benchmarkPod(b, n, 1, grams) })
+		b.Run(fmt.Sprintf("nodes=%d/pods=different", n), func(b *testing.B) { benchmarkPod(b, n, 3*demands, grams) })
+	}
+}
+
+func benchmarkPod(b *testing.B, n, sizes int, change func(*fleetSite)) {
 	s := newSite(curves(b, n)...)
+	if change != nil {
+		change(s)
+	}
 	p := s.start(b, "")
 	loads := make([]float64, 89)
 	for i := range loads {

@@ -103,7 +103,7 @@ func (f *factory) plugin(ctx context.Context, obj runtime.Object, h fwk.Handle) 
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", Name, err)
 	}
-	p := &Plugin{args: args, site: s.Site, scorer: s.Scorer, profile: h.ProfileName(),
+	p := &Plugin{args: args, site: s.Site, scorer: separately(s.Scorer, s.Site.View), profile: h.ProfileName(),
 		metrics: f.metrics.of(h.ProfileName()), decisions: f.decisions}
 	p.work.usage, p.work.ended = &p.args.Usage, s.ended
 	if args.Mode == "shadow" {
