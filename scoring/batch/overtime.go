@@ -12,6 +12,7 @@ import (
 
 	"github.com/leastwatt/leastwatt/scoring/batch/arrivals"
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
+	"github.com/leastwatt/leastwatt/scoring/batch/timetable"
 )
 
 // overTime plans site, node and time together: each job gets the site and the start where its energy costs the least of what the
@@ -28,7 +29,7 @@ type overTime struct {
 	booked  []ledger               // by cell
 	running []ledger               // what of it runs
 	firm    [slackClasses][]ledger // what of it is held and cannot wait for long; see clears
-	runs    [][]run                // that have not ended yet, as far as is known, by node, in the order of their ends
+	servers []timetable.Server     // what runs on each node, as far as is known
 	holds   map[string]booking     // of jobs that were held, by name
 	asked   []hold                 // of the present call
 	keeps   [][]keep               // room that is kept, by node
@@ -45,7 +46,7 @@ type overTime struct {
 	sums    [][]float64       // of costs ahead, by site
 	priced  [][]float64       // of prices, by cell
 	coming  *arrivals.Learner // what comes beside the jobs that are there; see expect
-	table   *timetable        // in which all that wait end in time
+	table   *timetable.Table  // in which all that wait end in time
 	barred  []int             // servers that the job at hand may not have
 }
 
@@ -59,10 +60,10 @@ func (b *overTime) Plan(ctx context.Context, now time.Duration, jobs []Job, c *C
 	b.look(c, now, b.opts.Horizon)
 	if fresh {
 		b.cells, b.holds, b.keptAt, b.joined, b.prices = nil, map[string]booking{}, map[string]int{}, b.at, nil
-		b.swept, b.runs, b.keeps = -1, make([][]run, c.Len()), make([][]keep, c.Len())
+		b.swept, b.servers, b.keeps = -1, make([]timetable.Server, c.Len()), make([][]keep, c.Len())
 		b.cost, b.best = make([]float64, len(b.sites)), make([]int, len(b.sites))
 		b.coming = arrivals.New(b.grid.Slot(), now)
-		b.table = newTimetable(c.Len())
+		b.table = timetable.New()
 	}
 	b.coming.Pass(now)
 	b.tier(c)
@@ -288,9 +289,10 @@ func (b *overTime) atOnce(p *Plan, c *Cluster, now time.Duration, jobs []Job, k,
 	node := b.choose(c, j, now, func() int { return b.pick(j, planned) })
 	if node < 0 {
 		p.wait(c, jobs, k)
-		if e := b.table.entries[j.Name]; e != nil && e.node >= 0 && !e.late {
-			e.first = max(min(e.start, b.nextChance(now)), now+b.soonest())
-			p.Waiting[len(p.Waiting)-1].Reason.Until = e.first
+		if at, ok := b.table.Place(j.Name); ok && !at.Late {
+			until := max(min(at.Start, b.nextChance(now)), now+b.soonest())
+			b.table.Wait(j.Name, until)
+			p.Waiting[len(p.Waiting)-1].Reason.Until = until
 		}
 		b.keep(c, j, now)
 		return
@@ -310,17 +312,16 @@ func (b *overTime) choose(c *Cluster, j *Job, now time.Duration, pick func() int
 		if node < 0 {
 			break
 		}
-		if b.leaves(j, node) {
+		if b.sure(j, c, now, node) {
 			return node
 		}
 		b.barred = append(b.barred, node)
 	}
-	if e := b.table.due(j.Name); e != nil && c.Fits(e.node, j) {
-		node := e.node
-		b.table.drop(e)
-		return node
+	node := b.turn(j, c, now)
+	if node >= 0 {
+		b.table.Drop(j.Name)
 	}
-	return -1
+	return node
 }
 
 // pick returns the best node of the site that was planned, else of the one where a job costs the least over its life, or -1.
@@ -355,12 +356,13 @@ func (b *overTime) start(p *Plan, c *Cluster, now time.Duration, jobs []Job, k, 
 		b.booked[x].add(t, share*j.Requests.CPU)
 		b.running[x].add(t, share*j.Requests.CPU)
 	})
-	n, _ := slices.BinarySearchFunc(b.runs[node], now+life, func(r run, end time.Duration) int { return cmp.Compare(r.end, end) })
-	b.runs[node] = slices.Insert(b.runs[node], n, run{now + life, j.Requests.CPU, j.Requests.Memory})
+	at := &b.servers[node]
+	at.CPU, at.Memory = c.fitCPU[node], c.freeMem[node]
+	at.Add(timetable.Run{End: now + life, CPU: j.Requests.CPU, Memory: j.Requests.Memory})
 	b.unkeep(j.Name)
-	b.table.on[node].built = 0
+	b.table.Changed(node)
 	if stretch > 0 && j.Deadline > 0 {
-		b.table.rest(j, life, b.due(j))
+		b.rest(j, c, now, life)
 	}
 	if stretch == 0 {
 		b.coming.Forget(j.Name)

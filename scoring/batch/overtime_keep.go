@@ -6,12 +6,6 @@ import (
 	"time"
 )
 
-// A run is a job that was started on a server, and when it is expected to end.
-type run struct {
-	end      time.Duration
-	cpu, mem float64
-}
-
 // A keep is room on a server that others leave to a job from a time on, because it must start then.
 type keep struct {
 	name  string
@@ -47,8 +41,8 @@ func (b *overTime) keep(c *Cluster, j *Job, now time.Duration) {
 		}
 		t := from
 		v := b.spare(c, i, j, now, due, t)
-		for k := 0; k < len(b.runs[i]) && v < 0; k++ {
-			if t = max(from, b.runs[i][k].end); t > from {
+		for k := 0; k < len(b.servers[i].Runs) && v < 0; k++ {
+			if t = max(from, b.servers[i].Runs[k].End); t > from {
 				v = b.spare(c, i, j, now, due, t)
 			}
 		}
@@ -80,9 +74,9 @@ func (b *overTime) due(j *Job) time.Duration {
 func (b *overTime) spare(c *Cluster, i int, j *Job, now, due, start time.Duration) float64 {
 	free := func(t time.Duration) float64 {
 		v := c.fitCPU[i] - j.Requests.CPU
-		for _, r := range b.runs[i] {
-			if r.end <= t {
-				v += r.cpu
+		for _, r := range b.servers[i].Runs {
+			if r.End <= t {
+				v += r.CPU
 			}
 		}
 		for _, k := range b.keeps[i] {
@@ -115,13 +109,13 @@ func (b *overTime) unkeep(name string) {
 
 // ended drops the jobs that have ended, as far as is known, and in a new slot what is kept for jobs that nobody asks about any more.
 func (b *overTime) ended(now time.Duration) {
-	for i := range b.runs {
-		b.runs[i] = slices.DeleteFunc(b.runs[i], func(r run) bool { return r.end <= now })
+	for i := range b.servers {
+		b.servers[i].Ended(now)
 	}
 	if b.swept == b.at {
 		return
 	}
-	b.table.sweep(now - b.grid.Slot())
+	b.table.Sweep(now - b.grid.Slot())
 	for name, i := range b.keptAt {
 		if slices.ContainsFunc(b.keeps[i], func(k keep) bool { return k.name == name && k.asked < b.at-1 }) {
 			b.unkeep(name)

@@ -71,9 +71,9 @@ func (b *overTime) settle(p *Plan, c *Cluster, now time.Duration, jobs []Job) {
 			until = chance
 		}
 		until = min(until, h.latest)
-		if e := b.table.entries[jobs[h.job].Name]; e != nil && e.node >= 0 {
-			until = min(until, max(e.start, now+b.soonest()))
-			e.first = until
+		if at, ok := b.table.Place(jobs[h.job].Name); ok {
+			until = min(until, max(at.Start, now+b.soonest()))
+			b.table.Wait(jobs[h.job].Name, until)
 		}
 		p.Waiting = append(p.Waiting, Wait{Job: h.job, Reason: Reason{Until: until, Planned: h.start}})
 	}
@@ -82,12 +82,15 @@ func (b *overTime) settle(p *Plan, c *Cluster, now time.Duration, jobs []Job) {
 // must starts a held job whose time in the timetable has come.
 func (b *overTime) must(p *Plan, c *Cluster, now time.Duration, jobs []Job, h *hold) bool {
 	j := &jobs[h.job]
-	e := b.table.due(j.Name)
-	if e == nil || b.table.later(e, b.at) || !c.Fits(e.node, j) {
+	at, ok := b.table.Place(j.Name)
+	if !ok || at.Start > now || b.table.Later(j.Name, now+1) {
 		return false
 	}
-	node := e.node
-	b.table.drop(e)
+	node := b.turn(j, c, now)
+	if node < 0 {
+		return false
+	}
+	b.table.Drop(j.Name)
 	b.book(h.booking, -1)
 	delete(b.holds, j.Name)
 	b.start(p, c, now, jobs, h.job, node, 0)
@@ -225,9 +228,9 @@ func (b *overTime) soonest() time.Duration {
 // nextChance is when cores may become free: when the next of the jobs that run is expected to end, in this slot.
 func (b *overTime) nextChance(now time.Duration) time.Duration {
 	next := b.nextSlot(now)
-	for _, runs := range b.runs {
-		for _, r := range runs {
-			next = min(next, r.end)
+	for i := range b.servers {
+		for _, r := range b.servers[i].Runs {
+			next = min(next, r.End)
 		}
 	}
 	return min(max(next, now+b.soonest()), b.nextSlot(now))
