@@ -96,6 +96,8 @@ func (e *Engine) takeBack(c *choice) {
 		e.fleet.release(c.job.ID)
 	case Resume:
 		e.fleet.release(c.job.ID)
+	case Suspend:
+		e.deadlines.table.Drop(c.job.ID)
 	}
 }
 

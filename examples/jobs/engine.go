@@ -49,6 +49,8 @@ type Engine struct {
 	due      time.Time     // when it wants to be asked again at the latest; zero: nothing is held
 	searched time.Time     // the last search for jobs whose latest start has come, by the real clock
 
+	deadlines *deadlines // of Run's goroutine
+
 	switching sync.Mutex // held while the strategy is switched, so that what is stored last is in force
 
 	mu       sync.Mutex
@@ -90,7 +92,7 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{opts: o, store: store, source: source, fleet: fleet, wake: make(chan struct{}, 1), changed: newBell(), queue: make(map[string]*Job),
+	e := &Engine{opts: o, store: store, source: source, fleet: fleet, wake: make(chan struct{}, 1), changed: newBell(), deadlines: newDeadlines(), queue: make(map[string]*Job),
 		active: make(map[string]*Job), retry: make(map[string]attempt), starts: make(map[string]plannedStart), least: make(map[need]least), counts: make(counts), readings: make(map[string]reading), replan: true}
 	saved, err := store.Setting(ctx, "strategy")
 	if err != nil {
@@ -245,6 +247,7 @@ func (e *Engine) step(ctx context.Context, strategy *batch.Strategy) error {
 		return err
 	}
 	planned := e.plan()
+	e.deadlines.begin(e.fleet, e.now(), e.Strategy() == SpaceTime)
 	e.mu.Lock()
 	if *strategy == nil || (*strategy).Name() != placerOf(e.strategy) {
 		s, err := batch.New(placerOf(e.strategy), batch.Options{Seed: 1, Grid: ahead{e}, Carbon: batch.CarbonOptions{Margin: e.opts.Margin, MaxDelay: e.opts.Slack}})

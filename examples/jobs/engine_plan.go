@@ -37,7 +37,9 @@ func (e *Engine) plan() error {
 	e.mu.Unlock()
 	now := e.now()
 	e.planned = time.Now()
-	starts, err := planJobs(now, jobs, e.fleet, e.outlook.Load(), func(j *Job) time.Time { return e.latestNow(j, now) }, e.coming)
+	latest := func(j *Job) time.Time { return e.latestNow(j, now) }
+	starts, err := planJobs(now, jobs, e.fleet, e.outlook.Load(), latest, e.coming)
+	e.deadlines.know(jobs, e.fleet, now, latest)
 	e.planTook = time.Since(e.planned)
 	e.planned = time.Now()
 	if err != nil {
@@ -79,15 +81,17 @@ const most = 2000
 func (e *Engine) choose(ctx context.Context, s batch.Strategy) ([]choice, error) {
 	now := e.now()
 	out := e.orphans(now)
+	var turns map[*Job]bool // jobs that must start now, so that all end in time
 	if e.strategy == SpaceTime {
 		out = append(out, e.pauses(now, out)...)
+		turns = e.deadlines.turns(now)
 	}
-	more, err := e.resumptions(ctx, s, now)
+	more, err := e.resumptions(ctx, s, now, turns)
 	if out = append(out, more...); err != nil {
 		return out, err
 	}
 	if e.strategy == SpaceTime {
-		more, err = e.onTime(ctx, s, now)
+		more, err = e.onTime(ctx, s, now, turns)
 	} else {
 		more, err = e.atOnce(ctx, s, now)
 	}
@@ -134,14 +138,19 @@ func (e *Engine) urgent(a, b *Job) int {
 	return cmp.Or(e.latest(a).Compare(e.latest(b)), cmp.Compare(a.ID, b.ID))
 }
 
-// onTime places the jobs of the queue whose planned start or latest start has come.
-func (e *Engine) onTime(ctx context.Context, s batch.Strategy, now time.Time) ([]choice, error) {
+// onTime places the jobs of the queue whose planned start, turn or latest start has come.
+func (e *Engine) onTime(ctx context.Context, s batch.Strategy, now time.Time, turns map[*Job]bool) ([]choice, error) {
 	bySite := make([][]*Job, len(e.fleet.sites))
 	var must []*Job
+	for j := range turns {
+		if e.queue[j.ID] == j {
+			must = append(must, j)
+		}
+	}
 	for id, p := range e.starts {
 		j := e.queue[id]
 		switch {
-		case j == nil:
+		case j == nil || turns[j] || e.deadlines.refuses(j, now):
 		case !e.latest(j).After(now) || p.site < 0:
 			must = append(must, j)
 		case !p.at.After(now):
@@ -150,7 +159,7 @@ func (e *Engine) onTime(ctx context.Context, s batch.Strategy, now time.Time) ([
 	}
 	if time.Since(e.searched) > time.Second { // whatever the plan says: nothing is held beyond its latest start
 		for _, j := range e.queue {
-			if _, ok := e.starts[j.ID]; !ok && !e.latest(j).After(now) {
+			if _, ok := e.starts[j.ID]; !ok && !e.latest(j).After(now) && !turns[j] && !e.deadlines.refuses(j, now) {
 				must = append(must, j)
 			}
 		}
@@ -158,10 +167,13 @@ func (e *Engine) onTime(ctx context.Context, s batch.Strategy, now time.Time) ([
 	}
 	slices.SortFunc(must, e.urgent)
 	out, err := e.place(ctx, s, e.fleet.all, -1, must[:min(len(must), most)], now, func(j *Job) string {
-		if e.latest(j).After(now) {
-			return "no plan: not held"
+		switch {
+		case !e.latest(j).After(now):
+			return "its latest start has come"
+		case turns[j]:
+			return "later there is no room for it before its deadline"
 		}
-		return "its latest start has come"
+		return "no plan: not held"
 	})
 	if err != nil {
 		return out, err
@@ -216,19 +228,35 @@ func (e *Engine) place(ctx context.Context, s batch.Strategy, c *batch.Cluster, 
 	if err != nil {
 		return nil, err
 	}
+	wanted := make([]int, 0, len(plan.Assigned)) // which machine each is given
+	for _, a := range plan.Assigned {
+		c.Release(a.Node, &list[a.Job]) // the fleet keeps both clusters alike
+		wanted = append(wanted, e.fleet.find(c.Node(a.Node).Name))
+	}
+	sure := e.strategy == SpaceTime && e.deadlines.on
 	for _, w := range plan.Waiting {
 		jobs[w.Job].Message = w.Reason.String()
 		if w.Reason.Until > 0 {
 			e.askAgain(epoch.Add(w.Reason.Until))
 		}
+		if sure && e.deadlines.turn(jobs[w.Job], now) {
+			plan.Assigned, wanted = append(plan.Assigned, batch.Assignment{Job: w.Job}), append(wanted, -1)
+		}
 	}
 	var out []choice
-	for _, a := range plan.Assigned {
-		j := jobs[a.Job]
-		m := e.fleet.find(c.Node(a.Node).Name)
-		c.Release(a.Node, &list[a.Job]) // the fleet keeps both clusters alike
+	for n, a := range plan.Assigned {
+		j, m := jobs[a.Job], wanted[n]
+		if sure {
+			if m = e.deadlines.pick(e.fleet, j, &list[a.Job], m, site, now, e.latest(j)); m < 0 {
+				j.Message = "it leaves its room to jobs that would end too late otherwise"
+				continue
+			}
+		}
 		before := e.fleet.use(m)
 		e.fleet.reserve(j.ID, m, list[a.Job], now.Add(j.rest()))
+		if sure {
+			e.deadlines.started(e.fleet, j.ID, m)
+		}
 		d := e.decide(j, m, before, now)
 		d.Reason = why(j)
 		delete(e.queue, j.ID)

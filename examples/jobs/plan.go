@@ -53,7 +53,7 @@ func spans(slots []int, now time.Time, slot time.Duration) []span {
 	return out
 }
 
-// planJobs plans jobs over the fleet's sites and the time ahead. Every job that waits gets a start; one whose latest start has come, or
+// planJobs sorts jobs by their latest start and plans them over the fleet's sites and the time ahead. Every job that waits gets a start; one whose latest start has come, or
 // one that has nowhere to go, gets now. Without any forecast all do. Jobs that may be suspended are planned with what is left of them; one that
 // runs and would gain nothing by a pause goes on, and has no part in the plan. What is expected to come takes part, so that it finds the room that is worth more
 // to it; nil expects nothing.

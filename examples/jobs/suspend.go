@@ -125,7 +125,8 @@ func (e *Engine) pauses(now time.Time, chosen []choice) []choice {
 			continue
 		}
 		next, running := p.runsAt(now)
-		if running || next.Sub(now) < shortestPause || next.After(e.latestNow(j, now)) {
+		latest := e.latestNow(j, now)
+		if running || next.Sub(now) < shortestPause || next.After(latest) || !e.deadlines.keeps(e.fleet, j, now, next, latest) {
 			continue
 		}
 		s := j.stretch(now)
@@ -171,8 +172,8 @@ func (e *Engine) orphans(now time.Time) []choice {
 	return out
 }
 
-// resumptions chooses the suspended jobs whose time has come, and reserves room for them; mu is held.
-func (e *Engine) resumptions(ctx context.Context, s batch.Strategy, now time.Time) ([]choice, error) {
+// resumptions chooses the suspended jobs whose time or turn has come, and reserves room for them; mu is held.
+func (e *Engine) resumptions(ctx context.Context, s batch.Strategy, now time.Time, turns map[*Job]bool) ([]choice, error) {
 	bySite := make(map[int][]*Job)
 	why := make(map[string]string)
 	for id, j := range e.active {
@@ -186,8 +187,12 @@ func (e *Engine) resumptions(ctx context.Context, s batch.Strategy, now time.Tim
 			why[id] = "resumed: begun again"
 		case e.strategy != SpaceTime:
 			why[id] = "resumed: " + e.strategy + " holds nothing back"
+		case e.deadlines.refuses(j, now) && !turns[j]:
+			continue
 		case !e.latest(j).After(now):
 			why[id] = "resumed: its latest resumption has come"
+		case turns[j]:
+			why[id] = "resumed: later there is no room for it before its deadline"
 		case planned && runs:
 			why[id] = "resumed: " + e.cleanest(j, now)
 		default:
