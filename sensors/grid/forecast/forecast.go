@@ -53,7 +53,7 @@ type Model struct {
 	opts   Options
 	start  time.Time // of the first value
 	values []float64 // hourly, as observed or filled
-	filled []bool
+	filled []filling
 	y      []float64 // transformed
 	center float64   // of additive values
 	scale  float64   // of additive values; 0 while no month of them is known
@@ -77,8 +77,23 @@ func NewModel(o Options) *Model {
 	return &Model{opts: o, smooth: new(holtWinters)}
 }
 
-// Observe feeds the value of the hour that starts at at. Hours must not go backwards. A gap of up to a week
-// is filled with the same hour of the day before, and filled hours are never learned from; after a longer gap
+// A filling is how the value of an hour became known.
+type filling uint8
+
+const (
+	observed filling = iota
+	bridged          // between two hours that were observed and are near
+	guessed          // never learned from
+)
+
+const (
+	bridge  = 2 // hours
+	forADay = 6 // hours, while no day of the past is known
+)
+
+// Observe feeds the value of the hour that starts at at. Hours must not go backwards. A gap of an hour or two is
+// bridged by a line, since there are providers that lack an hour of each day; one of up to a week is filled with the same hour of the day before (while there is none,
+// one of up to six hours with the last value), and such hours are never learned from; after a longer gap
 // the model keeps what it learned and waits for new history.
 func (m *Model) Observe(at time.Time, value float64) error {
 	at = at.UTC()
@@ -96,20 +111,28 @@ func (m *Model) Observe(at time.Time, value float64) error {
 	switch {
 	case gap < 0:
 		return fmt.Errorf("observe %v: the hour before %v is known already", at, next)
-	case gap > 7*day || gap > 0 && len(m.values) < day:
+	case gap > 7*day || gap > forADay && len(m.values) < day:
 		m.start, m.values, m.filled, m.y, m.issued = at, nil, nil, nil, nil
 		m.smooth = new(holtWinters)
 		gap = 0
 	}
-	for range gap {
-		m.push(m.values[len(m.values)-day], true)
+	last := len(m.values) - 1
+	for h := range gap {
+		switch {
+		case gap <= bridge:
+			m.push(m.values[last]+(value-m.values[last])*float64(h+1)/float64(gap+1), bridged)
+		case last+1 < day:
+			m.push(m.values[last], guessed)
+		default:
+			m.push(m.values[len(m.values)-day], guessed)
+		}
 	}
-	m.push(value, false)
+	m.push(value, observed)
 	return nil
 }
 
 // push appends one hour, learns from what it completes, and now and then makes a forecast to be graded.
-func (m *Model) push(v float64, filled bool) {
+func (m *Model) push(v float64, filled filling) {
 	m.values, m.filled, m.y = append(m.values, v), append(m.filled, filled), append(m.y, m.forward(v))
 	m.smooth.observe(m.y)
 	m.settle()
@@ -138,14 +161,9 @@ func (m *Model) push(v float64, filled bool) {
 	m.trim()
 }
 
-// whole tells whether the hours from–until were all observed.
+// whole tells whether the hours from–until were all observed, or bridged.
 func (m *Model) whole(from, until int) bool {
-	for _, f := range m.filled[from:until] {
-		if f {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(m.filled[from:until], guessed)
 }
 
 // trim forgets the oldest hours, a quarter of the limit at a time.
@@ -156,7 +174,7 @@ func (m *Model) trim() {
 	}
 	drop -= drop % day // the season keeps its phase
 	m.values = append([]float64(nil), m.values[drop:]...)
-	m.filled = append([]bool(nil), m.filled[drop:]...)
+	m.filled = append([]filling(nil), m.filled[drop:]...)
 	m.y = append([]float64(nil), m.y[drop:]...)
 	m.start = m.at(drop)
 	m.smooth.n -= drop
@@ -231,7 +249,7 @@ func (m *Model) Next() time.Time { return m.at(len(m.values)) }
 func (m *Model) Values() (start time.Time, values []float64) {
 	values = append([]float64(nil), m.values...)
 	for i, f := range m.filled {
-		if f {
+		if f != observed {
 			values[i] = math.NaN()
 		}
 	}
@@ -242,7 +260,7 @@ func (m *Model) Values() (start time.Time, values []float64) {
 func (m *Model) mean() float64 {
 	sum, n := 0.0, 0
 	for i := max(0, len(m.values)-memory); i < len(m.values); i++ {
-		if !m.filled[i] {
+		if m.filled[i] == observed {
 			sum, n = sum+m.values[i], n+1
 		}
 	}

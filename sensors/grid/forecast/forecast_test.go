@@ -106,6 +106,58 @@ func TestRestart(t *testing.T) {
 }
 
 // A day without data neither stops the model nor teaches it anything; a month without starts it anew.
+// A provider that lacks an hour or two of every day, from the first on, is learned from as one that has them: nearly as well, and with intervals.
+func TestAnHourOfEachDayIsMissing(t *testing.T) {
+	whole, holed := forecast.NewModel(forecast.Options{}), forecast.NewModel(forecast.Options{})
+	var last, missing int
+	r := rand.New(rand.NewPCG(5, 6))
+	level := 0.0
+	for h := range 90 * 24 {
+		level = 0.98*level + 8*r.NormFloat64()
+		v := 300 + level + 80*math.Sin(2*math.Pi*float64(h%24)/24)
+		at := start.Add(time.Duration(h) * time.Hour)
+		if err := whole.Observe(at, v); err != nil {
+			t.Fatal(err)
+		}
+		if h%24 == 3 || h%24 >= 5 && h%24 <= 6 {
+			missing++
+			continue
+		}
+		if err := holed.Observe(at, v); err != nil {
+			t.Fatal(err)
+		}
+		last = h
+	}
+	if last != 90*24-1 || !holed.Next().Equal(whole.Next()) {
+		t.Fatalf("they end at %v and %v", holed.Next(), whole.Next())
+	}
+	if _, values := holed.Values(); len(values) != 90*24 || !math.IsNaN(values[3]) {
+		t.Errorf("%d hours are known, want all, and the missing ones as such", len(values))
+	}
+	a, errA := whole.Forecast(48)
+	b, errB := holed.Forecast(48)
+	if errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	for h := range a {
+		if math.Abs(a[h].Value-b[h].Value) > 20 || !(b[h].Low < b[h].High) || math.Abs((b[h].High-b[h].Low)/(a[h].High-a[h].Low)-1) > 0.4 {
+			t.Errorf("in %d hours %.0f (%.0f to %.0f) with all hours, %.0f (%.0f to %.0f) without %d of them", h, a[h].Value, a[h].Low, a[h].High, b[h].Value, b[h].Low, b[h].High, missing)
+		}
+	}
+	start, values := holed.Values()
+	again := forecast.NewModel(forecast.Options{})
+	for h, v := range values {
+		if !math.IsNaN(v) {
+			if err := again.Observe(start.Add(time.Duration(h)*time.Hour), v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if c, err := again.Forecast(48); err != nil || !sameSteps(b, c) {
+		t.Errorf("after a restart the forecast differs: %v", err)
+	}
+}
+
 func TestGaps(t *testing.T) {
 	m := forecast.NewModel(forecast.Options{})
 	feed(t, m, 40*24, start, 1)
