@@ -33,6 +33,10 @@ type CacheOptions struct {
 	// MaxForecastAge is for how long a forecast is still given, as far as it reaches, when no newer one can be had; 0 means a day.
 	MaxForecastAge time.Duration
 
+	// Foresight is how far ahead the forecast is asked for beside the present, once an hour where nobody else has asked, so that the last one tells
+	// the present while the provider is away; 0 does not ask.
+	Foresight time.Duration
+
 	// MaxZones bounds the memory; 0 means 1,000. Zones of which nothing is known give way.
 	MaxZones int
 
@@ -108,6 +112,7 @@ func (c *Cached) Current(ctx context.Context, zone string) (Point, error) {
 		}
 		if z.err = err; err == nil {
 			z.point = p
+			c.foresee(ctx, z, zone, now)
 		}
 	}
 	if !z.point.End.IsZero() && now.Sub(z.point.End) <= c.opts.MaxAge {
@@ -125,6 +130,13 @@ func (c *Cached) Current(ctx context.Context, zone string) (Point, error) {
 		return Point{}, fmt.Errorf("zone %q: the newest value ended at %v: %w", zone, z.point.End, ErrStale)
 	}
 	return Point{}, z.err
+}
+
+// foresee asks for a forecast that is there when the provider is not. That there is none is no error of the present.
+func (c *Cached) foresee(ctx context.Context, z *cached, zone string, now time.Time) {
+	if _, ok := c.source.(ForecastSource); ok && c.opts.Foresight > 0 && now.Sub(z.future.at) >= max(time.Hour, c.opts.Interval) {
+		_ = c.ask(ctx, &z.future, Forecast, zone, now, now, now.Add(max(c.opts.Foresight, z.future.ahead)))
+	}
 }
 
 func (c *Cached) current(ctx context.Context, zone string, now time.Time) (Point, error) {

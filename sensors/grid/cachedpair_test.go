@@ -167,3 +167,34 @@ func TestCachedForgetsWhatNobodyKnows(t *testing.T) {
 		}
 	})
 }
+
+// Who asks for the present alone is told by the provider's last forecast while it is away, for which it is asked once an hour and not at all by others.
+func TestCachedForesees(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &seer{level: 100}
+		s.value = 7
+		c := grid.NewCached(s, grid.CacheOptions{Foresight: 24 * time.Hour})
+		for range 3 * 60 {
+			if p, err := c.Current(t.Context(), "GB"); err != nil || p.Value != 7 {
+				t.Fatalf("%+v, error %v", p, err)
+			}
+			time.Sleep(time.Minute) // of the bubble's clock
+		}
+		if s.future != 3 {
+			t.Errorf("asked %d times in three hours for a forecast", s.future)
+		}
+		s.err = errors.New("away")
+		time.Sleep(6 * time.Hour)
+		if p, err := c.Current(t.Context(), "GB"); err != nil || p.Value != 100+float64(time.Now().UTC().Hour()) || !p.Estimated {
+			t.Errorf("six hours later %+v, error %v", p, err)
+		}
+		time.Sleep(19 * time.Hour)
+		if p, err := c.Current(t.Context(), "GB"); err == nil {
+			t.Errorf("a day later %+v", p)
+		}
+		none := &flaky{value: 7} // which has no forecast
+		if p, err := grid.NewCached(none, grid.CacheOptions{Foresight: time.Hour}).Current(t.Context(), "GB"); err != nil || p.Value != 7 {
+			t.Errorf("%+v, error %v", p, err)
+		}
+	})
+}

@@ -260,11 +260,11 @@ func TestSomeZones(t *testing.T) {
 	}
 }
 
-// A provider is asked once an interval, however often we ask, and its token comes from a file.
+// A provider is asked once an interval for the present, and once for the forecast that stands in for it, however often we ask, and its token comes from a file.
 func TestProvidersAreAskedSeldom(t *testing.T) {
-	asked := 0
+	asked := map[string]int{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked[r.URL.Path]++
 		if r.Header.Get("auth-token") != "secret" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -286,8 +286,8 @@ func TestProvidersAreAskedSeldom(t *testing.T) {
 			t.Fatalf("intensity is %v, %v", p.Value, err)
 		}
 	}
-	if asked != 1 {
-		t.Errorf("the provider was asked %d times: want once", asked)
+	if asked["/v3/carbon-intensity/latest"] != 1 || asked["/v3/carbon-intensity/forecast"] != 1 || len(asked) != 2 {
+		t.Errorf("the provider was asked %v: want once for each", asked)
 	}
 }
 

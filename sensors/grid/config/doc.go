@@ -21,7 +21,7 @@
 //	  sites:                     # the first whose labels a machine has says otherwise
 //	  - {labels: {hall: north}, zone: SE, pue: 1.08}
 //	  - {labels: {hall: south}, at: [48.9, 2.4]} # latitude and longitude: FR, by the table of package grid
-//	  intensity:                 # sources in order: the first that knows a zone's value is believed
+//	  intensity:                 # sources in order: the first that knows a zone's value is believed; while one is away, what it forecast last
 //	  - {type: electricity-maps, url: https://api.electricitymaps.com, tokenFile: em-token, interval: 5m, maxAge: 1h}
 //	  - {type: csv, file: intensity.csv}   # a time column, then one column a zone
 //	  - {type: static, value: 350, zones: [DE, FR]}

@@ -25,7 +25,7 @@ type source struct {
 	Type     string        `yaml:"type" required:"true" enum:"static,csv,profile,time-of-use,neso,electricity-maps,watttime,prometheus,carbon-aware"`
 	Zones    []string      `yaml:"zones" doc:"the only zones that it is asked for (all)"`
 	Interval time.Duration `yaml:"interval" doc:"between two requests for a zone (5m)"`
-	MaxAge   time.Duration `yaml:"maxAge" doc:"for how long a value is used after its end when there is no newer one (1h)"`
+	MaxAge   time.Duration `yaml:"maxAge" doc:"for how long a value is used after its end when there is no newer one (1h); then what the provider has forecast last, for a day"`
 
 	Value   *float64 `yaml:"value" doc:"static: the value"`
 	Profile string   `yaml:"profile" doc:"profile: static:V, sine:mean:amplitude:periodSec or randwalk:min:max:stepSec"`
@@ -91,7 +91,7 @@ func (c *Config) source(s *source, want grid.Signal) (grid.Source, error) {
 	}
 	switch s.Type {
 	case "neso", "electricity-maps", "watttime", "prometheus", "carbon-aware":
-		src = grid.NewCached(src, grid.CacheOptions{Interval: s.Interval, MaxAge: s.MaxAge})
+		src = grid.NewCached(src, grid.CacheOptions{Interval: s.Interval, MaxAge: s.MaxAge, Foresight: 24 * time.Hour})
 	}
 	if len(s.Zones) > 0 {
 		o := only{src, make(map[string]bool, len(s.Zones))}
