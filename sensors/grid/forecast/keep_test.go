@@ -89,6 +89,28 @@ func TestFileThatCannotBeReadForNow(t *testing.T) {
 	}
 }
 
+// A file of more zones than there is room for loses some of them, and not those that are asked for.
+func TestFileOfTooManyZones(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "history.json")
+	p := &provider{now: start}
+	all := over(t, p, forecast.SourceOptions{Zones: []string{"DE", "FR", "GB"}, File: file})
+	for range 2 {
+		if err := all.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.now = p.now.Add(time.Hour)
+	}
+	one := over(t, p, forecast.SourceOptions{Zones: []string{"GB"}, MaxZones: 2, File: file})
+	if err := one.Refresh(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for zone, kept := range map[string]bool{"GB": true, "DE": true, "FR": false} {
+		if _, values := one.Values(zone); (len(values) > 24) != kept {
+			t.Errorf("%s: %d hours are known", zone, len(values))
+		}
+	}
+}
+
 // market is a provider of prices whose currency changed at a moment.
 type market struct {
 	provider

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -104,7 +105,8 @@ func (s *Source) Save(w io.Writer) error {
 	return json.NewEncoder(w).Encode(out)
 }
 
-// Load restores what Save has written: see Restore. Of a text that is not wholly right, or of another signal, nothing is taken over.
+// Load restores what Save has written: see Restore. Of a text that is not wholly right, or of another signal, nothing is taken over; of more zones than
+// there is room for, those that are there already, and then the first by name.
 func (s *Source) Load(r io.Reader) error {
 	b, err := io.ReadAll(io.LimitReader(r, savedBytes+1))
 	if err != nil {
@@ -148,12 +150,32 @@ func (s *Source) Load(r io.Reader) error {
 		}
 		values[name] = v
 	}
-	for name, z := range in.Zones {
+	for _, name := range s.room(values) {
+		z := in.Zones[name]
 		if err := s.Restore(name, z.Currency, z.Start.UTC(), values[name]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// room returns the zones of which there is a place for a model.
+func (s *Source) room(values map[string][]float64) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var there, others []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if s.zones[name] != nil {
+			there = append(there, name)
+		} else {
+			others = append(others, name)
+		}
+	}
+	if free := max(s.opts.MaxZones-len(s.zones), 0); len(others) > free {
+		s.opts.Logger.Warn("history of more zones than are kept", "zones", len(values), "most", s.opts.MaxZones, "left out", others[free:])
+		others = others[:free]
+	}
+	return append(there, others...)
 }
 
 // remember reads the file of the options once, and writes it when hours were learned since it was.
