@@ -30,7 +30,7 @@ import (
 const NESO = "https://api.carbonintensity.org.uk"
 
 // Usage explains the notation of Open, for the help of a flag.
-const Usage = "grid signal: neso[:URL], electricitymaps:URL, watttime:URL, carbonaware:URL, csv:FILE, config:FILE (a YAML file whose section objective names sources of intensity: Prometheus, tariffs, several in order), or a made-up one: static:V, sine:MEAN:AMPLITUDE:PERIOD_SECONDS, randwalk:MIN:MAX:STEP_SECONDS"
+const Usage = "grid signal: neso[:URL], electricitymaps:URL, watttime:URL, carbonaware:URL (taken as average life-cycle intensity; with WattTime behind it, say which signal in a config), csv:FILE, config:FILE (a YAML file whose section objective names sources of intensity: Prometheus, tariffs, several in order), or a made-up one: static:V, sine:MEAN:AMPLITUDE:PERIOD_SECONDS, randwalk:MIN:MAX:STEP_SECONDS"
 
 // Options tune Open. The zero value works for sources without credentials.
 type Options struct {

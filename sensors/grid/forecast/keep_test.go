@@ -1,15 +1,18 @@
 package forecast_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leastwatt/leastwatt/sensors/grid"
@@ -87,6 +90,33 @@ func TestFileThatCannotBeReadForNow(t *testing.T) {
 	if _, values := again.Values("GB"); len(values) < len(known)+20 {
 		t.Errorf("%d hours are known, the file held %d", len(values), len(known))
 	}
+}
+
+// A provider that is away for a day is told once, and once that it is back.
+func TestRunTellsAnOutageOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		p := &provider{now: start}
+		away := true
+		p.broken = func(_ string, ps []grid.Point) ([]grid.Point, error) {
+			if away {
+				return nil, errors.New("away")
+			}
+			return ps, nil
+		}
+		s := over(t, p, forecast.SourceOptions{Zones: []string{"GB"}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		time.Sleep(24 * time.Hour) // of the bubble's clock
+		away = false
+		time.Sleep(24 * time.Hour)
+		cancel()
+		<-done
+		if text := log.String(); strings.Count(text, "level=WARN") != 1 || strings.Count(text, "there again") != 1 {
+			t.Errorf("told:\n%s", text)
+		}
+	})
 }
 
 // A file of more zones than there is room for loses some of them, and not those that are asked for.

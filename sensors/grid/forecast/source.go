@@ -268,12 +268,22 @@ func (s *Source) check(zone string, ps []grid.Point) error {
 }
 
 // Run feeds the models, at once and then at every interval, until ctx is done, whose error it returns. What fails is
-// logged and tried again.
+// tried again, and logged when it is another error than before: a provider that is away for a day is told once.
 func (s *Source) Run(ctx context.Context) error {
+	told := ""
 	for {
+		text := ""
 		if err := s.Refresh(ctx); err != nil && ctx.Err() == nil {
-			s.opts.Logger.Warn("history for forecasts", "signal", s.Signal(), "error", err)
+			text = err.Error()
 		}
+		switch {
+		case text == told || ctx.Err() != nil:
+		case text == "":
+			s.opts.Logger.Info("history for forecasts is there again", "signal", s.Signal())
+		default:
+			s.opts.Logger.Warn("history for forecasts", "signal", s.Signal(), "error", text)
+		}
+		told = text
 		wait := s.opts.Interval + time.Duration(rand.Int64N(int64(s.opts.Interval)/10+1)) // jitter, so that replicas spread
 		select {
 		case <-ctx.Done():
