@@ -182,8 +182,8 @@ func TestStartLeavesThePlaces(t *testing.T) {
 	if !table.Start(&big, 0) {
 		t.Error("its own place is in its way")
 	}
-	if p, ok := table.Place("big"); ok {
-		t.Errorf("it has started and still has a place: %+v", p)
+	if p, ok := table.Place("big"); ok || len(table.entries) > 0 {
+		t.Errorf("it has started and still stands there: %+v", p)
 	}
 }
 
@@ -218,6 +218,26 @@ func TestMovesOn(t *testing.T) {
 	table.Enter([]Job{job})
 	if q, ok = table.Place("a"); !ok || !q.Late {
 		t.Errorf("it cannot end in time, and stands at %+v, %v", q, ok)
+	}
+}
+
+// A job that becomes another keeps its place where it ends in time there: else all that stand close would lose theirs at once.
+func TestChangesInPlace(t *testing.T) {
+	table, _ := two(0)
+	job := Job{Name: "a", CPU: 8, Life: time.Hour, Due: 5 * time.Hour, Last: 5 * time.Hour}
+	table.Enter([]Job{job})
+	job.Life, job.Due, job.Last = 2*time.Hour, 6*time.Hour, 6*time.Hour
+	table.Enter([]Job{job})
+	if p, _ := table.Place("a"); p.Start != 5*time.Hour {
+		t.Errorf("it has moved to %v", p.Start)
+	}
+	if x := (Job{Name: "b", CPU: 1, Life: 5*time.Hour + 30*time.Minute}); !table.Start(&x, 0) {
+		t.Error("it does not give way")
+	}
+	job.Life, job.Due, job.Last = 3*time.Hour, 4*time.Hour, 4*time.Hour
+	table.Enter([]Job{job})
+	if p, _ := table.Place("a"); p.Start > 4*time.Hour || p.Late {
+		t.Errorf("it stands at %+v and ends too late", p)
 	}
 }
 
