@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -155,13 +156,13 @@ func parseJobs(body []byte, now time.Time) ([]*Job, error) {
 	if one {
 		list = make([]wireJob, 1)
 		if err := d.Decode(&list[0]); err != nil {
-			return nil, fmt.Errorf("json: %w", err)
+			return nil, fmt.Errorf("json: %w", inWords(err))
 		}
 	} else if err := eachJob(d, func(w wireJob) bool {
 		list = append(list, w)
 		return len(list) <= maxJobs // more are refused below, and need no room before
 	}); err != nil {
-		return nil, fmt.Errorf("json: job %d: %w", len(list), err)
+		return nil, fmt.Errorf("json: job %d: %w", len(list), inWords(err))
 	}
 	if len(list) > maxJobs {
 		return nil, fmt.Errorf("more than %d jobs in one request", maxJobs)
@@ -175,6 +176,29 @@ func parseJobs(body []byte, now time.Time) ([]*Job, error) {
 		}
 		return fmt.Sprintf("job %d: ", i)
 	})
+}
+
+// inWords says of a value of the wrong type what is wanted, and not what Go calls it.
+func inWords(err error) error {
+	t, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return err
+	}
+	want := "an object with the fields of a job"
+	switch t.Type.Kind() {
+	case reflect.Float64:
+		want = "a number"
+	case reflect.Int:
+		want = "a whole number"
+	case reflect.String:
+		want = "a text"
+	case reflect.Bool:
+		want = "true or false"
+	}
+	if t.Field == "" {
+		return fmt.Errorf("want %s, not a value of type %s", want, t.Value)
+	}
+	return fmt.Errorf("field %q: want %s, not a value of type %s", t.Field, want, t.Value)
 }
 
 // eachJob reads a list one by one, as long as yield wants more.

@@ -97,7 +97,8 @@ func TestManyJobsInOneRequest(t *testing.T) {
 	if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
 		t.Errorf("%d bytes were allocated for a body of %d", used, len(body))
 	}
-	for body, want := range map[string]string{`[{"cpu":1,"duration":60},]`: "json: job 1", `[{"cpu":1,"duration":60}`: "json: job 1", `[{"cpu":"two"}]`: "json: job 0"} {
+	for body, want := range map[string]string{`[{"cpu":1,"duration":60},]`: "json: job 1", `[{"cpu":1,"duration":60}`: "json: job 1", `[{"cpu":"two"}]`: `json: job 0: field "cpu": want a number, not a value of type string`,
+		`{"cpu":1,"duration":"10m"}`: `json: field "duration": want a number`, `[1]`: "json: job 0: want an object", `{"cpu":1,"duration":60,"priority":1.5}`: `field "priority": want a whole number`} {
 		if _, err := parseJobs([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v: want %q", body, err, want)
 		}
