@@ -138,11 +138,13 @@ const (
 
 // answers asks for each kind of metric through the API server.
 func answers(ctx context.Context, t *testing.T, c *controlplane.Cluster, client *kubernetes.Clientset) error {
-	if err := until(ctx, func(ctx context.Context) (bool, error) { // the aggregator learns in the background who serves
-		got, _, err := ask(ctx, client, custom+"/nodes/*/power_watts")
-		return err == nil && len(got) == 2, nil
-	}); err != nil {
-		return fmt.Errorf("waiting for the metrics of two nodes: %w", err)
+	for _, path := range []string{custom + "/nodes/*/power_watts", external + "/power_watts"} {
+		if err := until(ctx, func(ctx context.Context) (bool, error) { // the aggregator learns in the background who serves, of each group by itself
+			got, _, err := ask(ctx, client, path)
+			return err == nil && len(got) == 2, nil
+		}); err != nil {
+			return fmt.Errorf("waiting for the metrics of two nodes at %s: %w", path, err)
+		}
 	}
 	shell := readme.Shell{Programs: map[string]string{"kubectl": controlplane.KubectlForTest(t)}, Kubeconfig: c.Kubeconfig()}
 	shell.Play(ctx, t, readme.Read(t, "### Scale on watts").Commands)
