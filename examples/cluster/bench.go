@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -88,6 +89,9 @@ func runBench(ctx context.Context, o options, out io.Writer) error {
 					s := k.sides[side]
 					profile := ""
 					if o.profiles != "" {
+						if err := os.MkdirAll(o.profiles, 0o755); err != nil {
+							return err
+						}
 						profile = filepath.Join(o.profiles, fmt.Sprintf("%s-%s-%d.pb.gz", k.name, s.name, n+1))
 					}
 					r, err := p.measure(ctx, s, profile)
