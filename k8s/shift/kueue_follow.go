@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -109,7 +108,7 @@ func (f *follower) served() (kinds, error) {
 		}
 		for _, r := range list.APIResources {
 			kind := schema.GroupKind{Group: kueueGroup, Kind: r.Kind}
-			if _, ok := all[kind]; !ok && (kind == workload || kind == check) && !strings.Contains(r.Name, "/") {
+			if _, ok := all[kind]; !ok && (kind == workload || kind == check) {
 				all[kind] = group.WithKind(r.Kind)
 			}
 		}
