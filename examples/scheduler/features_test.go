@@ -219,19 +219,8 @@ func checkCap(t *testing.T, ctx context.Context, client kubernetes.Interface, id
 			return err
 		}
 	}
-	why := ""
-	if err := until(ctx, func() (bool, error) {
-		p, err := pods.Get(ctx, "bound", metav1.GetOptions{})
-		if err != nil {
-			return false, err
-		}
-		for _, c := range p.Status.Conditions {
-			if c.Type == v1.PodScheduled && c.Status == v1.ConditionFalse {
-				why = c.Message
-			}
-		}
-		return why != "", nil
-	}); err != nil {
+	why, err := pendingWhy(ctx, client, "bound")
+	if err != nil {
 		return err
 	}
 	t.Logf("kubectl get pod bound: %s", why)
@@ -354,4 +343,21 @@ func createLabelled(ctx context.Context, client kubernetes.Interface, name strin
 	}
 	_, err = client.CoreV1().Nodes().Patch(ctx, name, "application/merge-patch+json", patch, metav1.PatchOptions{})
 	return err
+}
+
+// pendingWhy waits until a pod could not be scheduled, and returns the reason that it tells.
+func pendingWhy(ctx context.Context, client kubernetes.Interface, name string) (why string, err error) {
+	err = until(ctx, func() (bool, error) {
+		p, err := client.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		for _, c := range p.Status.Conditions {
+			if c.Type == v1.PodScheduled && c.Status == v1.ConditionFalse {
+				why = c.Message
+			}
+		}
+		return why != "", nil
+	})
+	return why, err
 }

@@ -91,19 +91,8 @@ func TestPowerCapAndPreemption(t *testing.T) {
 		if err := create("second", "a", "6", "high"); err != nil {
 			return err
 		}
-		why := ""
-		if err := until(ctx, func() (bool, error) {
-			p, err := pods.Get(ctx, "second", metav1.GetOptions{})
-			if err != nil {
-				return false, err
-			}
-			for _, c := range p.Status.Conditions {
-				if c.Type == v1.PodScheduled && c.Status == v1.ConditionFalse {
-					why = c.Message
-				}
-			}
-			return why != "", nil
-		}); err != nil {
+		why, err := pendingWhy(ctx, client, "second")
+		if err != nil {
 			return err
 		}
 		t.Logf("kubectl get pod second: %s", why)
