@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +18,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
 // api is an API server that serves Kueue in some versions, and a cache of what it serves.
@@ -101,6 +104,27 @@ func TestKueueIsFollowed(t *testing.T) {
 			t.Errorf("%d: Kueue %s: read %q, watched anew %q, removed %q; want %q, %q and %q", i, x.what, got, watched, a.removed, x.read, x.watched, x.removed)
 		}
 	}
+}
+
+// A version of Kueue's that has just gone is waited for in vain, but not for ever: the other work goes on.
+func TestRoundWaitsForKueueNotForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, zoneDE, pod("p", noon, map[string]string{DeadlineAnnotation: noon.Format(time.RFC3339)}))
+		never := interceptor.NewClient(l.c.(client.WithWatch), interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, o client.ObjectList, opts ...client.ListOption) error {
+			if o.GetObjectKind().GroupVersionKind().Group == kueueGroup {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return c.List(ctx, o, opts...)
+		}})
+		c, err := New(never, l.day, Options{Kueue: true, Now: func() time.Time { return l.now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Round(t.Context()); !errors.Is(err, context.DeadlineExceeded) || gated(l.pod("p")) {
+			t.Errorf("held: %v, error %v; want a release and that Kueue did not answer", gated(l.pod("p")), err)
+		}
+	})
 }
 
 func list(k kinds) string {
