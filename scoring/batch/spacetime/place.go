@@ -44,7 +44,7 @@ func (s *solver) reset(lambda [][]float64) {
 		} else {
 			copy(s.lambda[i], lambda[i])
 		}
-		prefix(s.lambda[i], s.priced[i])
+		s.priced[i].add(s.lambda[i])
 	}
 }
 
@@ -55,7 +55,7 @@ func (s *solver) orders() [][]int {
 	regret, work := make([]float64, n), make([]float64, n)
 	for i := range s.jobs {
 		j := &s.jobs[i]
-		_, v := s.cheapest(i)
+		_, _, _, v := s.cheapest(i)
 		regret[i] = s.atOnce(j) - v
 		work[i] = j.Size * j.Slots()
 	}
@@ -85,7 +85,7 @@ func (s *solver) atOnce(j *Job) float64 {
 	v := math.Inf(1)
 	for site, e := range j.Energy {
 		if from, until := s.window(j, site); runs(e) && from < until {
-			v = min(v, e*span(s.sum[site], from, j.Length, j.last()))
+			v = min(v, e*s.sum[site].span(from, j.Length, j.last()))
 		}
 	}
 	if math.IsInf(v, 0) {
@@ -118,7 +118,7 @@ func (s *solver) take(j *Job, pl *Placement, sign float64) {
 	if pl.Site < 0 {
 		return
 	}
-	pl.Each(j, func(t int, share float64) { s.free[pl.Site][t] += sign * j.Size * share })
+	j.add(s.free[pl.Site], pl.Start, pl.Slots, sign*j.Size)
 }
 
 // feasible returns the cheapest placement of job k, prices included, for which there is room in time; Site is -1 if there is none.
@@ -129,22 +129,38 @@ func (s *solver) feasible(k int) Placement {
 		if s.dearer(k, site, value) {
 			break
 		}
-		e := j.Energy[site]
 		if j.Suspend {
 			if slots, v := s.cheapestSlots(j, site, true); slots != nil && v < value {
 				value, best = v, Placement{Site: site, Start: slots[0], Slots: slots}
 			}
 			continue
 		}
-		from, until := s.window(j, site)
-		s.starts(j, site, from, until, func(t int) bool {
-			if v := e*span(s.sum[site], t, j.Length, j.last()) + j.Size*span(s.priced[site], t, j.Length, j.last()); v < value-1e-12*math.Abs(v) {
-				value, best = v, Placement{Site: site, Start: t}
-			}
-			return true
-		})
+		if start, v := s.cheapestFree(j, site, value); start >= 0 {
+			value, best = v, Placement{Site: site, Start: start}
+		}
 	}
 	return best
+}
+
+// cheapestFree returns the start of least cost plus price at which there is room for all of a job, if it costs less than a value, and what it costs; the start
+// is -1 where none does.
+func (s *solver) cheapestFree(j *Job, site int, value float64) (int, float64) {
+	best, run := -1, 0 // slots before t, one after the other, with room for all of it
+	c, l, free, e, f := &s.sum[site], &s.priced[site], s.free[site], j.Energy[site], j.last()
+	whole, least := j.Size-tiny(j.Size), j.Size*f-tiny(j.Size)
+	from, until := s.window(j, site)
+	for t := from; t < min(until-1+j.Length, len(free)); t++ {
+		if start := t + 1 - j.Length; run >= j.Length-1 && free[t] >= least {
+			v := e*c.span(start, j.Length, f) + j.Size*l.span(start, j.Length, f)
+			if v < value && v < value-1e-12*math.Abs(v) {
+				best, value = start, v
+			}
+		}
+		if run++; free[t] < whole {
+			run = 0
+		}
+	}
+	return best, value
 }
 
 // starts calls yield for each start from–until at which there is room for all of a job.
@@ -199,7 +215,7 @@ func (s *solver) improve(plan *Plan) {
 		if pass > 0 {
 			for i := range s.lambda {
 				clear(s.lambda[i])
-				prefix(s.lambda[i], s.priced[i])
+				s.priced[i].add(s.lambda[i])
 			}
 		}
 		moved := false
@@ -249,7 +265,7 @@ func (s *solver) finish(plan *Plan) {
 			plan.Unplaced++
 			continue
 		case p.Site < 0:
-			plan.all += s.leftOut(j)
+			plan.all += s.out[i-s.real]
 			continue
 		}
 		p.Cost = 0

@@ -84,7 +84,7 @@ func (s *solver) evict(plan *Plan, j *Job, pl *Placement, weight [][]float64) (o
 			pick, least := -1, 0.0
 			for k := range plan.Placements {
 				o := &plan.Placements[k]
-				if o.Site != pl.Site {
+				if o.Site != pl.Site || t < o.Start || o.Slots == nil && t >= o.Start+s.jobs[k].Length {
 					continue
 				}
 				if size := s.jobs[k].Size * o.share(&s.jobs[k], t); size > 0 && (pick < 0 || better(size, least, need)) {

@@ -14,10 +14,11 @@ type solver struct {
 	cost   [][]float64 // by site and slot
 	lambda [][]float64 // price of one unit of size, by site and slot
 	free   [][]float64
-	sum    [][]float64 // prefix sums of cost
-	priced [][]float64 // prefix sums of lambda
+	sum    []sums      // of cost
+	priced []sums      // of lambda
 	least  [][]float64 // by job and site: what it costs there at least, without prices; +Inf where it cannot run
 	search [][]int     // by job: the sites where it can run, the least first
+	out    []float64   // by expected job: what it costs if it finds no room
 }
 
 func newSolver(p *Problem) *solver {
@@ -25,32 +26,50 @@ func newSolver(p *Problem) *solver {
 	for _, site := range p.Sites {
 		n := len(site.Capacity)
 		s.lambda = append(s.lambda, make([]float64, n))
-		s.priced = append(s.priced, make([]float64, n+1))
+		s.priced = append(s.priced, newSums(n))
 		s.free = append(s.free, slices.Clone(site.Capacity))
-		s.sum = append(s.sum, make([]float64, n+1))
+		s.sum = append(s.sum, newSums(n))
 	}
 	for i, c := range s.cost {
-		prefix(c, s.sum[i])
+		s.sum[i].add(c)
 	}
 	s.least, s.search = make([][]float64, len(s.jobs)), make([][]int, len(s.jobs))
 	for k := range s.jobs {
 		j := &s.jobs[k]
 		least, search := make([]float64, len(p.Sites)), make([]int, 0, len(p.Sites))
 		for site := range p.Sites {
-			if _, least[site] = s.cheapestAt(j, site, math.Inf(1)); !math.IsInf(least[site], 1) {
+			if _, _, least[site] = s.cheapestAt(j, site, math.Inf(1)); !math.IsInf(least[site], 1) {
 				search = append(search, site)
 			}
 		}
 		slices.SortStableFunc(search, func(a, b int) int { return cmp.Compare(least[a], least[b]) })
 		s.least[k], s.search[k] = least, search
 	}
+	s.out = s.leftOut()
 	return s
 }
 
-func prefix(v, sum []float64) {
+// sums are the prefix sums of a number a slot, and the differences between one and the next, which rounding keeps from being these numbers.
+type sums struct{ until, step []float64 }
+
+func newSums(n int) sums { return sums{make([]float64, n+1), make([]float64, n)} }
+
+func (s *sums) add(v []float64) {
+	sum := 0.0
+	until, step := s.until[1:len(v)+1], s.step[:len(v)]
 	for t, x := range v {
-		sum[t+1] = sum[t] + x
+		next := sum + x
+		until[t], step[t] = next, next-sum
+		sum = next
 	}
+}
+
+// span is what the slots from t on come to, where the last one counts by a share.
+func (s *sums) span(t, length int, share float64) float64 {
+	if share == 1 {
+		return s.until[t+length] - s.until[t]
+	}
+	return s.until[t+length-1] - s.until[t] + share*s.step[t+length-1]
 }
 
 // window returns the starts that a job may have at a site, last excluded.
@@ -58,29 +77,21 @@ func (s *solver) window(j *Job, site int) (from, until int) {
 	return j.Earliest, min(j.Latest, len(s.cost[site])-j.Length) + 1
 }
 
-// span is what the slots from t on come to by prefix sums, where the last one counts by a share.
-func span(sum []float64, t, length int, share float64) float64 {
-	if share == 1 {
-		return sum[t+length] - sum[t]
-	}
-	return sum[t+length-1] - sum[t] + share*(sum[t+length]-sum[t+length-1])
-}
-
 func runs(e float64) bool { return e >= 0 && !math.IsInf(e, 0) }
 
 // cheapest returns the placement of least cost plus price of job k, whatever is free; the earliest of equals, and of the site that costs less without prices,
 // else of the first. A site is passed over where the job costs more without prices than elsewhere with them.
-func (s *solver) cheapest(k int) (best Placement, value float64) {
-	best, value = Placement{Site: -1}, math.Inf(1)
-	for _, site := range s.search[k] {
-		if s.dearer(k, site, value) {
+func (s *solver) cheapest(k int) (site, start int, slots []int, value float64) {
+	site, value = -1, math.Inf(1)
+	for _, x := range s.search[k] {
+		if s.dearer(k, x, value) {
 			break
 		}
-		if pl, v := s.cheapestAt(&s.jobs[k], site, value); pl.Site >= 0 {
-			best, value = pl, v
+		if t, own, v := s.cheapestAt(&s.jobs[k], x, value); t >= 0 {
+			site, start, slots, value = x, t, own, v
 		}
 	}
-	return best, value
+	return site, start, slots, value
 }
 
 // dearer tells whether a job costs more than a value at a site, whatever the prices, which are never below 0.
@@ -89,36 +100,46 @@ func (s *solver) dearer(k, site int, value float64) bool {
 	return least-1e-9*math.Abs(least) > value // sums of the same numbers differ by their order
 }
 
-// cheapestAt is the same of one site, if it costs less than a value; Site is -1 where it does not.
-func (s *solver) cheapestAt(j *Job, site int, value float64) (Placement, float64) {
-	best, e := Placement{Site: -1}, j.Energy[site]
+// cheapestAt is the same of one site, if it costs less than a value; the start is -1 where it does not.
+func (s *solver) cheapestAt(j *Job, site int, value float64) (start int, slots []int, v float64) {
+	e := j.Energy[site]
 	if !runs(e) {
-		return best, value
+		return -1, nil, value
 	}
 	if j.Suspend {
 		if slots, v := s.cheapestSlots(j, site, false); slots != nil && v < value {
-			return Placement{Site: site, Start: slots[0], Slots: slots}, v
+			return slots[0], slots, v
 		}
-		return best, value
+		return -1, nil, value
 	}
 	from, until := s.window(j, site)
 	if from >= until {
-		return best, value
+		return -1, nil, value
 	}
-	// Starts, the beginnings of last slots, and ends.
-	c, l, n, f := s.sum[site], s.priced[site], j.Length, j.last()
-	c0, c1, c2 := c[from:until], c[from+n-1:until+n-1], c[from+n:until+n]
-	l0, l1, l2 := l[from:until], l[from+n-1:until+n-1], l[from+n:until+n]
-	for t, c0 := range c0 {
-		cost, price := c2[t]-c0, l2[t]-l0[t]
-		if f != 1 { // as span has it
-			cost, price = c1[t]-c0+f*(c2[t]-c1[t]), l1[t]-l0[t]+f*(l2[t]-l1[t])
+	start = -1
+	c, l, n, f := &s.sum[site], &s.priced[site], j.Length, j.last()
+	first, end := from+n-1, until+n-1 // last slots
+	cost, price := c.step[first:end], l.step[first:end]
+	if n == 1 {
+		for t, c := range cost {
+			if v := e*(f*c) + j.Size*(f*price[t]); v < value && v < value-1e-12*math.Abs(v) {
+				value, start = v, from+t
+			}
 		}
-		if v := e*cost + j.Size*price; v < value && v < value-1e-12*math.Abs(v) {
-			value, best = v, Placement{Site: site, Start: from + t}
+		return start, nil, value
+	}
+	c0, c1, c2 := c.until[from:until], c.until[first:end], c.until[first+1:end+1]
+	l0, l1, l2 := l.until[from:until], l.until[first:end], l.until[first+1:end+1]
+	for t, c0 := range c0 { // as span has it
+		x, y := c1[t]-c0+f*cost[t], l1[t]-l0[t]+f*price[t]
+		if f == 1 {
+			x, y = c2[t]-c0, l2[t]-l0[t]
+		}
+		if v := e*x + j.Size*y; v < value && v < value-1e-12*math.Abs(v) {
+			value, start = v, from+t
 		}
 	}
-	return best, value
+	return start, nil, value
 }
 
 // unconstrained is the cost of all jobs at their cheapest places, whatever is free and without prices: a lower bound.
@@ -132,15 +153,26 @@ func (s *solver) unconstrained() float64 {
 	return total
 }
 
-// leftOut is what an expected job costs that finds no room: as much as at the worst time, so that it never makes room dearer than that.
-func (s *solver) leftOut(j *Job) float64 {
-	v := 0.0
-	for site, e := range j.Energy {
-		if runs(e) && len(s.cost[site]) > 0 {
-			v = max(v, e*slices.Max(s.cost[site]))
+// leftOut is what each expected job costs that finds no room: as much as at the worst time, so that it never makes room dearer than that.
+func (s *solver) leftOut() []float64 {
+	most := make([]float64, len(s.cost))
+	for site, cost := range s.cost {
+		if most[site] = math.Inf(-1); len(cost) > 0 {
+			most[site] = slices.Max(cost)
 		}
 	}
-	return v * j.Slots()
+	out := make([]float64, len(s.jobs)-s.real)
+	for k := range out {
+		j := &s.jobs[s.real+k]
+		v := 0.0
+		for site, e := range j.Energy {
+			if runs(e) && len(s.cost[site]) > 0 {
+				v = max(v, e*most[site])
+			}
+		}
+		out[k] = v * j.Slots()
+	}
+	return out
 }
 
 // cheapestSlots returns the slots of least cost plus price for a job that may be suspended, in order.
@@ -209,24 +241,24 @@ func (s *solver) price(known float64) float64 {
 	}
 	for range n {
 		for i := range s.lambda {
-			prefix(s.lambda[i], s.priced[i])
+			s.priced[i].add(s.lambda[i])
 			clear(use[i])
 		}
 		bound := 0.0
 		for k := range s.jobs {
 			j := &s.jobs[k]
-			pl, v := s.cheapest(k)
-			if pl.Site < 0 {
+			site, start, slots, v := s.cheapest(k)
+			if site < 0 {
 				continue
 			}
 			if k >= s.real {
-				if out := s.leftOut(j); v > out {
+				if out := s.out[k-s.real]; v > out {
 					bound += out
 					continue
 				}
 			}
 			bound += v
-			pl.Each(j, func(t int, share float64) { use[pl.Site][t] += j.Size * share })
+			j.add(use[site], start, slots, j.Size)
 		}
 		norm := 0.0
 		for i := range s.lambda {
@@ -256,7 +288,7 @@ func (s *solver) price(known float64) float64 {
 		s.lambda = kept
 	}
 	for i := range s.lambda {
-		prefix(s.lambda[i], s.priced[i])
+		s.priced[i].add(s.lambda[i])
 	}
 	return best
 }
@@ -282,4 +314,20 @@ func (p *Placement) Each(j *Job, visit func(t int, share float64)) {
 		visit(t, 1)
 	}
 	visit(end, j.last())
+}
+
+// add adds x in each slot that the job takes from a start on, or of its own, times the share that it takes.
+func (j *Job) add(to []float64, start int, slots []int, x float64) {
+	last := x * j.last()
+	if slots != nil {
+		for _, t := range slots {
+			to[t] += last
+		}
+		return
+	}
+	end := start + j.Length - 1
+	for t := start; t < end; t++ {
+		to[t] += x
+	}
+	to[end] += last
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/leastwatt/leastwatt/scoring/batch/spacetime"
 )
@@ -298,6 +299,24 @@ func TestExpectedNeverMakesLate(t *testing.T) {
 	}
 }
 
+// TestLastSlotIsShared: jobs that take half of a slot share it, and one of two slots leaves half of its second to another.
+func TestLastSlotIsShared(t *testing.T) {
+	p := spacetime.Problem{
+		Sites: []spacetime.Site{{Name: "s", Capacity: []float64{1, 1, 1, 1}, Cost: []float64{9, 8, 1, 9}}},
+		Jobs: []spacetime.Job{
+			{Name: "a", Size: 1, Length: 1, Last: 0.5, Latest: 3, Energy: []float64{1}},
+			{Name: "b", Size: 1, Length: 2, Last: 0.5, Latest: 2, Energy: []float64{1}},
+		},
+	}
+	plan, err := spacetime.Solve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if check(t, p, plan); plan.Placements[0].Start != 2 || plan.Placements[1].Start != 1 {
+		t.Errorf("%+v, want a in slot 2 and b in slots 1 and 2", plan.Placements)
+	}
+}
+
 func TestUnknownIsNeutral(t *testing.T) {
 	nan := math.NaN()
 	p := spacetime.Problem{
@@ -377,6 +396,27 @@ func BenchmarkSolve1000Jobs10Sites96Slots(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSolveExpected plans the jobs of one site beside work that is expected, and reports the time by that of a plan in which this work has come: what is
+// expected should take part in a plan as cheaply as jobs do.
+func BenchmarkSolveExpected(b *testing.B) {
+	r := rand.New(rand.NewPCG(9, 1))
+	p := random(r, 1, 96, 300, 0.1, false)
+	cut(r, &p)
+	come := p
+	p.Jobs, p.Expected = p.Jobs[:100], p.Jobs[100:]
+	var took [2]time.Duration
+	for b.Loop() {
+		for k, p := range []spacetime.Problem{p, come} {
+			began := time.Now()
+			if _, err := spacetime.Solve(p); err != nil {
+				b.Fatal(err)
+			}
+			took[k] += time.Since(began)
+		}
+	}
+	b.ReportMetric(took[0].Seconds()/took[1].Seconds(), "expected/come")
 }
 
 func ExampleSolve() {
