@@ -64,7 +64,12 @@ func TestValuesAreChecked(t *testing.T) {
 		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].objective.minimize=grams,existingConfigMap=mine":                    "args.config: /etc/leastwatt/KEY",
 		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].objective.minimize=grams,scheduler.extraProfiles[0].args.config=/a": "leave one out",
 		"scheduler.extraProfiles[0].schedulerName=a,scheduler.extraProfiles[0].powerCap.enabled=true":                                              "caps",
-		"jobsPush.enabled=true,jobsPush.url=https://a.b":                                                                                           "existingSecret",
+		"scheduler.decisionsPort=10259":                                         "scheduler.decisionsPort and scheduler.securePort are both 10259",
+		"controller.enabled=true,controller.healthPort=8080":                    "controller.healthPort and controller.metricsPort are both 8080",
+		"shift.enabled=true,shift.webhook.enabled=true,shift.webhook.port=8081": "shift.healthPort and shift.webhook.port are both 8081",
+		"image.tag=a b": "tag",
+		"image=null":    "missing property 'image'", "scheduler=null": "missing property 'scheduler'", "scheduler.powerCap=null": "missing property 'powerCap'", "networkPolicy.from=null": "missing property 'from'",
+		"jobsPush.enabled=true,jobsPush.url=https://a.b": "existingSecret",
 	} {
 		if _, err := render(t, "--set="+set); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want an error about %s", set, err, want)
@@ -72,6 +77,9 @@ func TestValuesAreChecked(t *testing.T) {
 	}
 	if _, err := render(t, "--set=metricsAdapter.enabled=true,metricsAdapter.tls.existingSecret=mine"); err == nil || !strings.Contains(err.Error(), "caBundle") {
 		t.Errorf("a certificate without its authority: %v", err)
+	}
+	if _, err := render(t, "--set=shift.enabled=true,shift.webhook.port=8081,scheduler.enabled=false"); err != nil {
+		t.Errorf("the port of what does not listen: %v", err)
 	}
 }
 

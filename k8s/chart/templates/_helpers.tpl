@@ -410,3 +410,14 @@ crt: {{ $crt }}
 key: {{ $key }}
 ca: {{ $bundle }}
 {{- end -}}
+
+{{/* Refuses two listeners of one pod at one port, with which it would not start; 0 is none: (list "controller" (dict "metricsPort" 8080 "healthPort" 8081)) */}}
+{{- define "leastwatt.listeners" -}}
+{{- $component := index . 0 -}}
+{{- $had := dict -}}
+{{- range $name, $port := index . 1 -}}
+{{- $port := toString $port -}}
+{{- with get $had $port }}{{ fail (printf "%s.%s and %s.%s are both %s: give each a port of its own" $component . $component $name $port) }}{{ end -}}
+{{- if ne $port "0" }}{{ $_ := set $had $port $name }}{{ end -}}
+{{- end -}}
+{{- end -}}
