@@ -34,12 +34,13 @@ func (p *Plugin) ScoreExtensions() fwk.ScoreExtensions { return p }
 // NormalizeScore turns costs into scores from 0 to 100. The cheapest node alone gets 100; of nodes that are
 // equally cheap it is the one that is open already and fullest. A cheaper node never gets a lower score
 // than a dearer one, and distinct costs get distinct scores while there are scores left. A node over
-// capacity gets 1, one that is not known 0. So do all when the prediction failed as a whole.
+// capacity gets 1, one that is not known 0. So do all when the prediction failed as a whole, and all
+// of a cycle that is not the last one that PreScore saw.
 func (p *Plugin) NormalizeScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, scores fwk.NodeScoreList) *fwk.Status {
-	if s := p.read(cs); s != nil {
+	if s := p.last.Load(); s != nil && s.cycle == cs {
 		p.conclude(ctx, s, pod, scores)
 	} else {
-		normalize(scores, -1)
+		unknown(scores)
 	}
 	if p.shadow != nil {
 		for i := range scores {
@@ -56,9 +57,7 @@ func (p *Plugin) conclude(ctx context.Context, s *state, pod *v1.Pod, scores fwk
 	s.settle()
 	if s.err != nil {
 		p.stepAside(ctx, pod, s.err)
-		for i := range scores {
-			scores[i].Score = levelUnknown
-		}
+		unknown(scores)
 		return
 	}
 	t := p.tally(s, scores)
@@ -72,6 +71,13 @@ func (p *Plugin) conclude(ctx context.Context, s *state, pod *v1.Pod, scores fwk
 	p.decisions.scored(pod, t.best, scores)
 	if p.shadow != nil && len(t.best) > 0 {
 		p.watched.best, p.watched.known = p.work.nodes[t.best[0].i], true
+	}
+}
+
+// unknown makes all scores those of nodes that are not known.
+func unknown(scores fwk.NodeScoreList) {
+	for i := range scores {
+		scores[i].Score = levelUnknown
 	}
 }
 

@@ -29,7 +29,7 @@ func newPlaces(v *scoring.View) *places {
 
 // guess returns the places that a server of a generation may have.
 func (p *places) guess(generation int64) *[ways]atomic.Uint32 {
-	return &p.slots[uint64(generation)%uint64(len(p.slots))]
+	return &p.slots[generation&int64(len(p.slots)-1)] // their number is a power of two
 }
 
 // remember puts a place where guess finds it.

@@ -31,7 +31,7 @@ func TestUnknownNeverWins(t *testing.T) {
 	s.specs[1].Predictor = nil
 	p := s.start(t, "")
 	s.refresh(t, s.now, math.NaN(), 0.1, 0.95, 0.1)
-	infos := append(s.infos(), &fakeNode{node: node("stranger", 10), generation: 1})
+	infos := append(s.infos(), &fakeNode{node: node("stranger", 10), generation: generations.Add(1)})
 	raw, scores := cycle(t, p, pod("p", "1"), infos)
 	want := map[string]int64{"dear": 100, "full": 1, "dead": 0, "unmodelled": 0, "stranger": 0}
 	for name := range want {

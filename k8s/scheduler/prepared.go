@@ -22,7 +22,6 @@ type prepared struct {
 	seats  []seat         // beside nodes
 	pods   [][]podUse     // beside nodes: what the pods on each were found to use when they were counted last
 	found  []*v1.Node     // beside nodes: the object that each was found by
-	infos  []fwk.NodeInfo // beside nodes: the same
 	places *places
 	prices [demands]prices
 	costs  []scoring.Cost  // memory for the scorer
@@ -38,7 +37,7 @@ type prepared struct {
 
 // A mark tells what has changed on a server.
 type mark struct {
-	generation int64  // of the NodeInfo when its pods were counted; -1 is never
+	generation int64  // of the NodeInfo when its pods were counted, or uncounted
 	version    uint32 // counts the changes of the node in this view, from 1
 }
 
@@ -63,21 +62,21 @@ func (w *prepared) look(v *scoring.View) {
 	}
 	from := v.Nodes()
 	nodes, marks, seats, pods := make([]scoring.Node, len(from)), make([]mark, len(from)), make([]seat, len(from)), make([][]podUse, len(from))
-	found, infos := make([]*v1.Node, len(from)), make([]fwk.NodeInfo, len(from))
+	found := make([]*v1.Node, len(from))
 	copy(nodes, from)
 	old, gpus := w.view, w.gpus
 	w.gpus, w.wakes = nil, false
 	moved := old == nil || old.Len() != len(from)
 	for i := range nodes {
 		n, m, s := &nodes[i], &marks[i], &seats[i]
-		m.generation, m.version, s.reason = -1, 1, reasonOf(n.Err)
+		m.generation, m.version, s.reason = uncounted, 1, reasonOf(n.Err)
 		k, was := i, (*seat)(nil)
 		if old != nil {
 			if k >= len(w.nodes) || w.nodes[k].Name != n.Name {
 				k, moved = old.Index(n.Name), true
 			}
 			if k >= 0 {
-				was, pods[i], found[i], infos[i] = &w.seats[k], w.pods[k], w.found[k], w.infos[k]
+				was, pods[i], found[i] = &w.seats[k], w.pods[k], w.found[k]
 			}
 		}
 		s.sample(n.Readings, v.At(), was)
@@ -97,21 +96,21 @@ func (w *prepared) look(v *scoring.View) {
 			if w.gpus != nil && gpus != nil {
 				w.gpus[i] = gpus[k]
 			}
-		case w.marks[k].generation >= 0 && was.newest <= s.sampled:
+		case w.marks[k].generation != uncounted && was.newest <= s.sampled:
 			m.generation, s.newest, s.empty = w.marks[k].generation, was.newest, was.empty // the new sample shows every pod
 		}
-		if sleeps(n) && m.generation >= 0 && !sleeps(&old.Nodes()[k]) {
-			m.generation = -1 // nobody has looked whether it is empty
+		if sleeps(n) && m.generation != uncounted && !sleeps(&old.Nodes()[k]) {
+			m.generation = uncounted // nobody has looked whether it is empty
 		}
 		w.add(n, s, i)
-		if m.generation >= 0 {
+		if m.generation != uncounted {
 			wake(n)
 		}
 	}
 	if moved {
 		w.places = newPlaces(v)
 	}
-	w.view, w.nodes, w.marks, w.seats, w.pods, w.found, w.infos, w.prices = v, nodes, marks, seats, pods, found, infos, [demands]prices{}
+	w.view, w.nodes, w.marks, w.seats, w.pods, w.found, w.prices = v, nodes, marks, seats, pods, found, [demands]prices{}
 	w.asked = make([]atomic.Uint32, len(nodes))
 }
 
@@ -186,10 +185,10 @@ func (w *prepared) hear() {
 
 // recount has the pods on the i-th server counted anew when it is next asked about.
 func (w *prepared) recount(i int) {
-	w.marks[i].generation = -1
+	w.marks[i].generation = uncounted
 	for k := range w.prices {
 		if tags := w.prices[k].tags; tags != nil {
-			tags[i].info = nil
+			tags[i].generation = uncounted
 		}
 	}
 }
@@ -201,7 +200,7 @@ func (w *prepared) seat(info fwk.NodeInfo, generation int64) int {
 	if i < 0 {
 		return -1
 	}
-	w.infos[i], w.found[i] = info, node
+	w.found[i] = node
 	mark := &w.marks[i]
 	if generation != mark.generation {
 		mark.generation = generation
@@ -224,7 +223,7 @@ func (w *prepared) node(name string) *scoring.Node {
 	if w.view == nil {
 		return nil
 	}
-	if i := w.view.Index(name); i >= 0 && (w.nodes[i].Assumed == "" || w.marks[i].generation >= 0) { // else nobody has counted its pods
+	if i := w.view.Index(name); i >= 0 && (w.nodes[i].Assumed == "" || w.marks[i].generation != uncounted) { // else nobody has counted its pods
 		return &w.nodes[i]
 	}
 	return nil

@@ -14,10 +14,10 @@ import (
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
-const stateKey fwk.StateKey = "PreScore" + Name
-
 // state is what PreScore leaves for the rest of the cycle. The prices are those of the last cycle: kube-scheduler runs the scheduling
-// cycles of all its pods one after the other, so nobody asks about one when the next has begun; who does so later yet finds no state.
+// cycles of all its pods one after the other, so nobody asks about one when the next has begun. Score, which runs for every node, trusts
+// in that; NormalizeScore sees to it, and what was found in another cycle than its own counts for nothing. It is not kept in the
+// CycleState: that would make the CycleState slower for the other plugins, which read it for every node.
 type state struct {
 	*prices
 	places *places
@@ -26,22 +26,6 @@ type state struct {
 	cycle  fwk.CycleState // that it was left in
 	began  time.Time
 	err    error // of the prediction as a whole; guarded by the plugin's mu
-}
-
-// Clone implements the framework's StateData.
-func (s *state) Clone() fwk.StateData { return s }
-
-// read returns what PreScore left in a cycle, or nil if that is not the last one. That it is can be seen cheaper than by looking it up:
-// this runs for every node.
-func (p *Plugin) read(cs fwk.CycleState) *state {
-	s := p.last.Load()
-	if s == nil || s.cycle == cs {
-		return s
-	}
-	if d, err := cs.Read(stateKey); err == nil && d == fwk.StateData(s) {
-		return s
-	}
-	return nil
 }
 
 // fewest is up to how many candidates are looked at by PreScore, and not by Score, so that it can tell whether any is known.
@@ -72,7 +56,6 @@ func (p *Plugin) PreScore(ctx context.Context, cs fwk.CycleState, pod *v1.Pod, n
 		return fwk.NewStatus(fwk.Skip, fmt.Sprintf("the cost is known of none of %d nodes", len(nodes)))
 	}
 	s.cycle = cs
-	cs.Write(stateKey, s)
 	p.last.Store(s)
 	return nil
 }
@@ -119,8 +102,8 @@ func (p *Plugin) stepAside(ctx context.Context, pod *v1.Pod, err error) {
 
 // Score returns the cost of the pod on a node: marginal milliwatts, or finer parts of other units, absolute,
 // lower is better. It cannot fail.
-func (p *Plugin) Score(ctx context.Context, cs fwk.CycleState, _ *v1.Pod, info fwk.NodeInfo) (int64, *fwk.Status) {
-	s := p.read(cs)
+func (p *Plugin) Score(ctx context.Context, _ fwk.CycleState, _ *v1.Pod, info fwk.NodeInfo) (int64, *fwk.Status) {
+	s := p.last.Load()
 	if s == nil {
 		return rawUnknown, nil
 	}
@@ -128,7 +111,7 @@ func (p *Plugin) Score(ctx context.Context, cs fwk.CycleState, _ *v1.Pod, info f
 	g := s.places.guess(generation)
 	for way := range g {
 		if i := int(g[way].Load()); i < len(s.tags) {
-			if t := &s.tags[i]; t.generation == generation && t.info == info {
+			if t := &s.tags[i]; t.generation == generation {
 				s.asked[i].Store(s.round)
 				return t.raw, nil
 			}

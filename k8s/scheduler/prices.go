@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	fwk "k8s.io/kube-scheduler/framework"
-
 	"github.com/leastwatt/leastwatt/scoring"
 )
 
@@ -36,11 +34,10 @@ type price struct {
 	assumed bool   // by what pods request
 }
 
-// A tag is all that Score reads of a server: the raw score, and for which NodeInfo and generation it holds. The NodeInfo is nil
-// where it holds for none.
+// A tag is all that Score reads of a server: the raw score, and for which generation of its NodeInfo it holds. That tells the server too:
+// kube-scheduler gives each change of any NodeInfo a generation of its own, from 1 (nextGeneration in pkg/scheduler/framework/types.go).
 type tag struct {
-	info       fwk.NodeInfo
-	generation int64
+	generation int64 // uncounted where the score holds for none
 	raw        int64
 }
 
@@ -54,6 +51,9 @@ type late struct {
 const (
 	// demands is how many sizes of pods have their prices kept.
 	demands = 4
+
+	// uncounted is no generation of a NodeInfo.
+	uncounted = -1
 
 	// lasting is how long a price of an unchanged server holds, because a scorer may look at what changes
 	// in the meantime: the carbon intensity, for example. It is how long kube-scheduler itself uses raw
@@ -95,9 +95,8 @@ func (p *prices) are(of scoring.Demand) bool {
 
 func (p *prices) forget() {
 	for i := range p.of {
-		p.of[i].version = 0
+		p.of[i].version, p.tags[i].generation = 0, uncounted
 	}
-	clear(p.tags)
 	p.known, p.stale = 0, true
 }
 
@@ -120,7 +119,7 @@ func (p *prices) raw(x *price) int64 { return raw(x.value, rawPer(p.unit)) }
 
 // tagged returns what Score reads of the i-th server. Where its pods are not counted no generation fits.
 func (w *prepared) tagged(i int, raw int64) tag {
-	return tag{w.infos[i], w.marks[i].generation, raw}
+	return tag{w.marks[i].generation, raw}
 }
 
 // settle puts the late prices among the others.

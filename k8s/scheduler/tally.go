@@ -26,9 +26,14 @@ func (p *Plugin) tally(s *state, list fwk.NodeScoreList) tally {
 	t := tally{candidates: len(list)}
 	n := 0
 	for i := range s.asked { // in the order of their names, and of memory
-		if s.asked[i].Load() == s.round {
-			n++
-			p.add(&t, s, i, s.tags[i].raw)
+		if s.asked[i].Load() != s.round {
+			continue
+		}
+		n++
+		if raw := s.tags[i].raw; raw < rawOver && raw > p.enough(&t) {
+			t.known++
+		} else {
+			p.add(&t, s, i, raw)
 		}
 	}
 	if n != len(list) {
@@ -43,17 +48,25 @@ func (p *Plugin) tally(s *state, list fwk.NodeScoreList) tally {
 func (p *Plugin) tallyByName(s *state, list fwk.NodeScoreList) tally {
 	t := tally{candidates: len(list)}
 	for k := range list {
-		raw, last := list[k].Score, len(t.best)-1
+		raw := list[k].Score
 		switch {
 		case list[k].Name == "": // see normalize
 			t.unknown[otherReason]++
-		case raw < rawOver && last+1 == p.args.ExplainCandidates && raw > t.best[last].raw && p.args.sources == fromSensors:
+		case raw < rawOver && raw > p.enough(&t):
 			t.known++
 		default:
 			p.add(&t, s, p.work.view.Index(list[k].Name), raw)
 		}
 	}
 	return t
+}
+
+// enough returns above which cost nothing is to be told of a server but that it is known: the best are more than those that are told.
+func (p *Plugin) enough(t *tally) int64 {
+	if last := len(t.best) - 1; last+1 == p.args.ExplainCandidates && p.args.sources == fromSensors {
+		return t.best[last].raw
+	}
+	return rawMost
 }
 
 // skipped counts what is known of the candidates of a cycle in which Score is not asked.
