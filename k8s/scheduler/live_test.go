@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -287,60 +286,6 @@ leastwatt_nodes{state="unreachable"} 3
 	}
 	if _, err := New(nil, Options{Registerer: r}); err == nil {
 		t.Error("metrics were registered twice without an error")
-	}
-}
-
-// Candidates are counted as they are told: where Score looks at them, where it reuses scores of an earlier cycle for most, and where the
-// view lacks some.
-func TestCandidatesAreCounted(t *testing.T) {
-	t.Run("measured", func(t *testing.T) { testCounted(t, `{"explainCandidates":3}`, 30, 0) })
-	t.Run("assumed", func(t *testing.T) {
-		testCounted(t, `{"explainCandidates":3,"utilization":["sensors","requests"]}`, 40, 10)
-	})
-}
-
-func testCounted(t *testing.T, args string, wantKnown, wantAssumed float64) {
-	s := newSite(curves(t, 50)...)
-	p := s.start(t, args)
-	loads := make([]float64, len(s.specs))
-	for i := range loads {
-		loads[i] = []float64{0.5, math.NaN(), 1, 0.2, 0.1}[i%5] // 10 each; those that cannot be read are assumed
-	}
-	s.refresh(t, s.now, loads...)
-	infos := append(s.infos(), &fakeNode{node: node("new", 10), generation: generations.Add(1)})
-	counted := func() (known, over, lost, assumed float64) {
-		m := p.metrics
-		return testutil.ToFloat64(m.known), testutil.ToFloat64(m.over), testutil.ToFloat64(m.unknown[notWatched]), testutil.ToFloat64(m.assumed)
-	}
-	pd := pod("p", "1")
-	raw, _ := cycle(t, p, pd, infos)
-	if known, over, lost, assumed := counted(); known != wantKnown || over != 10 || lost != 1 || assumed != wantAssumed {
-		t.Errorf("%v candidates are known, %v over capacity, %v not watched, and %v of the known assumed: want %v, 10, 1 and %v", known, over, lost, assumed, wantKnown, wantAssumed)
-	}
-	first := p.decisions.Last(t.Context())[0]
-	cs := newState()
-	if st := p.PreScore(t.Context(), cs, pd, infos); !st.IsSuccess() {
-		t.Fatal(st)
-	}
-	if one, _ := p.Score(t.Context(), cs, pd, infos[0]); one != raw["node-00000"] {
-		t.Errorf("asked again a node costs %d mW, and it was %d", one, raw["node-00000"])
-	}
-	var list fwk.NodeScoreList
-	for _, i := range slices.Backward(infos) { // the best of them do not come first
-		list = append(list, fwk.NodeScore{Name: i.Node().Name, Score: raw[i.Node().Name]})
-	}
-	p.NormalizeScore(t.Context(), cs, pd, list)
-	if known, over, lost, assumed := counted(); known != 2*wantKnown || over != 20 || lost != 2 || assumed != 2*wantAssumed {
-		t.Errorf("with scores of before %v candidates are known, %v over capacity, %v not watched, and %v of the known assumed: want twice as many", known, over, lost, assumed)
-	}
-	again := p.decisions.Last(t.Context())[0]
-	for i, c := range again.Best {
-		if was := first.Best[i]; c.Node != was.Node || c.Score != was.Score {
-			t.Errorf("the best %d is %s with score %d with scores of before, and was %s with %d", i, c.Node, c.Score, was.Node, was.Score)
-		}
-	}
-	if len(again.Best) != 3 {
-		t.Errorf("%d are explained: want 3", len(again.Best))
 	}
 }
 
