@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -31,11 +32,41 @@ func TestTooManySecrets(t *testing.T) {
 	if _, err := s.get(name(MaxSecrets-1), "h"); err == nil || strings.Contains(err.Error(), "one too many") {
 		t.Errorf("the last within the limit: %v", err)
 	}
+	s.refresh(t.Context(), name(MaxSecrets)) // when its time has come
+	if _, err := s.get(name(MaxSecrets), "h"); err == nil || !strings.Contains(err.Error(), "one too many") {
+		t.Errorf("the Secret beyond the limit, later: %v", err)
+	}
 	s.release(name(0))
+	s.refresh(t.Context(), name(MaxSecrets))
+	if _, err := s.get(name(MaxSecrets), "h"); err != nil {
+		t.Errorf("the Secret for which there is room now: %v", err)
+	}
+	s.release(name(1))
 	s.release(name(MaxSecrets))
 	s.acquire(name(MaxSecrets))
 	if _, err := s.get(name(MaxSecrets), "h"); err == nil || strings.Contains(err.Error(), "one too many") {
 		t.Errorf("after another went: %v", err)
+	}
+}
+
+// noted is a Secret with the annotation that limits hosts.
+type noted string
+
+func (n noted) Secret(context.Context, string) (*v1.Secret, error) {
+	s := new(v1.Secret)
+	s.Annotations = map[string]string{HostsAnnotation: string(n)}
+	return s, nil
+}
+
+// A limit that names no host allows none: it is a mistake, as of a variable that was empty, and not the wish to have no limit.
+func TestHostsThatNameNone(t *testing.T) {
+	for text, allowed := range map[noted]bool{"": false, " , ": false, "h": true, "[": false, "g": false} {
+		s := newStore(text, time.Hour, func(string) {}, slog.New(slog.DiscardHandler))
+		s.acquire("bmc")
+		s.refresh(t.Context(), "bmc")
+		if _, err := s.get("bmc", "h"); allowed != (err == nil) || err != nil && !strings.Contains(err.Error(), HostsAnnotation+` does not allow host "h"`) {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 

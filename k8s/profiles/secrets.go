@@ -21,8 +21,8 @@ import (
 )
 
 // HostsAnnotation, on a Secret, is the hosts that its credentials may be sent to, divided by commas: names, in which
-// * stands for any text without a dot, addresses, and ranges as 10.0.0.0/8. Without it, who may write NodeProfiles
-// decides that.
+// * stands for any text without a dot, addresses, and ranges as 10.0.0.0/8. One that names none allows none. Without it,
+// who may write NodeProfiles decides that.
 const HostsAnnotation = "leastwatt.github.io/hosts"
 
 // Limits on Secrets.
@@ -61,6 +61,7 @@ type store struct {
 
 	mu    sync.Mutex
 	known map[string]*secret // guarded by mu
+	over  int                // guarded by mu: how many of them are too many
 }
 
 // A secret is a Secret in use. Its fields are guarded by the store's mutex.
@@ -69,7 +70,9 @@ type secret struct {
 	users   int
 	version string
 	data    map[string][]byte
-	hosts   []string
+	limited bool     // to hosts
+	hosts   []string // of no use if not limited
+	over    bool     // it is one too many, and not read
 	err     error
 	read    time.Time // zero before the first
 	due     time.Time
@@ -98,9 +101,10 @@ func (s *store) acquire(name string) {
 		switch {
 		case s.from == nil:
 			x.err = errNoStore
-		case len(s.known) >= MaxSecrets:
-			x.err = errTooMany
+		case len(s.known)-s.over >= MaxSecrets:
+			x.err, x.over = errTooMany, true
 			x.due = time.Now().Add(s.every)
+			s.over++
 		}
 		s.known[name] = x
 		s.nudge()
@@ -114,6 +118,9 @@ func (s *store) release(name string) {
 	if x := s.known[name]; x != nil {
 		if x.users--; x.users == 0 {
 			delete(s.known, name)
+			if x.over {
+				s.over--
+			}
 		}
 	}
 }
@@ -128,7 +135,7 @@ func (s *store) get(name, host string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("Secret %q: %w", name, errNotRead)
 	case x.err != nil:
 		return nil, fmt.Errorf("Secret %q: %w", name, x.err)
-	case len(x.hosts) > 0 && !mayReach(x.hosts, host):
+	case x.limited && !mayReach(x.hosts, host):
 		return nil, fmt.Errorf("Secret %q: its annotation %s does not allow host %q", name, HostsAnnotation, host)
 	}
 	return x.data, nil
@@ -206,6 +213,9 @@ func (s *store) next() (name string, due time.Time, first bool) {
 
 func (s *store) refresh(ctx context.Context, name string) {
 	const deadline = 10 * time.Second
+	if !s.room(name) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	got, err := s.from.Secret(ctx, name)
@@ -226,7 +236,10 @@ func (s *store) refresh(ctx context.Context, name string) {
 	if err == nil {
 		version := string(got.UID) + "/" + got.ResourceVersion
 		changed = x.err != nil || x.version != version
-		x.version, x.data, x.err, x.hosts = version, got.Data, nil, hosts(got.Annotations[HostsAnnotation])
+		x.version, x.data, x.err = version, got.Data, nil
+		var limit string
+		limit, x.limited = got.Annotations[HostsAnnotation]
+		x.hosts = hosts(limit)
 	} else if x.data == nil || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		changed = x.err == nil || x.err.Error() != err.Error()
 		x.err, x.data = err, nil
@@ -241,6 +254,23 @@ func (s *store) refresh(ctx context.Context, name string) {
 	if first {
 		close(x.ready)
 	}
+}
+
+// room tells whether a Secret may be read: one that was too many waits until others are used no more.
+func (s *store) room(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.known[name]
+	switch {
+	case x == nil || !x.over:
+		return true
+	case len(s.known)-s.over >= MaxSecrets:
+		x.due = time.Now().Add(s.every)
+		return false
+	}
+	x.over = false
+	s.over--
+	return true
 }
 
 // wait returns when a Secret in use was read once, or ctx ends.
