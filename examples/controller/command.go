@@ -235,9 +235,9 @@ func (f *flags) compat(ctx context.Context, mgr ctrl.Manager, o *controllers.Opt
 	default:
 		return wao, nil
 	}
-	if _, err := peaks.PowerModels(ctx); err != nil { // a mistake is better told at once
+	if _, err := peaks.PowerModels(ctx); err != nil && f.peaksFile != "" { // a mistake is better told at once
 		return nil, err
-	}
+	} // a ConfigMap may come, go and be mistyped by others, which is told at each change, and stands in the way of nothing else
 	o.Makers, o.Models = append(o.Makers, peaks), append(o.Models, peaks)
 	return wao, nil
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -122,13 +124,22 @@ func (s *server) testLabels(t *testing.T) {
 // PEAKS' power models, from a ConfigMap and from a file.
 func (s *server) testPeaks(t *testing.T) {
 	const models = `{"p1": {"k0": 174.0, "k1": -91.50493019588365, "k2": -0.07186049052516228}, "p2": {"k0": 100, "k1": -50, "k2": -0.05}}`
-	s.apply(t, newNode("p1", "10.0.0.1", nil),
-		&v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "peaks", Namespace: namespace}, Data: map[string]string{"power-model.json": models}})
+	configMap := func() *v1.ConfigMap {
+		return &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "peaks", Namespace: namespace}, Data: map[string]string{"power-model.json": models}}
+	}
+	s.apply(t, newNode("p1", "10.0.0.1", nil))
 	there := func(name string) bool {
 		err := s.client.Get(t.Context(), client.ObjectKey{Name: name}, new(v1alpha1.PowerModel))
 		return err == nil
 	}
-	_, _, stop := s.run(t, "--peaks-configmap="+namespace+"/peaks")
+	f, _ := told(t, "--peaks-configmap="+namespace+"/peaks")
+	var said lines
+	f.log = slog.New(slog.NewTextHandler(&said, nil))
+	_, stop := begin(t, f, s.config)
+	until(t, "it says that the ConfigMap is missing", func() bool {
+		return strings.Contains(strings.ReplaceAll(said.String(), `\"`, `"`), `configmaps "peaks" not found`)
+	})
+	s.apply(t, configMap())
 	until(t, "both models are there, and one has a node", func() bool {
 		m := new(v1alpha1.PowerModel)
 		return there("peaks-p2") && s.client.Get(t.Context(), client.ObjectKey{Name: "peaks-p1"}, m) == nil && m.Status.Nodes == 1

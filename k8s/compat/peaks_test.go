@@ -3,13 +3,21 @@ package compat_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/compat"
+	"github.com/leastwatt/leastwatt/k8s/controllers"
+	"github.com/leastwatt/leastwatt/k8s/profiles"
 	"github.com/leastwatt/leastwatt/power"
 	"github.com/leastwatt/leastwatt/power/model"
 )
@@ -80,6 +88,66 @@ func TestPeaksOfAnEmptyFile(t *testing.T) {
 		if list, err := compat.PeaksFile(file).PowerModels(t.Context()); err == nil || !strings.Contains(err.Error(), "holds no power model") || !strings.Contains(err.Error(), file) {
 			t.Errorf("%q: %v, %v", text, list, err)
 		}
+	}
+}
+
+// What has not changed is not read again, at each sweep; what has is.
+func TestPeaksOfTheSameFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "peaks")
+	write := func(last float64) {
+		models := map[string]compat.PeaksModel{"last": {K0: last}}
+		for i := range 2000 {
+			models[fmt.Sprint("n", i)] = compat.PeaksModel{K0: 100, K1: -50, K2: -0.05}
+		}
+		text, err := json.Marshal(models)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := compat.PeaksFile(file)
+	for _, k0 := range []float64{100, 200} {
+		write(k0)
+		models, err := p.PowerModels(t.Context())
+		if err != nil || len(models) != 2001 || models[0].Name != "peaks-last" || !strings.Contains(strings.ReplaceAll(models[0].Spec.JSON, " ", ""), fmt.Sprintf(`"k0":%v`, k0)) {
+			t.Fatalf("%d models, %+v, %v", len(models), models[:min(1, len(models))], err)
+		}
+		if n := testing.AllocsPerRun(1, func() {
+			if again, err := p.PowerModels(t.Context()); err != nil || len(again) != len(models) {
+				t.Errorf("again: %d models, %v", len(again), err)
+			}
+		}); n > 100 {
+			t.Errorf("reading what has not changed takes %v allocations: want none for each model", n)
+		}
+	}
+}
+
+// Until PEAKS' models could be read once, as where its ConfigMap is away when the program starts, profiles made of them stay.
+func TestPeaksNotReadYet(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "made", Annotations: map[string]string{controllers.MadeBy: "Peaks"}}},
+		&v1alpha1.NodeProfile{ObjectMeta: metav1.ObjectMeta{Name: "other", Annotations: map[string]string{controllers.MadeBy: "NodeProfileTemplate/x"}}}).Build()
+	p := compat.PeaksFile(filepath.Join(t.TempDir(), "peaks"))
+	if _, err := p.PowerModels(t.Context()); err == nil {
+		t.Fatal("it read a file that is not there")
+	}
+	for name, held := range map[string]bool{"made": true, "other": false, "bare": false} {
+		w, err := p.Want(t.Context(), c, node(name, "10.0.0.1", nil))
+		if err != nil || held != (w != nil) || w != nil && (w.By != "Peaks" || w.Err == nil) {
+			t.Errorf("%s: %+v, %v", name, w, err)
+		}
+	}
+}
+
+// As many nodes as PEAKS may have models of can have them in the cluster.
+func TestAllPeaksNodesCount(t *testing.T) {
+	if compat.MaxPeaksNodes > profiles.MaxModels {
+		t.Errorf("PEAKS may have models of %d nodes, and %d PowerModels count", compat.MaxPeaksNodes, profiles.MaxModels)
 	}
 }
 

@@ -116,7 +116,7 @@ func Add(ctx context.Context, mgr ctrl.Manager, p *profiles.Provider, o Options)
 	if added.profiles, err = b.Build(r); err != nil {
 		return nil, fmt.Errorf("controllers: %w", err)
 	}
-	s := &sweeper{client: mgr.GetClient(), provider: p, problems: wrong, census: found, count: count, period: o.Period, every: o.Sweep, models: o.Models, learned: o.Learned, again: again, log: o.Logger}
+	s := &sweeper{client: mgr.GetClient(), provider: p, problems: wrong, census: found, count: count, period: o.Period, every: o.Sweep, models: o.Models, read: make(map[string]bool), learned: o.Learned, again: again, log: o.Logger}
 	if err := mgr.Add(s); err != nil {
 		return nil, fmt.Errorf("controllers: %w", err)
 	}

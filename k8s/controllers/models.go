@@ -16,7 +16,7 @@ type ModelSource interface {
 	// Name is what [MadeBy] says of them.
 	Name() string
 
-	// PowerModels returns all of them, with name and spec. An error leaves those that there are.
+	// PowerModels returns all of them, with name and spec, which are not to be changed. An error leaves those that there are.
 	PowerModels(ctx context.Context) ([]v1alpha1.PowerModel, error)
 }
 
@@ -25,8 +25,13 @@ func (s *sweeper) foreign(ctx context.Context) error {
 	var errs []error
 	for _, m := range s.models {
 		list, err := m.PowerModels(ctx)
+		again := err == nil && !s.read[m.Name()] // as a maker of profiles it may have had nothing to say until now
+		s.read[m.Name()] = err == nil
 		if err == nil {
 			err = s.keep(ctx, m.Name(), list)
+		}
+		if again {
+			askAgain(s.again)
 		}
 		errs = append(errs, err)
 	}
@@ -51,7 +56,7 @@ func (s *sweeper) keep(ctx context.Context, by string, list []v1alpha1.PowerMode
 		switch old := have[m.Name]; {
 		case old == nil:
 			wrote = true
-			fresh := &v1alpha1.PowerModel{Spec: m.Spec}
+			fresh := &v1alpha1.PowerModel{Spec: *m.Spec.DeepCopy()}
 			fresh.Name, fresh.Annotations = m.Name, map[string]string{MadeBy: by}
 			if err := s.client.Create(ctx, fresh); !apierrors.IsAlreadyExists(err) {
 				errs = append(errs, err)
@@ -59,7 +64,7 @@ func (s *sweeper) keep(ctx context.Context, by string, list []v1alpha1.PowerMode
 		case old.Annotations[MadeBy] == by && !equality.Semantic.DeepEqual(old.Spec, m.Spec):
 			wrote = true
 			now := old.DeepCopy()
-			now.Spec = m.Spec
+			m.Spec.DeepCopyInto(&now.Spec)
 			if err := s.client.Update(ctx, now); !apierrors.IsConflict(err) {
 				errs = append(errs, err)
 			}

@@ -42,6 +42,7 @@ type sweeper struct {
 	again    chan<- event.GenericEvent // has every node looked at again
 	log      *slog.Logger
 
+	read   map[string]bool      // which of models could be read last time, by name
 	wrote  map[string]time.Time // when a profile's status was written last, by name
 	failed map[string]telling   // what the log was told last, by what failed
 }

@@ -20,6 +20,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/profiles"
@@ -39,7 +40,36 @@ func newSweeper(t *testing.T, o profiles.Options, objects ...client.Object) (*sw
 	}
 	log := new(bytes.Buffer)
 	return &sweeper{client: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.NodeProfile{}, &v1alpha1.NodeProfileTemplate{}, &v1alpha1.PowerModel{}).WithObjects(objects...).Build(), provider: p, problems: newProblems(), census: newCensus(),
-		count: func(string) {}, every: 5 * time.Second, period: 10 * time.Minute, learned: -1, log: slog.New(slog.NewTextHandler(log, nil))}, log
+		count: func(string) {}, every: 5 * time.Second, period: 10 * time.Minute, learned: -1, read: make(map[string]bool), log: slog.New(slog.NewTextHandler(log, nil))}, log
+}
+
+// A late source cannot be read at first.
+type late struct{ err error }
+
+func (*late) Name() string { return "Late" }
+
+func (l *late) PowerModels(context.Context) ([]v1alpha1.PowerModel, error) { return nil, l.err }
+
+// When a source of models can be read, at first or again, every node is looked at: it may ask for profiles as well, which it could not before.
+func TestASourceThatCanBeRead(t *testing.T) {
+	s, _ := newSweeper(t, profiles.Options{})
+	l, again := new(late), make(chan event.GenericEvent, 1)
+	s.models, s.again = []ModelSource{l}, again
+	for i, c := range []struct {
+		err  error
+		want int
+	}{{errors.New("away"), 0}, {nil, 1}, {nil, 0}, {errors.New("away"), 0}, {nil, 1}} {
+		l.err = c.err
+		if err := s.foreign(t.Context()); (err == nil) != (c.err == nil) {
+			t.Fatal(err)
+		}
+		if len(again) != c.want {
+			t.Errorf("sweep %d: nodes are looked at again %d times, want %d", i, len(again), c.want)
+		}
+		for len(again) > 0 {
+			<-again
+		}
+	}
 }
 
 // A sweep tells the log of nodes whose profile is not what is asked for: objects of other systems have no status of ours.

@@ -85,7 +85,7 @@ func TestTooManyModels(t *testing.T) {
 	l := newLibrary()
 	for i := range MaxModels + 1 {
 		m := &v1alpha1.PowerModel{Spec: v1alpha1.PowerModelSpec{JSON: text, Nodes: []string{fmt.Sprint("n", i)}}}
-		if m.Name = fmt.Sprintf("m%04d", i); i == MaxModels {
+		if m.Name = fmt.Sprintf("m%05d", i); i == MaxModels {
 			m.Spec.Priority = 1
 		}
 		l.set(m)
@@ -94,7 +94,7 @@ func TestTooManyModels(t *testing.T) {
 	c := l.now.Load()
 	for i, want := range map[int]bool{0: true, MaxModels - 2: true, MaxModels - 1: false, MaxModels: true} {
 		e, _ := c.find(scoring.Machine{Name: fmt.Sprint("n", i)}, "")
-		err := c.err(c.all[fmt.Sprintf("m%04d", i)])
+		err := c.err(c.all[fmt.Sprintf("m%05d", i)])
 		if want != (e != nil) || want != (err == nil) || !want && !strings.Contains(err.Error(), "one too many") {
 			t.Errorf("model %d: %v, %v", i, e, err)
 		}

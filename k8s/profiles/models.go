@@ -20,7 +20,7 @@ import (
 )
 
 // MaxModels bounds how many PowerModels count; further ones, by name, are an error of their own.
-const MaxModels = 4096
+const MaxModels = 16384
 
 // A library is the PowerModels of the cluster.
 type library struct {
