@@ -169,7 +169,10 @@ func queries(t *testing.T) map[string]string {
 			t.Errorf("panel %q asks nothing", p.Title)
 		}
 		for i, q := range p.Targets {
-			all[fmt.Sprintf("panel %q, query %d", p.Title, i)] = strings.NewReplacer("$node", ".*", "$__range", "6h").Replace(q.Expr)
+			if literal.MatchString(q.Expr) {
+				t.Errorf("panel %q: %s: want $__rate_interval or $__range, since a range below the interval of scrapes shows nothing", p.Title, q.Expr)
+			}
+			all[fmt.Sprintf("panel %q, query %d", p.Title, i)] = strings.NewReplacer("$node", ".*", "$__range", "6h", "$__rate_interval", "5m").Replace(q.Expr)
 		}
 	}
 	for _, v := range d.Templating.List {
@@ -182,6 +185,7 @@ func queries(t *testing.T) map[string]string {
 }
 
 var (
+	literal    = regexp.MustCompile(`\[[0-9]+[sm]\]`) // a range of seconds or minutes
 	metricName = regexp.MustCompile(`leastwatt[_:][a-z0-9_:]*`)
 	matchers   = regexp.MustCompile(`(leastwatt[_:][a-z0-9_:]*)\{([^}]*)\}`)
 	grouping   = regexp.MustCompile(`by \(([^)]*)\)`)
