@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/csv"
 	"fmt"
 	"math"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/leastwatt/leastwatt/power"
@@ -234,13 +231,14 @@ func (m *Machine) watts(cores, before float64) float64 {
 func (f *Fleet) use(machine int) float64 { return f.all.Use(f.at[machine].all) }
 
 // loadMachines reads KubeEnergyScheduler's node and site files. A node's intensity profile becomes that of its site's zone, the
-// first row's of a site: the third result, in the notation of [grid.ParseProfile].
+// first of a site: the third result, in the notation of [grid.ParseProfile].
 func loadMachines(nodeFile, siteFile string) ([]Machine, []Site, map[string]string, error) {
-	text, err := os.ReadFile(nodeFile)
+	f, err := os.Open(nodeFile)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	rows, err := trace.KubeEnergyNodes(nodeFile, bytes.NewReader(text))
+	defer f.Close()
+	rows, err := trace.KubeEnergyNodes(nodeFile, f)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -259,10 +257,6 @@ func loadMachines(nodeFile, siteFile string) ([]Machine, []Site, map[string]stri
 			sites = append(sites, Site{Name: s.ID, Zone: s.Region, PUE: s.PUE, K: s.K})
 		}
 	}
-	profiles, err := profilesOf(text)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w", nodeFile, err)
-	}
 	var machines []Machine
 	zones := make(map[string]string)
 	for _, r := range rows {
@@ -277,26 +271,9 @@ func loadMachines(nodeFile, siteFile string) ([]Machine, []Site, map[string]stri
 		if k := slices.IndexFunc(sites, func(s Site) bool { return s.Name == r.Site }); k >= 0 {
 			zone = sites[k].Zone
 		}
-		if _, ok := zones[zone]; !ok {
-			zones[zone] = profiles[r.Name]
+		if _, ok := zones[zone]; !ok && !r.Intensity.IsZero() {
+			zones[zone] = r.Intensity.String()
 		}
 	}
 	return machines, sites, zones, nil
-}
-
-// profilesOf returns the fourth column of a node file that was found right, by node.
-func profilesOf(text []byte) (map[string]string, error) {
-	r := csv.NewReader(bytes.NewReader(text))
-	r.FieldsPerRecord, r.TrimLeadingSpace = -1, true
-	list, err := r.ReadAll()
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]string)
-	for _, f := range list {
-		if len(f) > 3 {
-			out[strings.TrimSpace(f[0])] = strings.TrimSpace(f[3])
-		}
-	}
-	return out, nil
 }

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -8,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/leastwatt/leastwatt/examples/internal/gridsource"
 )
 
 var noon = time.Date(2024, 6, 3, 12, 0, 0, 0, time.UTC)
@@ -121,4 +126,37 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The profiles of a node file are the grid where nobody names another one; a file without them leaves it to -grid, or to NESO.
+func TestNodeFile(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	sites := write("sites.csv", "id,PUE,k,ci_region\nA,1.2,1,DE\n")
+	with := write("with.csv", "# ours\nci_profile,name,cpu,mem,site_id,peak_power_w\n,a0,16,64,A,300\nstatic:200,a1,16,64,A,300\nstatic:300,a2,16,64,A,300\n")
+	without := write("without.csv", "name,cpu,mem,site_id,peak_power_w\na1,16,64,A,300\n")
+	for _, c := range []struct {
+		nodes, grid string
+		want        float64 // NaN: nothing is known of the zone
+	}{{with, "", 200}, {with, "static:400", 400}, {without, "static:400", 400}, {without, "", math.NaN()}} {
+		o := &options{nodes: c.nodes, sites: sites, grid: gridsource.Flags{Grid: c.grid, Default: "static:1"}}
+		if math.IsNaN(c.want) {
+			o.grid.Default = "" // which knows zone GB alone
+		}
+		machines, _, source, err := o.inventory(slog.New(slog.DiscardHandler))
+		if err != nil || len(machines) == 0 || machines[0].Cores != 16 || machines[0].Curve == nil {
+			t.Errorf("%s: %+v, %v", c.nodes, machines, err)
+			continue
+		}
+		p, err := source.Current(t.Context(), "DE")
+		if math.IsNaN(c.want) != (err != nil) || err == nil && p.Value != c.want {
+			t.Errorf("%s with -grid %q: %v, %v, want %v", filepath.Base(c.nodes), c.grid, p.Value, err, c.want)
+		}
+	}
 }

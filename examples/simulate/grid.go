@@ -182,6 +182,9 @@ func (g *gridOptions) profiles(spec string, known []trace.KubeEnergySite) ([]tra
 	bySite := map[string][]string{}
 	for i := range nodes {
 		n := &nodes[i]
+		if n.Intensity.IsZero() {
+			return nil, fmt.Errorf("%s: node %q has no ci_profile, by which its carbon would go: give it one, or -carbon", file, n.Name)
+		}
 		if p := n.Intensity.String(); !slices.Contains(bySite[n.Site], p) {
 			bySite[n.Site] = append(bySite[n.Site], p)
 		}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -54,12 +55,13 @@ func OpenbNodes(file string, r io.Reader) ([]simulate.Node, error) {
 	}
 }
 
-// A KubeEnergyNode is a row of KubeEnergyScheduler's node file: name,cpu,mem,ci_profile[,site_id[,peak_power_w]].
+// A KubeEnergyNode is a row of KubeEnergyScheduler's node file: name,cpu,mem,ci_profile[,site_id[,peak_power_w]]. A header may name the columns in another
+// order and leave out ci_profile, for who has the site's intensity from elsewhere.
 type KubeEnergyNode struct {
 	Name      string
 	Cores     float64
-	Memory    float64 // bytes
-	Intensity Intensity
+	Memory    float64   // bytes
+	Intensity Intensity // zero where the file has none
 	Site      string
 	PeakWatts float64 // 0 where the file has none
 }
@@ -76,8 +78,12 @@ const mostOfNode = 1e12
 func KubeEnergyNodes(file string, r io.Reader) ([]KubeEnergyNode, error) {
 	var out []KubeEnergyNode
 	names := map[string]bool{}
-	err := rowsOf(file, r, "name", 4, func(fail func(int, error) error, f []string) error {
-		n := KubeEnergyNode{Name: f[0]}
+	columns := layout{columns: []string{"name", "cpu", "mem", "ci_profile", "site_id", "peak_power_w"}, need: 4, spare: []string{"ci_profile"}}
+	err := rowsOf(file, r, columns, func(fail func(int, error) error, f []string) error {
+		n := KubeEnergyNode{Name: f[0], Site: f[4]}
+		if n.Name == "" {
+			return fail(0, errors.New("the node has no name"))
+		}
 		if names[n.Name] {
 			return fail(0, fmt.Errorf("node %q is listed twice", n.Name))
 		}
@@ -90,13 +96,12 @@ func KubeEnergyNodes(file string, r io.Reader) ([]KubeEnergyNode, error) {
 			return fail(2, fmt.Errorf("mem %q: want GiB", f[2]))
 		}
 		n.Memory *= 1 << 30
-		if n.Intensity, err = ParseIntensity(f[3]); err != nil {
-			return fail(3, err)
+		if f[3] != "" {
+			if n.Intensity, err = ParseIntensity(f[3]); err != nil {
+				return fail(3, err)
+			}
 		}
-		if len(f) > 4 {
-			n.Site = f[4]
-		}
-		if len(f) > 5 && f[5] != "" {
+		if f[5] != "" {
 			if n.PeakWatts, err = number(f[5]); err != nil || n.PeakWatts < 0 || n.PeakWatts > mostOfNode {
 				return fail(5, fmt.Errorf("peak_power_w %q: want watts", f[5]))
 			}
@@ -118,8 +123,11 @@ type KubeEnergySite struct {
 func KubeEnergySites(file string, r io.Reader) ([]KubeEnergySite, error) {
 	var out []KubeEnergySite
 	ids := map[string]bool{}
-	err := rowsOf(file, r, "id", 4, func(fail func(int, error) error, f []string) error {
+	err := rowsOf(file, r, layout{columns: []string{"id", "pue", "k", "ci_region"}, need: 4}, func(fail func(int, error) error, f []string) error {
 		s := KubeEnergySite{ID: f[0], Region: f[3]}
+		if s.ID == "" {
+			return fail(0, errors.New("the site has no id"))
+		}
 		if ids[s.ID] {
 			return fail(0, fmt.Errorf("site %q is listed twice", s.ID))
 		}

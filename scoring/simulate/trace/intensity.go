@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -65,13 +66,61 @@ func (p Intensity) At(t time.Duration, seed uint64) float64 {
 	return p.a
 }
 
-// rowsOf calls f for each row of a small CSV file whose header, recognised by its first name, may be missing.
-func rowsOf(file string, r io.Reader, first string, atLeast int, f func(fail func(int, error) error, row []string) error) error {
+// IsZero tells whether no profile was given.
+func (p Intensity) IsZero() bool { return p.kind == "" }
+
+// layout is the columns of a small CSV file, in the order that they have where the file has no header.
+type layout struct {
+	columns []string
+	need    int      // the first that a row has at least
+	spare   []string // of these, what a header may leave out
+}
+
+// header returns where the columns stand if a row names at least two of them, each once and no others; nil if it is a row of values.
+func (l *layout) header(row []string) ([]int, error) {
+	at, known := make([]int, len(l.columns)), make(map[string]bool)
+	for i := range at {
+		at[i] = -1
+	}
+	var unknown, twice string
+	for i, name := range row {
+		name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
+		k := slices.Index(l.columns, name)
+		switch {
+		case k < 0 && name != "": // an empty name is of columns that a spreadsheet adds
+			unknown = name
+		case k >= 0 && at[k] >= 0:
+			twice = name
+		case k >= 0:
+			at[k], known[name] = i, true
+		}
+	}
+	if len(known) < 2 {
+		return nil, nil
+	}
+	switch {
+	case unknown != "":
+		return nil, fmt.Errorf("unknown column %.40q: want some of %s", unknown, strings.Join(l.columns, ","))
+	case twice != "":
+		return nil, fmt.Errorf("column %q stands twice", twice)
+	}
+	for k, name := range l.columns[:l.need] {
+		if at[k] < 0 && !slices.Contains(l.spare, name) {
+			return nil, fmt.Errorf("there is no column %q: want %s", name, strings.Join(l.columns, ","))
+		}
+	}
+	return at, nil
+}
+
+// rowsOf calls f for each row of a small CSV file, with the fields in the order of the layout's columns; those that the file leaves out are empty. Without a
+// header they stand in that order in the file.
+func rowsOf(file string, r io.Reader, l layout, f func(fail func(int, error) error, row []string) error) error {
 	c := csv.NewReader(r)
 	c.FieldsPerRecord = -1
 	c.TrimLeadingSpace = true
 	c.Comment = '#'
 	t := &table{file: file, r: c}
+	var at []int // of the columns in the file's rows; nil: as they stand
 	for n := 0; ; n++ {
 		row, err := c.Read()
 		if errors.Is(err, io.EOF) {
@@ -81,20 +130,43 @@ func rowsOf(file string, r io.Reader, first string, atLeast int, f func(fail fun
 			return t.broken(err)
 		}
 		t.line, _ = c.FieldPos(0)
-		if n == 0 && strings.EqualFold(strings.TrimPrefix(row[0], "\ufeff"), first) {
-			continue
+		if n == 0 {
+			if at, err = l.header(row); err != nil {
+				return &Error{file, t.line, 0, err}
+			}
+			if at != nil {
+				continue
+			}
 		}
-		if len(row) < atLeast {
-			return &Error{file, t.line, 0, fmt.Errorf("%d fields: want at least %d", len(row), atLeast)}
+		if at == nil && len(row) < l.need {
+			return &Error{file, t.line, 0, fmt.Errorf("%d fields: want at least %d", len(row), l.need)}
 		}
 		if n > MaxRows {
 			return &Error{file, t.line, 0, errTooMany}
 		}
-		if err := f(func(i int, err error) error {
+		fields := make([]string, len(l.columns))
+		for k := range fields {
+			if i := where(at, k); i >= 0 && i < len(row) {
+				fields[k] = strings.TrimSpace(row[i])
+			}
+		}
+		if err := f(func(k int, err error) error {
+			i := where(at, k)
+			if i < 0 || i >= len(row) {
+				return &Error{file, t.line, 0, err}
+			}
 			line, col := c.FieldPos(i)
 			return &Error{file, line, col, err}
-		}, row); err != nil {
+		}, fields); err != nil {
 			return err
 		}
 	}
+}
+
+// where returns the field of a column.
+func where(at []int, column int) int {
+	if at == nil {
+		return column
+	}
+	return at[column]
 }
