@@ -41,7 +41,8 @@ type Engine struct {
 	outlook atomic.Pointer[Outlook]
 	coming  *coming
 	wake    chan struct{}
-	changed *bell // something that the page shows
+	look    chan struct{} // the outlook wants to be renewed
+	changed *bell         // something that the page shows
 
 	planTook time.Duration // of Run's goroutine, as the next four
 	planned  time.Time     // the last plan, by the real clock
@@ -92,7 +93,7 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{opts: o, store: store, source: source, fleet: fleet, wake: make(chan struct{}, 1), changed: newBell(), deadlines: newDeadlines(), queue: make(map[string]*Job),
+	e := &Engine{opts: o, store: store, source: source, fleet: fleet, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), changed: newBell(), deadlines: newDeadlines(), queue: make(map[string]*Job),
 		active: make(map[string]*Job), retry: make(map[string]attempt), starts: make(map[string]plannedStart), least: make(map[need]least), counts: make(counts), readings: make(map[string]reading), replan: true}
 	saved, err := store.Setting(ctx, "strategy")
 	if err != nil {
@@ -118,15 +119,8 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 		if j.State == Starting || j.State == Suspending {
 			e.retry[j.ID] = attempt{}
 		}
-		if j.paused() {
-			continue
-		}
-		if m := fleet.find(j.Node); m >= 0 {
-			fleet.reserve(j.ID, m, asBatch(j, e.now()), j.began().Add(j.rest()))
-		} else {
-			fleet.held[j.ID] = placed{machine: -1}
-		}
 	}
+	e.hold()
 	if e.coming, err = loadComing(ctx, store, e.now(), e.slack); err != nil {
 		return nil, err
 	}
@@ -134,6 +128,20 @@ func newEngine(ctx context.Context, store *Store, fleet *Fleet, source grid.Sour
 		return nil, err
 	}
 	return e, nil
+}
+
+// hold reserves the parts of machines that jobs were found to hold. Of those whose machine is not known yet it is done when it is; mu is held, but at the start.
+func (e *Engine) hold() {
+	for id, j := range e.active {
+		if p, ok := e.fleet.held[id]; j.paused() || ok && p.machine >= 0 {
+			continue
+		}
+		if m := e.fleet.find(j.Node); m >= 0 {
+			e.fleet.reserve(id, m, asBatch(j, e.now()), j.began().Add(j.rest()))
+		} else {
+			e.fleet.held[id] = placed{machine: -1}
+		}
+	}
 }
 
 func (e *Engine) now() time.Time { return e.opts.Now().Truncate(time.Millisecond) }
@@ -288,5 +296,16 @@ func (e *Engine) takeOver(ctx context.Context) error {
 	e.machines, e.replan = nil, true
 	clear(e.least)
 	e.changed.set()
-	return e.fleet.update(ctx, list, e.now())
+	sites := len(e.fleet.sites)
+	if err := e.fleet.update(ctx, list, e.now()); err != nil {
+		return err
+	}
+	e.hold()
+	if len(e.fleet.sites) > sites { // nothing is known of its grid yet
+		select {
+		case e.look <- struct{}{}:
+		default:
+		}
+	}
+	return nil
 }

@@ -111,8 +111,15 @@ func (d *kubeDispatcher) Start(ctx context.Context, j Job) error {
 	return err
 }
 
-// run watches Jobs and nodes and tells the engine, until ctx is done. machines completes what a Node does not tell of a machine.
-func (d *kubeDispatcher) run(ctx context.Context, e *Engine, machines func([]Machine) []Machine) error {
+// run watches Jobs and nodes and tells the engine, until ctx is done. machines completes what a Node does not tell of a machine; known is called
+// when the engine has been told the nodes.
+func (d *kubeDispatcher) run(ctx context.Context, e *Engine, machines func([]Machine) []Machine, known func()) error {
+	list, err := d.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	e.UpdateMachines(machines(machinesOf(list)))
+	known()
 	jobs := informers.NewSharedInformerFactoryWithOptions(d.client, 0, informers.WithNamespace(d.namespace), informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = managed }))
 	jobInformer := jobs.Batch().V1().Jobs().Informer()
 	if _, err := jobInformer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -147,6 +154,10 @@ func (d *kubeDispatcher) run(ctx context.Context, e *Engine, machines func([]Mac
 	all.Start(ctx.Done())
 	defer jobs.Shutdown()
 	defer all.Shutdown()
+	if !cache.WaitForCacheSync(ctx.Done(), nodes.Informer().HasSynced) { // a part of the nodes would be taken for all
+		return ctx.Err()
+	}
+	note()
 	again := time.NewTicker(time.Minute)
 	defer again.Stop()
 	for {
@@ -163,6 +174,38 @@ func (d *kubeDispatcher) run(ctx context.Context, e *Engine, machines func([]Mac
 				return err
 			}
 			e.UpdateMachines(machines(machinesOf(list)))
+		}
+	}
+}
+
+// nodes lists the nodes. An API server that cannot be asked is asked again until ctx is done; why is told at first, and when it changes,
+// at most once in five minutes.
+func (d *kubeDispatcher) nodes(ctx context.Context) ([]*v1.Node, error) {
+	const longest, silence = 15 * time.Second, 5 * time.Minute
+	wait, told, at := time.Second/4, "", time.Time{}
+	for {
+		ask, cancel := context.WithTimeout(ctx, longest)
+		list, err := d.client.CoreV1().Nodes().List(ask, metav1.ListOptions{})
+		cancel()
+		if err == nil {
+			if told != "" {
+				d.log.Info("the API server has told the nodes", "nodes", len(list.Items))
+			}
+			out := make([]*v1.Node, len(list.Items))
+			for i := range list.Items {
+				out[i] = &list.Items[i]
+			}
+			return out, nil
+		}
+		if text := err.Error(); text != told && time.Since(at) > silence && ctx.Err() == nil {
+			d.log.Warn("the API server does not tell the nodes: jobs are accepted, and none is started, until it does", "error", err)
+			told, at = text, time.Now()
+		}
+		wait = min(2*wait, longest)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
 		}
 	}
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/leastwatt/leastwatt/examples/internal/gridsource"
@@ -61,12 +60,7 @@ func run(ctx context.Context, o *options, out io.Writer, log *slog.Logger) (err 
 		if dispatcher, err = o.dispatcher(log); err != nil {
 			return err
 		}
-		list, err := dispatcher.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return fmt.Errorf("listing nodes: %w", err)
-		}
-		nodes := machinesOf(pointers(list.Items))
-		machines, eo.Dispatch = complete(nodes), dispatcher
+		machines, eo.Dispatch = nil, dispatcher // its nodes are told when the API server has told them
 	} else if len(machines) == 0 {
 		return errors.New("there are no nodes: give -nodes FILE, -kubernetes or -demo")
 	}
@@ -116,8 +110,22 @@ func run(ctx context.Context, o *options, out io.Writer, log *slog.Logger) (err 
 			}
 		})
 	}
+	known := make(chan struct{}) // is closed when the machines are known
+	if dispatcher == nil {
+		close(known)
+	}
+	taken := make(chan struct{})  // is closed when the engine has taken them over, whose sites' grids are then looked at
 	looked := make(chan struct{}) // is closed after the first look at the grid
 	end("deciding", func() error {
+		select { // of no machines all running jobs would be lost
+		case <-known:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := engine.takeOver(ctx); err != nil {
+			return err
+		}
+		close(taken)
 		// Without an outlook nothing is held back: what waits or was suspended before a restart would start at once.
 		select {
 		case <-looked:
@@ -133,12 +141,21 @@ func run(ctx context.Context, o *options, out io.Writer, log *slog.Logger) (err 
 	if o.keep != (retention{}) {
 		end("retention", func() error { return engine.retain(ctx, o.keep, 10*time.Minute, samples.written.Load) })
 	}
-	end("grid", func() error { return o.lookAgain(ctx, engine, log, sync.OnceFunc(func() { close(looked) })) })
+	end("grid", func() error {
+		select {
+		case <-taken:
+			return o.lookAgain(ctx, engine, log, sync.OnceFunc(func() { close(looked) }))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
 	if len(o.endpoints) > 0 {
 		wg.Go(func() { scrape(ctx, engine, o.endpoints, o.scrapeEvery, log) })
 	}
 	if dispatcher != nil {
-		end("Kubernetes", func() error { return dispatcher.run(ctx, engine, complete) })
+		end("Kubernetes", func() error {
+			return dispatcher.run(ctx, engine, complete, sync.OnceFunc(func() { close(known) }))
+		})
 	}
 	end("serving", func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -202,6 +219,7 @@ func (o *options) lookAgain(ctx context.Context, e *Engine, log *slog.Logger, lo
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
+		case <-e.look:
 		}
 	}
 }
@@ -254,12 +272,4 @@ func (o *options) dispatcher(log *slog.Logger) (*kubeDispatcher, error) {
 		}
 	}
 	return newKubeDispatcher(client, o.namespace, template, log)
-}
-
-func pointers[T any](list []T) []*T {
-	out := make([]*T, len(list))
-	for i := range list {
-		out[i] = &list[i]
-	}
-	return out
 }

@@ -59,11 +59,17 @@ func serve(t *testing.T, o *options) (url string) {
 // serveUntil runs the service in this process until it is stopped or the test ends.
 func serveUntil(t *testing.T, o *options) (url string, stop func()) {
 	t.Helper()
+	return serveLogged(t, o, slog.New(slog.DiscardHandler))
+}
+
+// serveLogged is the same with a log.
+func serveLogged(t *testing.T, o *options, log *slog.Logger) (url string, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	defaults(t, o)
 	o.listening = func(u string) { ready <- u }
-	go func() { ended <- run(ctx, o, io.Discard, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- run(ctx, o, io.Discard, log) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
