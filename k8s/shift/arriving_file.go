@@ -18,6 +18,9 @@ type memory struct {
 	Zones map[string]*arrivals.Learner `json:"zones"`
 }
 
+// errAhead says that a file was written at a time to come.
+var errAhead = errors.New("that has not been: the clock is behind, or remove the file")
+
 // load reads what was learned before; of a file that does not exist, nothing.
 func (m *memory) load(file string, now time.Time) error {
 	text, err := os.ReadFile(file)
@@ -31,8 +34,8 @@ func (m *memory) load(file string, now time.Time) error {
 	if err := json.Unmarshal(text, &read); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	if read.Until.After(now) {
-		return fmt.Errorf("%s: it was written at %v, which is still to come", file, read.Until)
+	if read.Until.Sub(now) > 24*time.Hour { // a learner bears a clock that goes back by a day
+		return fmt.Errorf("%s: it was written at %v: %w", file, read.Until, errAhead)
 	}
 	for zone, l := range read.Zones {
 		if l == nil || l.Slot() != slot {
@@ -56,14 +59,18 @@ func (m *memory) save(file string) error {
 	return os.Rename(next, file)
 }
 
-// recall takes over, in the first round, what was learned before.
+// recall takes over, in the first round, what was learned before. What was learned by a clock that is far ahead of this one is left alone until that time, as
+// where a machine starts before it has heard the time.
 func (c *Controller) recall(now time.Time) {
 	if c.opts.ArrivalsFile == "" || c.recalled {
 		return
 	}
-	c.recalled = true
 	var m memory
-	if err := m.load(c.opts.ArrivalsFile, now); err != nil {
+	err := m.load(c.opts.ArrivalsFile, now)
+	if c.recalled = !errors.Is(err, errAhead); !c.recalled && c.ahead {
+		return // told before
+	}
+	if c.ahead = !c.recalled; err != nil {
 		c.opts.Logger.Warn("what comes is learned anew", "error", err)
 		return
 	}
@@ -73,7 +80,7 @@ func (c *Controller) recall(now time.Time) {
 
 // remember keeps what was learned.
 func (c *Controller) remember(now time.Time) {
-	if c.opts.ArrivalsFile == "" {
+	if c.opts.ArrivalsFile == "" || !c.recalled {
 		return
 	}
 	m := memory{Until: now, Zones: c.coming}

@@ -62,7 +62,9 @@ type Controller struct {
 	mu       sync.Mutex               // held during a round
 	coming   arriving                 // guarded by mu
 	recalled bool                     // ArrivalsFile was read; guarded by mu
+	ahead    bool                     // it is of a time to come, which was told; guarded by mu
 	counted  time.Time                // objects until then are in what was read; guarded by mu
+	fault    string                   // why the last round lacked a forecast, which was told; guarded by mu
 	owed     map[string][]debt        // by namespace: what started because it had to and is not in its ledger yet; guarded by mu
 	policies atomic.Pointer[Policies] // the last good ones
 	followed atomic.Pointer[kinds]    // of Kueue's; nil where nobody follows
@@ -135,10 +137,7 @@ func (c *Controller) Round(ctx context.Context) (next time.Duration, err error) 
 		}
 	}
 	outlook, err := c.outlooks.ask(ctx, slices.Sorted(maps.Keys(zones)), now)
-	if err != nil {
-		c.metrics.outage()
-		c.opts.Logger.Warn("forecast", "error", err)
-	}
+	c.outage(err)
 	for k, i := range must { // known only now, for the budgets
 		forced[k].grams = i.grams(outlook, now)
 	}

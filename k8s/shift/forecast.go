@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,4 +91,26 @@ func mean(ps []grid.Point, from time.Time, d time.Duration) float64 {
 		return math.NaN()
 	}
 	return m
+}
+
+// outage counts a round that lacks a forecast, and tells why when that begins, becomes another fault and ends. Numbers, as of ports and times, make no other one of it.
+func (c *Controller) outage(err error) {
+	is := ""
+	if err != nil {
+		c.metrics.outage()
+		is = strings.Map(func(r rune) rune {
+			if r >= '0' && r <= '9' {
+				return -1
+			}
+			return r
+		}, err.Error())
+	}
+	switch {
+	case is == c.fault:
+	case is == "":
+		c.opts.Logger.Info("the forecast is there again")
+	default:
+		c.opts.Logger.Warn("forecast", "error", err)
+	}
+	c.fault = is
 }

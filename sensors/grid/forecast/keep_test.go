@@ -100,7 +100,7 @@ func TestRunTellsAnOutageOnce(t *testing.T) {
 		away := true
 		p.broken = func(_ string, ps []grid.Point) ([]grid.Point, error) {
 			if away {
-				return nil, errors.New("away")
+				return nil, fmt.Errorf("read tcp 10.0.0.7:%d: connection reset", 40000+p.asked) // from another port each time
 			}
 			return ps, nil
 		}

@@ -78,6 +78,9 @@ const (
 	savedBytes   = 256 << 20 // at most; three years of a zone take about half a megabyte
 )
 
+// errAhead says that a history is of a time to come.
+var errAhead = errors.New("the clock is behind, or the history is wrong")
+
 // Save writes the hours that all zones' models hold, so that Load can go on from them after a restart.
 func (s *Source) Save(w io.Writer) error {
 	out := saved{Kind: savedKind, Version: savedVersion, Signal: s.Signal(), Zones: map[string]savedZone{}}
@@ -146,7 +149,7 @@ func (s *Source) Load(r io.Reader) error {
 			}
 		}
 		if end := z.Start.Add(time.Duration(len(v)) * time.Hour); end.After(s.opts.Now().Add(time.Hour)) {
-			return fmt.Errorf("history of zone %q: it ends at %v, which has not been: %w", name, end, grid.ErrImplausible)
+			return fmt.Errorf("history of zone %q: it ends at %v, which has not been by this clock: %w: %w", name, end, errAhead, grid.ErrImplausible)
 		}
 		values[name] = v
 	}
@@ -192,7 +195,12 @@ func (s *Source) remember() error {
 			return nil
 		}
 		defer f.Close()
-		if err := s.Load(f); err != nil { // put aside, for who wants to see what became of it
+		err = s.Load(f)
+		if errors.Is(err, errAhead) { // as where a machine starts before it has heard the time: the file is read when it has
+			s.read = false
+			return fmt.Errorf("%s, which is left as it is until that time: remove it if the clock is right: %w", s.opts.File, err)
+		}
+		if err != nil { // put aside, for who wants to see what became of it
 			return errors.Join(fmt.Errorf("%s, which is put aside as %[1]s.bad: %w", s.opts.File, err), os.Rename(s.opts.File, s.opts.File+".bad"))
 		}
 		s.kept = s.learned()

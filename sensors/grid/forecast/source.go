@@ -31,7 +31,8 @@ type SourceOptions struct {
 	MaxAge time.Duration
 
 	// File remembers between runs what the models were fed: the first round reads it, and rounds that learned something replace it. Without it a
-	// restart knows of the past what the provider tells, which may be a day. A file that is not right is put aside and told once.
+	// restart knows of the past what the provider tells, which may be a day. A file that is not right is put aside and told once; one of a time to come, as where the
+	// clock is behind, is left alone until that time.
 	File string
 
 	Logger *slog.Logger     // nil discards
@@ -45,9 +46,10 @@ type Source struct {
 	source grid.Source
 	opts   SourceOptions
 
-	round sync.Mutex // held while the provider is asked for history
-	read  bool       // File was read; guarded by round
-	kept  int64      // what was learned when File was read or written; guarded by round
+	round chan struct{} // holds one element while the provider is asked for history
+	wake  chan struct{} // to Run: of a zone nothing could be learned when it was first asked for
+	read  bool          // File was read; guarded by round
+	kept  int64         // what was learned when File was read or written; guarded by round
 
 	mu    sync.Mutex
 	zones map[string]*zone // guarded by mu
@@ -82,7 +84,7 @@ func NewSource(s grid.Source, o SourceOptions) (*Source, error) {
 	if s.Signal() == grid.Price {
 		o.Model.Additive = true
 	}
-	f := &Source{source: s, opts: o, zones: make(map[string]*zone)}
+	f := &Source{source: s, opts: o, round: make(chan struct{}, 1), wake: make(chan struct{}, 1), zones: make(map[string]*zone)}
 	for _, name := range o.Zones {
 		if _, err := f.zone(name, true); err != nil {
 			return nil, err
@@ -142,8 +144,8 @@ func (s *Source) History(ctx context.Context, zone string, from, until time.Time
 }
 
 // Forecast implements [grid.ForecastSource]: what the provider foretells, and where it leaves out an hour and from its end on what the zone's model does.
-// Own points are Estimated, hourly, and reach at most [Horizon] hours beyond the newest observed one. A zone that
-// was never asked for before is known after the next round; until then the error wraps [grid.ErrUnknown].
+// Own points are Estimated, hourly, and reach at most [Horizon] hours beyond the newest observed one. The history of a zone that was never asked for
+// before is asked for at once, and waited for up to fifteen seconds; where that fails the error wraps [grid.ErrUnknown] until a round has learned of it.
 func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Time) ([]grid.Point, error) {
 	if !until.After(from) {
 		return nil, fmt.Errorf("forecast of zone %q: until %v is not after %v", zone, until, from)
@@ -155,7 +157,7 @@ func (s *Source) Forecast(ctx context.Context, zone string, from, until time.Tim
 	if _, covered := grid.Mean(theirs, from, until); covered >= 1 {
 		return theirs, nil
 	}
-	ours, err := s.own(zone)
+	ours, err := s.own(ctx, zone)
 	if err != nil {
 		if len(theirs) > 0 {
 			return theirs, nil
@@ -212,10 +214,15 @@ func (s *Source) Steps(zone string) ([]Step, error) {
 	return slices.Clone(f.steps), nil
 }
 
-func (s *Source) own(zone string) ([]grid.Point, error) {
+func (s *Source) own(ctx context.Context, zone string) ([]grid.Point, error) {
 	z, err := s.zone(zone, false)
 	if err != nil {
 		return nil, err
+	}
+	if z.out.Load() == nil {
+		if err := s.begin(ctx, zone, z); err != nil {
+			return nil, fmt.Errorf("forecast of zone %q: no history yet: %w: %w", zone, grid.ErrUnknown, err)
+		}
 	}
 	f, err := s.published(zone, z)
 	if err != nil {
@@ -267,28 +274,39 @@ func (s *Source) check(zone string, ps []grid.Point) error {
 	return nil
 }
 
-// Run feeds the models, at once and then at every interval, until ctx is done, whose error it returns. What fails is
-// tried again, and logged when it is another error than before: a provider that is away for a day is told once.
+// Run feeds the models, at once and then at every interval, until ctx is done, whose error it returns. A zone of which nothing is known is
+// asked for again sooner, at first after a minute. What fails is tried again, and logged when it is another error than before: a provider that is away for a day is told once.
 func (s *Source) Run(ctx context.Context) error {
-	told := ""
+	told, lonely := "", 0
 	for {
-		text := ""
-		if err := s.Refresh(ctx); err != nil && ctx.Err() == nil {
-			text = err.Error()
-		}
-		switch {
-		case text == told || ctx.Err() != nil:
-		case text == "":
+		err := s.Refresh(ctx)
+		switch is := fault(err); {
+		case is == told || ctx.Err() != nil:
+		case is == "":
 			s.opts.Logger.Info("history for forecasts is there again", "signal", s.Signal())
+			told = is
 		default:
-			s.opts.Logger.Warn("history for forecasts", "signal", s.Signal(), "error", text)
+			s.opts.Logger.Warn("history for forecasts", "signal", s.Signal(), "error", err)
+			told = is
 		}
-		told = text
 		wait := s.opts.Interval + time.Duration(rand.Int64N(int64(s.opts.Interval)/10+1)) // jitter, so that replicas spread
+		if s.lacks() {
+			wait = min(wait, soon<<lonely)
+			lonely = min(lonely+1, 10)
+		} else {
+			lonely = 0
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
+			continue
+		case <-s.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(soon):
 		}
 	}
 }
@@ -297,8 +315,10 @@ func (s *Source) Run(ctx context.Context) error {
 // have yet, and makes the forecasts anew. The errors of zones are joined; a zone's failure changes nothing of
 // others. A zone that the provider does not know is forgotten, unless it was configured or was known within the last week.
 func (s *Source) Refresh(ctx context.Context) error {
-	s.round.Lock()
-	defer s.round.Unlock()
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
 	var errs []error
 	if !s.read {
 		errs = append(errs, s.remember())
@@ -322,5 +342,8 @@ func (s *Source) Refresh(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("zone %q: %w", name, err))
 		}
 	}
-	return errors.Join(append(errs, s.remember())...)
+	if s.read {
+		errs = append(errs, s.remember())
+	}
+	return errors.Join(errs...)
 }

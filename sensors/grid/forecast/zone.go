@@ -15,6 +15,7 @@ import (
 // A zone is what a [Source] keeps of one.
 type zone struct {
 	configured bool
+	begun      bool      // its history was asked for; guarded by Source.round
 	failures   int       // rounds in a row; guarded by Source.round
 	again      time.Time // no question before; guarded by Source.round
 
@@ -61,6 +62,7 @@ const patience = 4
 
 // feed asks for the history that a zone's model lacks, oldest first, and observes it.
 func (s *Source) feed(ctx context.Context, name string, z *zone) error {
+	z.begun = true
 	now := s.opts.Now().UTC()
 	if now.Before(z.again) {
 		return nil
