@@ -178,30 +178,24 @@ func (d *kubeDispatcher) run(ctx context.Context, e *Engine, machines func([]Mac
 	}
 }
 
-// nodes lists the nodes. An API server that cannot be asked is asked again until ctx is done; why is told at first, and when it changes,
-// at most once in five minutes.
+// nodes lists the nodes. An API server that cannot be asked is asked again until ctx is done.
 func (d *kubeDispatcher) nodes(ctx context.Context) ([]*v1.Node, error) {
-	const longest, silence = 15 * time.Second, 5 * time.Minute
-	wait, told, at := time.Second/4, "", time.Time{}
-	for {
+	const longest = 15 * time.Second
+	why := teller{log: d.log, fault: "the API server does not tell the nodes: jobs are accepted, and none is started, until it does", again: "the API server has told the nodes"}
+	for wait := time.Second / 4; ; wait = min(2*wait, longest) {
 		ask, cancel := context.WithTimeout(ctx, longest)
 		list, err := d.client.CoreV1().Nodes().List(ask, metav1.ListOptions{})
 		cancel()
-		if err == nil {
-			if told != "" {
-				d.log.Info("the API server has told the nodes", "nodes", len(list.Items))
-			}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if why.tell(err); err == nil {
 			out := make([]*v1.Node, len(list.Items))
 			for i := range list.Items {
 				out[i] = &list.Items[i]
 			}
 			return out, nil
 		}
-		if text := err.Error(); text != told && time.Since(at) > silence && ctx.Err() == nil {
-			d.log.Warn("the API server does not tell the nodes: jobs are accepted, and none is started, until it does", "error", err)
-			told, at = text, time.Now()
-		}
-		wait = min(2*wait, longest)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()

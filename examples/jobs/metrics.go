@@ -33,7 +33,7 @@ func newCollector(e *Engine) *collector {
 		reserved:      d("node_reserved_cores", "Cores of a node that jobs hold.", "node"),
 		cores:         d("node_cores", "Cores of a node.", "node"),
 		intensity:     d("site_intensity_grams_per_kilowatthour", "Carbon intensity of a site's zone in this hour.", "site", "zone"),
-		intensityAge:  d("site_outlook_age_seconds", "Age of the outlook on the grid.")}
+		intensityAge:  d("site_outlook_age_seconds", "Time since the source told something of a site's grid.", "site", "zone")}
 }
 
 // Describe implements [prometheus.Collector].
@@ -85,6 +85,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	if o := c.engine.outlook.Load(); o != nil {
-		gauge(c.intensityAge, max(0, s.Now.Sub(o.At)).Round(time.Millisecond).Seconds())
+		for k, x := range s.Sites {
+			if k < len(o.Told) && !o.Told[k].IsZero() {
+				gauge(c.intensityAge, max(0, s.Now.Sub(o.Told[k])).Round(time.Millisecond).Seconds(), x.Name, x.Zone)
+			}
+		}
 	}
 }

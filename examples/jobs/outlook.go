@@ -17,9 +17,9 @@ const horizon = 96 * time.Hour
 
 // An Outlook is what is known of each site's carbon intensity now and for the next days. It is immutable.
 type Outlook struct {
-	At     time.Time
 	Points [][]grid.Point // by site, by start; none where nothing is known
 	Errs   []error        // by site: why nothing new is known
+	Told   []time.Time    // by site: when the source told something at last; zero: never
 }
 
 // mean returns the mean intensity of a site over a time in g/kWh, or NaN where less than half of it is known.
@@ -56,12 +56,15 @@ func (o *Outlook) mean(site int, from, until time.Time) float64 {
 
 // look asks a source about every site. What it cannot tell stays as the last outlook had it, as far as that reaches.
 func look(ctx context.Context, source grid.Source, sites []Site, now time.Time, last *Outlook) *Outlook {
-	o := &Outlook{At: now, Points: make([][]grid.Point, len(sites)), Errs: make([]error, len(sites))}
+	o := &Outlook{Points: make([][]grid.Point, len(sites)), Errs: make([]error, len(sites)), Told: make([]time.Time, len(sites))}
 	var wg sync.WaitGroup
 	for k := range sites {
 		wg.Go(func() {
 			ps, err := ask(ctx, source, sites[k].Zone, now)
-			if len(ps) == 0 && last != nil && k < len(last.Points) {
+			if len(ps) > 0 {
+				o.Told[k] = now
+			} else if last != nil && k < len(last.Points) {
+				o.Told[k] = last.Told[k]
 				ps = slices.DeleteFunc(slices.Clone(last.Points[k]), func(p grid.Point) bool { return !p.End.After(now) })
 			}
 			o.Points[k], o.Errs[k] = ps, err

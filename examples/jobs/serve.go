@@ -207,13 +207,20 @@ const firstLook = 30 * time.Second
 func (o *options) lookAgain(ctx context.Context, e *Engine, log *slog.Logger, looked func()) error {
 	t := time.NewTicker(o.lookEvery)
 	defer t.Stop()
+	history := teller{log: log, fault: "grid history", again: "the grid's history is there again"}
+	outlook := teller{log: log, fault: "grid", again: "the grid's outlook is there again"}
 	for {
 		if feed, ok := e.source.(*gridsource.Feed); ok {
-			if err := feed.Refresh(ctx); err != nil && ctx.Err() == nil {
-				log.Warn("grid history", "error", err)
+			err := feed.Refresh(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
+			history.tell(err)
 		}
 		e.Look(ctx)
+		if ctx.Err() == nil && e.source != nil {
+			outlook.tell(e.outlook.Load().err())
+		}
 		looked()
 		select {
 		case <-ctx.Done():

@@ -143,7 +143,7 @@ func TestTiers(t *testing.T) {
 func BenchmarkPlan(b *testing.B) {
 	rnd := rand.New(rand.NewPCG(3, 3))
 	var machines []Machine
-	o := &Outlook{At: noon}
+	o := &Outlook{}
 	for s := range 10 {
 		for i := range 8 {
 			machines = append(machines, machineOf(b, fmt.Sprintf("%d-%d", s, i), fmt.Sprint(s), 32, 6*float64(1+i%4)))
