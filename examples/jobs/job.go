@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Limits of what one request or one job may say.
@@ -116,6 +118,17 @@ func (j *Job) wire() wireJob {
 // label is what Kubernetes takes as the name of an object and the value of a label.
 var label = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$`)
 
+// told names a field that only the service fills; empty: none is there.
+func (w *wireJob) told() string {
+	for name, there := range map[string]bool{"state": w.State != "", "node": w.Node != "", "site": w.Site != "", "strategy": w.Strategy != "", "planned": w.Planned != nil, "started": w.Started != nil,
+		"ended": w.Ended != nil, "stretches": w.Ran != nil, "energyKWh": w.KWh != 0, "carbonGrams": w.Grams != nil, "message": w.Message != ""} {
+		if there {
+			return name
+		}
+	}
+	return ""
+}
+
 // accept makes a job of what was asked for, or says which field is wrong.
 func (w *wireJob) accept(now time.Time) (*Job, error) {
 	if w.ID != "" && !label.MatchString(w.ID) {
@@ -123,6 +136,12 @@ func (w *wireJob) accept(now time.Time) (*Job, error) {
 	}
 	if len(w.Tag) > 50 {
 		return nil, fmt.Errorf("tag: %d bytes: want 50 at most", len(w.Tag))
+	}
+	if !utf8.ValidString(w.Tag) || strings.ContainsFunc(w.Tag, unicode.IsControl) { // it becomes a variable of a container's environment
+		return nil, fmt.Errorf("tag %q: want UTF-8 without control characters", w.Tag)
+	}
+	if name := w.told(); name != "" {
+		return nil, fmt.Errorf("field %q: the service tells it, and takes it from nobody", name)
 	}
 	if !(w.CPU > 0 && w.CPU <= maxCores) {
 		return nil, fmt.Errorf("cpu %v: want cores, above 0 and at most %g", w.CPU, float64(maxCores))
@@ -180,9 +199,18 @@ func parseJobs(body []byte, now time.Time) ([]*Job, error) {
 
 // inWords says of a value of the wrong type what is wanted, and not what Go calls it.
 func inWords(err error) error {
+	if at, ok := errors.AsType[*time.ParseError](err); ok {
+		return fmt.Errorf("time %.40q: want RFC 3339, as 2006-01-02T15:04:05Z", strings.Trim(at.Value, `"`))
+	}
+	if errors.Is(err, io.EOF) {
+		return errors.New("the body is empty: want a job or a list of jobs")
+	}
 	t, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	if !ok {
 		return err
+	}
+	if number, ok := strings.CutPrefix(t.Value, "number "); ok && t.Type.Kind() == reflect.Float64 {
+		return fmt.Errorf("field %q: %.40s is too large", t.Field, number)
 	}
 	want := "an object with the fields of a job"
 	switch t.Type.Kind() {
@@ -241,6 +269,9 @@ func parseCSV(body []byte, now time.Time) ([]*Job, error) {
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(body, []byte("\ufeff")))) // as spreadsheets write it
 	r.ReuseRecord = true
 	header, err := r.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("csv: the body is empty: want a line with some of %s, and a job a line", strings.Join(csvColumns, ","))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("csv: %w", err)
 	}

@@ -65,8 +65,15 @@ func TestBadJobs(t *testing.T) {
 		`{"cpu":1,"duration":60,"id":"A_b"}`: "id",
 		`{"cpu":1,"duration":60,"cpus":3}`:   `unknown field "cpus"`,
 		`{"cpu":1,"duration":60} {}`:         "follows",
-		`[{"cpu":1,"duration":60},{"cpu":-1,"duration":60}]`:              "job 1: cpu -1",
-		`{"cpu":1,"duration":60,"deadline":"0001-01-01T00:00:00Z"}`:       "deadline",
+		`[{"cpu":1,"duration":60},{"cpu":-1,"duration":60}]`:        "job 1: cpu -1",
+		`{"cpu":1,"duration":60,"deadline":"0001-01-01T00:00:00Z"}`: "deadline",
+		``:                            "json: the body is empty",
+		`{"cpu":1e400,"duration":60}`: `field "cpu": 1e400 is too large`,
+		`[{"cpu":1,"duration":60,"deadline":"tomorrow"}]`:                 `json: job 0: time "tomorrow": want RFC 3339`,
+		`{"cpu":1,"duration":60,"deadline":"2024-06-04T00:00:00"}`:        "want RFC 3339",
+		`{"cpu":1,"duration":60,"tag":"a\u0000b"}`:                        "control",
+		`[{"cpu":1,"duration":60},{"cpu":1,"duration":60,"node":"n1"}]`:   `job 1: field "node"`,
+		`{"cpu":1,"duration":60,"state":"done"}`:                          `field "state"`,
 		`{"cpu":1,"duration":60,"tag":"` + strings.Repeat("x", 51) + `"}`: "tag",
 	} {
 		if _, err := parseJobs([]byte(body), noon); err == nil || !strings.Contains(err.Error(), want) {
@@ -74,7 +81,8 @@ func TestBadJobs(t *testing.T) {
 		}
 	}
 	for body, want := range map[string]string{
-		"":                                            "csv",
+		"":                                            "csv: the body is empty",
+		"id,cpu,duration,tag\na,1,60,\xff\n":          "line 2: tag",
 		"id,cpus\n":                                   "line 1",
 		"id,cpu,duration\na,2,60\nb,two,60\n":         `line 3: cpu "two"`,
 		"id,cpu,duration\na,2,60\nb,2\n":              "csv",

@@ -13,8 +13,8 @@
 // grid it tells others in the GET routes of the Green Software Foundation's carbon-aware-sdk, /locations and below /emissions/.
 // Folder -data keeps jobs.db (SQLite), decisions.csv and samples.csv.
 //
-// With -kubernetes it needs the verbs create, get, list, watch and patch on jobs.batch in its namespace, and list and watch on nodes; in a
-// cluster it uses its service account. -listen other than loopback needs -token-file.
+// With -kubernetes it takes jobs also while there is no API server, and starts them when there is. It needs the verbs create, get, list, watch and
+// patch on jobs.batch in its namespace, and list and watch on nodes; in a cluster it uses its service account. -listen other than loopback needs -token-file.
 package main
 
 import (
@@ -75,7 +75,7 @@ func main() {
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to serve at; other than loopback needs -token-file")
 	f.StringVar(&o.data, "data", "leastwatt-jobs", "folder for jobs.db, decisions.csv and samples.csv")
 	f.StringVar(&o.tokenFile, "token-file", "", "file with the bearer token that clients must have; read again when it changes")
-	f.StringVar(&o.nodes, "nodes", "", "nodes: CSV name,cpu,mem,ci_profile[,site_id[,peak_power_w]]; with -kubernetes only models and sites are taken from it")
+	f.StringVar(&o.nodes, "nodes", "", "nodes: CSV name,cpu,mem,ci_profile[,site_id[,peak_power_w]]; a header may have another order, and no ci_profile; with -kubernetes only models and sites are taken from it")
 	f.StringVar(&o.sites, "sites", "", "sites: CSV id,PUE,k,ci_region, the region being a zone of the grid; without it a site's name is its zone")
 	o.grid.Define(f, "takes the profiles of -nodes, or ")
 	f.StringVar(&o.strategy, "strategy", "", "strategy at the start; empty is the last one, at first "+SpaceTime)

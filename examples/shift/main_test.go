@@ -207,6 +207,9 @@ func TestTwoControllers(t *testing.T) {
 		if err := told(ctx, t, cluster.RESTConfig(), client, began); err != nil {
 			return err
 		}
+		if err := arrivals(ctx, t, cluster, client, began); err != nil {
+			return err
+		}
 		if err := kueueLater(ctx, t, cluster, client, d, began); err != nil {
 			return err
 		}

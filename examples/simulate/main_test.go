@@ -386,7 +386,9 @@ func TestProfilesOfNodes(t *testing.T) {
 	}
 	// n1 draws 60 + 340/2 W for an hour, the others 60 W; then all 60 W until what arrives may have ended: a tenth of an hour.
 	const busy, idle, after = 0.230, 0.060, 0.1
-	if _, err := do(func(o *options) { o.sites, o.nodes = sitesOfNodes, write("none.csv", "name,cpu,mem,site_id\nn7,16,64,s\n") }); err == nil || !strings.Contains(err.Error(), `"n7" has no ci_profile`) {
+	if _, err := do(func(o *options) {
+		o.sites, o.nodes = sitesOfNodes, write("none.csv", "name,cpu,mem,site_id\nn7,16,64,s\n")
+	}); err == nil || !strings.Contains(err.Error(), `"n7" has no ci_profile`) {
 		t.Errorf("nodes without profiles: %v", err)
 	}
 	for what, c := range map[string]struct {
