@@ -9,6 +9,7 @@
 // No work is held beyond its latest start (deadline − duration × margin), and none is held that nothing is forecast for. The latest start is
 // written on the object as [ReleaseByAnnotation] before anything else, in plain RFC 3339: a controller that was away releases by it first of
 // all when it is back, whatever the policies or the provider then say, and so can anybody else (kubectl, a CronJob with [ReleaseOverdue]).
+// That time is kept when a policy changes or a deadline is put off; one that is brought forward counts.
 // An annotation that cannot be read releases the object, with a warning.
 //
 // # Several at once

@@ -20,8 +20,9 @@ type item struct {
 	duration time.Duration
 	watts    float64
 	latest   time.Time // the latest start
+	promised time.Time // the latest start as the object says it; zero: it does not
 	began    time.Time // of what was released and may still run; zero is unknown
-	written  bool      // the object says so already
+	written  bool      // latest is promised
 	bad      error     // an annotation that cannot be read: the work is released
 
 	// release changes the object so that the work may start.
@@ -72,9 +73,10 @@ func newItem(kind string, o client.Object, policy Policy, cores float64, limit t
 	}
 	created := o.GetCreationTimestamp().Time
 	i.latest = created.Add(policy.MaxDelay.Duration)
+	asked := false // the object itself says when
 	if v, ok := told(MaxDelayAnnotation); ok {
 		if d, err := time.ParseDuration(v); err == nil && d >= 0 && d <= longest {
-			i.latest = created.Add(d)
+			i.latest, asked = created.Add(d), true
 		} else {
 			i.bad = fmt.Errorf("annotation %s is %.40q: want a duration such as 6h", MaxDelayAnnotation, v)
 		}
@@ -82,13 +84,17 @@ func newItem(kind string, o client.Object, policy Policy, cores float64, limit t
 	if v, ok := told(DeadlineAnnotation); ok {
 		if t, err := time.Parse(time.RFC3339, v); err == nil {
 			i.latest = t.Add(-time.Duration(math.Min(float64(i.duration)*policy.Margin, float64(math.MaxInt64)/2)))
+			asked = true
 		} else {
 			i.bad = fmt.Errorf("annotation %s is %.40q: want RFC 3339", DeadlineAnnotation, v)
 		}
 	}
 	if v, ok := o.GetAnnotations()[ReleaseByAnnotation]; ok {
 		if t, err := time.Parse(time.RFC3339, v); err == nil {
-			i.latest, i.written = t, true // what was promised holds, even if a policy has changed since
+			i.promised = t
+			if i.written = !asked || !i.latest.Before(t); i.written {
+				i.latest = t // what was promised holds, even if a policy has changed since
+			}
 		} else {
 			i.bad = fmt.Errorf("annotation %s is %.40q: want RFC 3339", ReleaseByAnnotation, v)
 		}

@@ -139,7 +139,10 @@ func ReleaseOverdue(ctx context.Context, c client.Client, kueue bool, now time.T
 	errs := []error{err}
 	for _, i := range items {
 		// Without an own policy the default delay is not this namespace's: what tells no time is left to the controller.
-		if !i.written && i.bad == nil && i.object.GetAnnotations()[DeadlineAnnotation] == "" || i.bad == nil && i.latest.After(now) {
+		if !i.promised.IsZero() { // what is sooner by a deadline goes by the policy's margin
+			i.latest = i.promised
+		}
+		if i.promised.IsZero() && i.bad == nil && i.object.GetAnnotations()[DeadlineAnnotation] == "" || i.bad == nil && i.latest.After(now) {
 			continue
 		}
 		d := decision{start: now, reason: "its latest start has come", cause: "latest", grams: math.NaN(), atOnce: math.NaN()}
