@@ -290,7 +290,7 @@ func (b *overTime) atOnce(p *Plan, c *Cluster, now time.Duration, jobs []Job, k,
 	if node < 0 {
 		p.wait(c, jobs, k)
 		if at, ok := b.table.Place(j.Name); ok && !at.Late {
-			until := max(min(at.Start, b.nextChance(now)), now+b.soonest())
+			until := min(b.nextAsked(now, at.Start), b.nextChance(now))
 			b.table.Wait(j.Name, until)
 			p.Waiting[len(p.Waiting)-1].Reason.Until = until
 		}

@@ -72,18 +72,22 @@ func (b *overTime) settle(p *Plan, c *Cluster, now time.Duration, jobs []Job) {
 		}
 		until = min(until, h.latest)
 		if at, ok := b.table.Place(jobs[h.job].Name); ok {
-			until = min(until, max(at.Start, now+b.soonest()))
+			until = min(until, b.nextAsked(now, at.Start))
 			b.table.Wait(jobs[h.job].Name, until)
 		}
 		p.Waiting = append(p.Waiting, Wait{Job: h.job, Reason: Reason{Until: until, Planned: h.start}})
 	}
 }
 
-// must starts a held job whose time in the timetable has come.
+// must starts a held job whose time in the timetable has come; others are asked about again before theirs comes.
 func (b *overTime) must(p *Plan, c *Cluster, now time.Duration, jobs []Job, h *hold) bool {
 	j := &jobs[h.job]
 	at, ok := b.table.Place(j.Name)
-	if !ok || at.Start > now || b.table.Later(j.Name, now+1) {
+	if !ok {
+		return false
+	}
+	if next := now + b.soonest(); at.Start >= next || b.table.Later(j.Name, next) {
+		b.table.Wait(j.Name, next)
 		return false
 	}
 	node := b.turn(j, c, now)
@@ -223,6 +227,14 @@ func (b *overTime) clears(x int, now time.Duration, j *Job) bool {
 func (b *overTime) soonest() time.Duration {
 	const looks = 60 // in a slot, at most
 	return max(1, b.grid.Slot()/looks)
+}
+
+// nextAsked is when a job is asked about again at the latest whose time in the timetable comes at a time.
+func (b *overTime) nextAsked(now, start time.Duration) time.Duration {
+	if start > now {
+		return start
+	}
+	return now + b.soonest()
 }
 
 // nextChance is when cores may become free: when the next of the jobs that run is expected to end, in this slot.
