@@ -93,55 +93,51 @@ func (t *Table) again(e *entry) bool {
 	return t.place(e)
 }
 
-// fill finds entries places: in the order in which most find one, by force where they must.
+// fill finds entries places: in the order in which most find one, among the others where they must.
 func (t *Table) fill(fresh []*entry) {
+	if left := t.inOrder(fresh); len(left) > 0 {
+		t.soon(t.among(left))
+	}
+}
+
+// inOrder finds entries places beside all others, in the order in which most find one, and returns those that do not.
+func (t *Table) inOrder(fresh []*entry) (left []*entry) {
 	work := func(e *entry) float64 { return e.CPU * e.Life.Hours() }
 	orders := []func(a, b *entry) int{
-		func(a, b *entry) int { return cmp.Or(cmp.Compare(b.Last, a.Last), cmp.Compare(work(b), work(a))) },
 		func(a, b *entry) int {
-			return cmp.Or(cmp.Compare(b.CPU, a.CPU), cmp.Compare(work(b), work(a)))
+			return cmp.Or(cmp.Compare(b.Last+2*b.Life, a.Last+2*a.Life), cmp.Compare(work(b), work(a)))
 		},
+		func(a, b *entry) int { return cmp.Or(cmp.Compare(b.Last, a.Last), cmp.Compare(work(b), work(a))) },
+		func(a, b *entry) int { return cmp.Or(cmp.Compare(b.CPU, a.CPU), cmp.Compare(work(b), work(a))) },
 		func(a, b *entry) int { return cmp.Compare(work(b), work(a)) },
 		func(a, b *entry) int { return cmp.Compare(a.Due, b.Due) },
 	}
-	if len(fresh) < 2 {
-		orders = orders[:len(fresh)]
-	}
+	orders = orders[:min(len(orders), len(fresh))]
 	pass := func(n int) (left []*entry) {
-		most := min(t.looked+mostAtATime, mostLooks)
-		slices.SortStableFunc(fresh, orders[n])
+		slices.SortFunc(fresh, func(a, b *entry) int { return cmp.Or(orders[n](a, b), cmp.Compare(a.Name, b.Name)) })
+		for _, e := range fresh {
+			t.put(e, -1, 0)
+		}
 		for _, e := range fresh {
 			if !t.place(e) {
 				left = append(left, e)
 			}
 		}
-		return slices.DeleteFunc(left, func(e *entry) bool {
-			if e.tried == t.round || t.now > e.Last {
-				return false
-			}
-			return t.force(e, most)
-		})
+		return left
 	}
-	best, least := 0, len(fresh)+1
+	best := 0
 	for n := range orders {
-		left := pass(n)
-		if len(left) == 0 {
-			return
-		}
-		if len(left) < least {
-			best, least = n, len(left)
-		}
-		if n == len(orders)-1 && best == n {
-			t.soon(left)
-			return
-		}
-		for _, e := range fresh {
-			t.put(e, -1, 0)
+		switch now := pass(n); {
+		case len(now) == 0:
+			return nil
+		case n == 0 || len(now) < len(left):
+			best, left = n, now
 		}
 	}
-	if len(fresh) > 0 {
-		t.soon(pass(best))
+	if best < len(orders)-1 {
+		return pass(best)
 	}
+	return left
 }
 
 // soon gives entries that cannot end in time the earliest place.

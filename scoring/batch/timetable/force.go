@@ -7,8 +7,8 @@ import (
 
 // Where more is to be done than there is time for, nothing is sure of an end: what is looked at so that others give way to a job is bounded, for each attempt and in a round.
 const (
-	mostLooks   = 200_000_000 // two seconds or so
-	mostAtATime = mostLooks / 10
+	mostLooks   = 100_000_000 // a second or so
+	mostAtATime = mostLooks / 5
 )
 
 // force finds an entry a place for which the least has to give way, and what gives way another; it fails, and changes nothing, where that does not come to

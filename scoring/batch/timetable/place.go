@@ -21,12 +21,12 @@ func (t *Table) put(e *entry, node int, start time.Duration) {
 	}
 	if e.node >= 0 {
 		r := &t.on[e.node]
-		r.entries = slices.DeleteFunc(r.entries, func(x *entry) bool { return x == e })
-		r.built = 0
+		t.take(e.node, e, -1)
+		r.entries = slices.Delete(r.entries, slices.Index(r.entries, e), slices.Index(r.entries, e)+1)
 	}
 	if e.node, e.start = node, start; node >= 0 {
-		r := &t.on[node]
-		r.entries, r.built = append(r.entries, e), 0
+		t.on[node].entries = append(t.on[node].entries, e)
+		t.take(node, e, 1)
 	}
 }
 
@@ -52,7 +52,10 @@ func (t *Table) place(e *entry) bool {
 		if !t.can(i, e) {
 			continue
 		}
-		until := min(e.Due, e.Last-t.life(i, e)+e.Life)
+		until := e.Last - t.life(i, e) + e.Life
+		if !t.tight {
+			until = min(until, e.Due)
+		}
 		start, ok := t.latest(i, e, from, until)
 		if !ok {
 			continue
@@ -62,14 +65,14 @@ func (t *Table) place(e *entry) bool {
 		if best < 0 || start > at || start == at && left < spare {
 			best, at, spare = i, start, left
 		}
-		if start == e.Due {
+		if start == until {
 			if exact++; exact == enough {
 				break
 			}
 		}
 	}
 	for i := range t.on {
-		if best >= 0 && at <= e.Due {
+		if best >= 0 && (t.tight || at <= e.Due) {
 			break
 		}
 		if !t.can(i, e) {

@@ -13,6 +13,7 @@ type row struct {
 	built    int64 // in which call; 0 is not
 	at       []time.Duration
 	cpu, mem []float64
+	edges    []int32 // how many entries and runs begin or end at that time
 }
 
 // life is how long a job takes a server.
@@ -25,24 +26,63 @@ func (t *Table) free(i int) *row {
 		return r
 	}
 	s := &t.servers[i]
-	steps := slices.Clone(s.Runs)
+	steps := t.steps[:0]
+	for _, x := range s.Runs {
+		steps = append(steps, x)
+	}
 	for _, e := range r.entries {
 		start := max(e.start, t.now)
 		steps = append(steps, Run{start, -e.CPU, -e.Memory}, Run{start + t.life(i, e), e.CPU, e.Memory})
 	}
 	slices.SortFunc(steps, func(a, b Run) int { return cmp.Compare(a.End, b.End) })
+	t.steps = steps
 	r.built = t.call
-	r.at, r.cpu, r.mem = append(r.at[:0], t.now), append(r.cpu[:0], s.CPU), append(r.mem[:0], s.Memory)
+	r.at, r.cpu, r.mem, r.edges = append(r.at[:0], t.now), append(r.cpu[:0], s.CPU), append(r.mem[:0], s.Memory), append(r.edges[:0], 1)
 	for _, x := range steps {
 		n := len(r.at) - 1
 		if x.End > r.at[n] {
-			r.at, r.cpu, r.mem = append(r.at, x.End), append(r.cpu, r.cpu[n]), append(r.mem, r.mem[n])
+			r.at, r.cpu, r.mem, r.edges = append(r.at, x.End), append(r.cpu, r.cpu[n]), append(r.mem, r.mem[n]), append(r.edges, 0)
 			n++
 		}
 		r.cpu[n] += x.CPU
 		r.mem[n] += x.Memory
+		r.edges[n]++
 	}
 	return r
+}
+
+// take takes what an entry needs from a row that is up to date, or with sign -1 gives it back.
+func (t *Table) take(i int, e *entry, sign float64) {
+	r := &t.on[i]
+	if r.built != t.call {
+		return
+	}
+	start := max(e.start, t.now)
+	end := start + t.life(i, e)
+	k := r.edge(start)
+	for n := r.edge(end); k < n; k++ {
+		r.cpu[k] -= sign * e.CPU
+		r.mem[k] -= sign * e.Memory
+	}
+	if sign > 0 {
+		return
+	}
+	for _, at := range [...]time.Duration{end, start} { // that edge too, and the one just counted
+		k := r.step(at)
+		if r.edges[k] -= 2; r.edges[k] <= 0 {
+			r.at, r.cpu, r.mem, r.edges = slices.Delete(r.at, k, k+1), slices.Delete(r.cpu, k, k+1), slices.Delete(r.mem, k, k+1), slices.Delete(r.edges, k, k+1)
+		}
+	}
+}
+
+// edge counts one more that begins or ends at a time, and returns the step that begins then.
+func (r *row) edge(at time.Duration) int {
+	k, found := slices.BinarySearch(r.at, at)
+	if !found {
+		r.at, r.cpu, r.mem, r.edges = slices.Insert(r.at, k, at), slices.Insert(r.cpu, k, r.cpu[k-1]), slices.Insert(r.mem, k, r.mem[k-1]), slices.Insert(r.edges, k, 0)
+	}
+	r.edges[k]++
+	return k
 }
 
 // room tells whether a job has room in a step of a row.
@@ -78,12 +118,13 @@ func (t *Table) blocked(r *row, e *entry, start, life time.Duration) int {
 // latest returns the latest start from one time until another for which a job has room on a server.
 func (t *Table) latest(i int, e *entry, from, until time.Duration) (time.Duration, bool) {
 	r, life := t.free(i), t.life(i, e)
-	for start := until; start >= from; {
-		k := t.blocked(r, e, start, life)
-		if k < 0 {
+	start := until
+	for k := r.step(until + life - 1); start >= from; k-- {
+		if t.looked++; !r.room(k, e) {
+			start = r.at[k] - life
+		} else if r.at[k] <= start || k == 0 {
 			return start, true
 		}
-		start = r.at[k] - life
 	}
 	return 0, false
 }
@@ -91,15 +132,17 @@ func (t *Table) latest(i int, e *entry, from, until time.Duration) (time.Duratio
 // earliest returns the earliest.
 func (t *Table) earliest(i int, e *entry, from, until time.Duration) (time.Duration, bool) {
 	r, life := t.free(i), t.life(i, e)
-	for start := from; start <= until; {
-		k := t.blocked(r, e, start, life)
-		if k < 0 {
+	start := from
+	for k := r.step(from); start <= until; k++ {
+		t.looked++
+		switch room, last := r.room(k, e), k == len(r.at)-1; {
+		case room && (last || r.at[k+1] >= start+life):
 			return start, true
+		case last:
+			return 0, false
+		case !room:
+			start = r.at[k+1]
 		}
-		if k == len(r.at)-1 {
-			break
-		}
-		start = r.at[k+1]
 	}
 	return 0, false
 }

@@ -3,6 +3,14 @@
 // to start: so long as all of them find a place beside it ([Table.Start]), and each starts when its time there has come, all end in time that last no longer than
 // told, whatever a plan wants.
 //
+// What is sure: a job that has a place in time keeps one until servers go away, what runs lasts longer than told, or the job becomes another; no server is given more than it has; the same calls give the
+// same places.
+//
+// What is not: whether there is a timetable for all jobs is a packing problem, which is NP-hard. One is looked for in several orders, and again with the jobs that found no place further to the front, for a bounded time. That there
+// is none is proved at once where more would have to be done by some time than the servers can; a job for which a place is neither found nor refuted counts as late, and is tried again in the next round. In 600 cases each of jobs on 1, 4 and 12 servers that are
+// made so that all can end in time, none was late on servers that are 70 or 85 % full and jobs whose latest starts leave up to 10 minutes, or 95 % full and up to an hour. Of those that are 95 % full, with up to 30 minutes, 2 cases
+// failed by one job each, and with up to 10 minutes 65 (go test -run '^$' -bench Feasible -benchtime 50x). And nobody knows what comes: a job may find the servers taken by what began before it was known, which could have begun elsewhere.
+//
 // Its main type is [Table]. It needs no clock: it is told the time, since any moment.
 package timetable
 
@@ -71,7 +79,9 @@ type Table struct {
 	now     time.Duration
 	looked  int // how many entries and steps were looked at in this round
 	undo    []undone
+	steps   []Run // of free
 	journal bool
+	tight   bool // jobs may start as late as they can, without the margin that they wish for
 }
 
 // An entry is a job's place.
@@ -81,6 +91,7 @@ type entry struct {
 	start  time.Duration
 	late   bool    // it cannot end in time, and gives way to nobody
 	weight float64 // how often it had to give way
+	rank   float64 // before which it gets its place in repack
 	tried  int64   // the round in which others were asked to give way to it last
 }
 
