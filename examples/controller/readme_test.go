@@ -117,6 +117,15 @@ func (s *server) testMoveFromPeaks(t *testing.T) {
 		s.apply(t, newNode(n, "10.0.0.1", nil))
 	}
 	s.reader(t, nil).Play(t.Context(), t, readme.Read(t, "### Move from PEAKS").Commands)
+	var models v1alpha1.PowerModelList
+	if err := s.client.List(t.Context(), &models); err != nil || len(models.Items) != len(names) {
+		t.Errorf("%d models, %v", len(models.Items), err)
+	}
+	for _, m := range models.Items {
+		if m.Annotations[controllers.MadeBy] != "" || len(m.Spec.Nodes) != 1 {
+			t.Errorf("%+v", m)
+		}
+	}
 	if err := s.client.DeleteAllOf(t.Context(), &v1alpha1.PowerModel{}); err != nil {
 		t.Error(err)
 	}
