@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,8 +23,8 @@ import (
 	"github.com/leastwatt/leastwatt/k8s/controllers"
 )
 
-// later adds the controllers as soon as the cluster has the resources that they are about: those may be installed after the program,
-// as kubectl apply of the rendered chart may. A group of WAO's that comes later still, or that the program may read only later, is read
+// later adds the controllers as soon as the cluster has the resources that they are about and the program may read them: those may be
+// installed after the program, as kubectl apply of the rendered chart may, and so may its rights. A group of WAO's that comes later still, or that the program may read only later, is read
 // from then on.
 type later struct {
 	mapper meta.RESTMapper
@@ -173,7 +174,18 @@ func (l *later) set(why error) {
 	l.why = why
 }
 
-// look returns which resources the cluster lacks. Of WAO's groups one is enough, and those that there are and can be read count.
+// own returns what the controllers go by whatever they are told.
+func own() (all []controllers.Watch) {
+	for _, kind := range []schema.GroupVersionKind{v1.SchemeGroupVersion.WithKind("Node"), v1alpha1.SchemeGroupVersion.WithKind("NodeProfile"),
+		v1alpha1.SchemeGroupVersion.WithKind("NodeProfileTemplate"), v1alpha1.SchemeGroupVersion.WithKind("PowerModel")} {
+		o := new(unstructured.Unstructured)
+		o.SetGroupVersionKind(kind)
+		all = append(all, controllers.Watch{Object: o})
+	}
+	return all
+}
+
+// look returns which resources the cluster lacks, or may not be read. Of WAO's groups one is enough, and those that there are and can be read count.
 func (l *later) look(ctx context.Context) error {
 	missing, err := l.lacks(v1alpha1.SchemeGroupVersion, "NodeProfile", "NodeProfileTemplate", "PowerModel")
 	if err != nil {
@@ -181,6 +193,9 @@ func (l *later) look(ctx context.Context) error {
 	}
 	if missing != "" {
 		return fmt.Errorf("the cluster has no %s: install the CustomResourceDefinitions (k8s/chart/crds)", missing)
+	}
+	if err := l.read(ctx, own()...); err != nil { // a controller that watched them would wait for them for two minutes, and end
+		return fmt.Errorf("what the controllers go by cannot be read, which needs list and watch (k8s/chart/templates/controller-rbac.yaml): %w", err)
 	}
 	if l.wao == nil {
 		return nil

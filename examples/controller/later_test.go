@@ -35,6 +35,25 @@ func followed(t *testing.T, r prometheus.Gatherer) float64 {
 	return 0
 }
 
+// ask asks the program's port for health.
+func ask(t *testing.T, port int, path string) (code int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
 // A program that is started before the resource definitions, ours and WAO's, says that it waits for them, lives, and goes on when they
 // come.
 func (s *server) testLater(t *testing.T) {
@@ -43,24 +62,8 @@ func (s *server) testLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls, registry, stop := s.run(t, "--wao", fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", port))
-	ask := func(path string) (code int, body string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(text)
-	}
-	until(t, "it lives", func() bool { code, _ := ask("/healthz"); return code == http.StatusOK })
-	if code, body := ask("/readyz"); code != http.StatusInternalServerError || followed(t, registry) != 0 {
+	until(t, "it lives", func() bool { code, _ := ask(t, port, "/healthz"); return code == http.StatusOK })
+	if code, body := ask(t, port, "/readyz"); code != http.StatusInternalServerError || followed(t, registry) != 0 {
 		t.Errorf("without definitions it answers %d: %s", code, body)
 	}
 	install := func(paths ...string) {
@@ -71,12 +74,12 @@ func (s *server) testLater(t *testing.T) {
 	}
 	// One of three is not enough.
 	install(filepath.Join(crds, "leastwatt.github.io_nodeprofiles.yaml"))
-	if code, _ := ask("/readyz"); code != http.StatusInternalServerError {
+	if code, _ := ask(t, port, "/readyz"); code != http.StatusInternalServerError {
 		t.Errorf("with one of three definitions it answers %d", code)
 	}
 	install(crds)
 	s.apply(t, newNode("late", "10.0.0.1", nil))
-	if code, body := ask("/readyz?verbose"); code != http.StatusInternalServerError || !strings.Contains(body, "[-]resources failed") || followed(t, registry) != 0 {
+	if code, body := ask(t, port, "/readyz?verbose"); code != http.StatusInternalServerError || !strings.Contains(body, "[-]resources failed") || followed(t, registry) != 0 {
 		t.Errorf("without WAO's definitions it answers %d: %s", code, body)
 	}
 	// Of WAO's groups one is enough.
@@ -97,7 +100,10 @@ spec:
 `)
 	s.apply(t, older)
 	until(t, "it goes by the NodeConfig", func() bool { return urlOf(s.profile(t, "late")) == "http://127.0.0.1:1" })
-	until(t, "it is ready", func() bool { code, _ := ask("/readyz"); return code == http.StatusOK && followed(t, registry) == 1 })
+	until(t, "it is ready", func() bool {
+		code, _ := ask(t, port, "/readyz")
+		return code == http.StatusOK && followed(t, registry) == 1
+	})
 	// The other one is read as soon as it is there and the program may; until then it stands in nobody's way.
 	calls.deny.Store(new("/apis/node.waok8s.github.io/v1beta1/nodeconfigs"))
 	install(group("node.waok8s.github.io")...)
@@ -127,7 +133,7 @@ spec:
 `))
 	until(t, "it goes by the newer group's NodeConfig", func() bool { return urlOf(s.profile(t, "late")) == "http://127.0.0.1:2" })
 	until(t, "it goes by the newer group's NodeConfigTemplate", func() bool { return urlOf(s.profile(t, "later")) == "http://127.0.0.1:3" })
-	if code, body := ask("/readyz"); code != http.StatusOK {
+	if code, body := ask(t, port, "/readyz"); code != http.StatusOK {
 		t.Errorf("with both groups it answers %d: %s", code, body)
 	}
 	stop()

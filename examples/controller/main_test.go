@@ -66,6 +66,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		t.Run("Sensors", s.testSensors)
 		t.Run("Learned", s.testLearned)
 		t.Run("WAO", s.testWAO)
+		t.Run("Denied", s.testDenied)
 		t.Run("WAODenied", s.testWAODenied)
 		t.Run("MoveFromWAO", s.testMoveFromWAO)
 		t.Run("MoveFromPeaks", s.testMoveFromPeaks)

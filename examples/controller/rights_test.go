@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
 	"github.com/leastwatt/leastwatt/k8s/api/v1alpha1"
 	"github.com/leastwatt/leastwatt/k8s/compat"
 	"github.com/leastwatt/leastwatt/k8s/controllers"
@@ -72,6 +75,40 @@ func (s *server) testLeaseOfAnotherName(t *testing.T) {
 		t.Logf("it led for %.1f s more", time.Since(began).Seconds())
 	case <-time.After(patient):
 		t.Fatal("it goes on as if it led")
+	}
+}
+
+// Without a right to read what it goes by, the program says which one is missing, is not ready and goes on as soon as it has it.
+func (s *server) testDenied(t *testing.T) {
+	config, role := s.account(t, "unread")
+	ours := role.Rules[1]
+	for i, missing := range map[int]string{0: `cannot watch resource "nodes"`, 1: `cannot watch resource "powermodels" in API group "leastwatt.github.io"`} {
+		all := slices.Clone(role.Rules)
+		if role.Rules[i].Verbs = []string{"list"}; i == 1 {
+			role.Rules[i].Resources = []string{"powermodels"}
+			role.Rules = append(role.Rules, rbac.PolicyRule{APIGroups: ours.APIGroups, Verbs: ours.Verbs, Resources: []string{"nodeprofiles", "nodeprofiletemplates", "nodeprofiles/status"}})
+		}
+		if err := s.client.Update(t.Context(), role); err != nil {
+			t.Fatal(err)
+		}
+		port, err := controlplane.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, _ := told(t, fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", port))
+		var said lines
+		f.log = slog.New(slog.NewTextHandler(&said, nil))
+		_, stop := begin(t, f, config)
+		until(t, "it says which right is missing", func() bool { return strings.Contains(strings.ReplaceAll(said.String(), `\"`, `"`), missing) })
+		if code, body := ask(t, port, "/readyz?verbose"); code != http.StatusInternalServerError || !strings.Contains(body, "[-]resources failed") {
+			t.Errorf("without a right it answers %d: %s", code, body)
+		}
+		role.Rules = all
+		if err := s.client.Update(t.Context(), role); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is ready with the right", func() bool { code, _ := ask(t, port, "/readyz"); return code == http.StatusOK })
+		stop()
 	}
 }
 
