@@ -13,11 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
-	"github.com/leastwatt/leastwatt/k8s/shift"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/leastwatt/leastwatt/examples/internal/controlplane"
+	"github.com/leastwatt/leastwatt/k8s/shift"
 )
 
 // arrivals has a controller write what it learns of the work that comes, and one that is started after it go on with that.
