@@ -26,10 +26,7 @@ func (t *Table) free(i int) *row {
 		return r
 	}
 	s := &t.servers[i]
-	steps := t.steps[:0]
-	for _, x := range s.Runs {
-		steps = append(steps, x)
-	}
+	steps := append(t.steps[:0], s.Runs...)
 	for _, e := range r.entries {
 		start := max(e.start, t.now)
 		steps = append(steps, Run{start, -e.CPU, -e.Memory}, Run{start + t.life(i, e), e.CPU, e.Memory})
