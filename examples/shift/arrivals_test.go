@@ -80,12 +80,12 @@ func arrivals(ctx context.Context, t *testing.T, cluster *controlplane.Cluster, 
 	}); err != nil {
 		return fmt.Errorf("waiting for the plan: %w", err)
 	}
-	at.set(at.read().Add(20 * time.Minute)) // a slot has passed
+	at.set(at.read().Add(30 * time.Minute)) // the rest of a slot, which counts for none, and a whole one have passed
 	if err := until(ctx, func() (bool, error) {
 		m, err := read()
 		return m.Until.After(first.Until) && len(m.Zones["DE"].Kinds) > 0, err
 	}); err != nil {
-		return fmt.Errorf("waiting for what came in the first slot: %w", err)
+		return fmt.Errorf("waiting for what came until the first whole slot had passed: %w", err)
 	}
 	stop()
 	second, err := read()

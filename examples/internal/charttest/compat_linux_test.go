@@ -105,6 +105,9 @@ func (x *installation) compat(ctx context.Context, program string) error {
 		"PEAKS' model of frugal": model("peaks-frugal", "174"), "PEAKS' model of middling": model("peaks-middling", "310"),
 		"the NodeConfig's sensor": func(ctx context.Context) (bool, error) {
 			o, err := client.Resource(profiles).Get(ctx, "frugal", metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				return false, nil
+			}
 			if err != nil {
 				return false, err
 			}
