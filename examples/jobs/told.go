@@ -3,34 +3,24 @@ package main
 import (
 	"errors"
 	"log/slog"
-	"strings"
+
+	"github.com/leastwatt/leastwatt/sensors/grid"
 )
 
-// A teller logs a fault when it comes, becomes another one and has gone, and not in between. Numbers in its text, as of ports and times, make no other one of it.
+// A teller logs a fault when it comes, becomes another one and has gone, and not in between.
 type teller struct {
 	log          *slog.Logger
 	fault, again string // what is said
-	last         string
+	last         grid.Outage
 }
 
 func (t *teller) tell(err error) {
-	is := ""
-	if err != nil {
-		is = strings.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' {
-				return -1
-			}
-			return r
-		}, err.Error())
-	}
-	switch {
-	case is == t.last:
-	case is == "":
-		t.log.Info(t.again)
-	default:
+	switch t.last.Next(err) {
+	case grid.Began:
 		t.log.Warn(t.fault, "error", err)
+	case grid.Ended:
+		t.log.Info(t.again)
 	}
-	t.last = is
 }
 
 // err is all that is wrong with an outlook, each fault once.

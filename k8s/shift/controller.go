@@ -64,7 +64,7 @@ type Controller struct {
 	recalled bool                     // ArrivalsFile was read; guarded by mu
 	ahead    bool                     // it is of a time to come, which was told; guarded by mu
 	counted  time.Time                // objects until then are in what was read; guarded by mu
-	fault    string                   // why the last round lacked a forecast, which was told; guarded by mu
+	away     grid.Outage              // why the last round lacked a forecast; guarded by mu
 	owed     map[string][]debt        // by namespace: what started because it had to and is not in its ledger yet; guarded by mu
 	policies atomic.Pointer[Policies] // the last good ones
 	followed atomic.Pointer[kinds]    // of Kueue's; nil where nobody follows

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,24 +92,15 @@ func mean(ps []grid.Point, from time.Time, d time.Duration) float64 {
 	return m
 }
 
-// outage counts a round that lacks a forecast, and tells why when that begins, becomes another fault and ends. Numbers, as of ports and times, make no other one of it.
+// outage counts a round that lacks a forecast, and tells why when that begins, becomes another fault and ends.
 func (c *Controller) outage(err error) {
-	is := ""
 	if err != nil {
 		c.metrics.outage()
-		is = strings.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' {
-				return -1
-			}
-			return r
-		}, err.Error())
 	}
-	switch {
-	case is == c.fault:
-	case is == "":
-		c.opts.Logger.Info("the forecast is there again")
-	default:
+	switch c.away.Next(err) {
+	case grid.Began:
 		c.opts.Logger.Warn("forecast", "error", err)
+	case grid.Ended:
+		c.opts.Logger.Info("the forecast is there again")
 	}
-	c.fault = is
 }

@@ -277,17 +277,17 @@ func (s *Source) check(zone string, ps []grid.Point) error {
 // Run feeds the models, at once and then at every interval, until ctx is done, whose error it returns. A zone of which nothing is known is
 // asked for again sooner, at first after a minute. What fails is tried again, and logged when it is another error than before: a provider that is away for a day is told once.
 func (s *Source) Run(ctx context.Context) error {
-	told, lonely := "", 0
+	var outage grid.Outage
+	lonely := 0
 	for {
 		err := s.Refresh(ctx)
-		switch is := fault(err); {
-		case is == told || ctx.Err() != nil:
-		case is == "":
-			s.opts.Logger.Info("history for forecasts is there again", "signal", s.Signal())
-			told = is
-		default:
-			s.opts.Logger.Warn("history for forecasts", "signal", s.Signal(), "error", err)
-			told = is
+		if ctx.Err() == nil {
+			switch outage.Next(err) {
+			case grid.Began:
+				s.opts.Logger.Warn("history for forecasts", "signal", s.Signal(), "error", err)
+			case grid.Ended:
+				s.opts.Logger.Info("history for forecasts is there again", "signal", s.Signal())
+			}
 		}
 		wait := s.opts.Interval + time.Duration(rand.Int64N(int64(s.opts.Interval)/10+1)) // jitter, so that replicas spread
 		if s.lacks() {
